@@ -1,0 +1,114 @@
+"""What a benchmark is: samples, prompt, parser, metric, and an aggregate that can be resampled.
+
+A benchmark is one class in one file plus one line in :data:`hawk.benchmarks.REGISTRY`.
+
+The aggregate is given in two parts, so that the statistics can recompute it thousands of times:
+``contributions`` gives every row's share of some sums, ``value`` turns the sums into the native
+value. A mean has the sums (score, 1); MME has, per category, (score, 1, pair right, pairs); an F1
+has its counts. Resampling by ``group_id`` then only reweights the sums.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+DEFAULT_PROTOCOL = "vlmevalkit"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question with its image(s) or video. Mirrors a row of ``samples/{role}/{benchmark}.parquet``."""
+
+    sample_id: str
+    group_id: str  # SHA-256 of the decoded pixels: the unit of resampling and of role assignment
+    question: str
+    references: tuple[str, ...]
+    images: tuple[Mapping[str, Any], ...] = ()  # {"bytes": encoded file, "path": name or None}
+    video: Mapping[str, Any] | None = None  # {"bytes": ..., "path": ...}
+    options: tuple[str, ...] = ()
+    category: str | None = None
+    metric_group: str | None = None  # rows that the metric needs together (an MME pair)
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Benchmark(ABC):
+    """Base class. Subclasses set the class attributes and override what differs.
+
+    Every rule may depend on the protocol ("vlmevalkit", "ms-vlmeval-0.0.18", "lmms-eval"); a
+    benchmark lists those it supports in ``protocols``.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1  # bump when prompt, parser or metric change; recorded in results
+    family: ClassVar[str]  # benchmarks that share images have one family and are left out together
+    native_max: ClassVar[float] = 100.0
+    protocols: ClassVar[tuple[str, ...]] = (DEFAULT_PROTOCOL,)
+    # True if rolled copies, pairs or categories must be complete for the aggregate to be defined
+    needs_every_category: ClassVar[bool] = False
+
+    options: Mapping[str, Any] = field(default_factory=dict)  # the benchmark's own config section
+
+    # --- data ---------------------------------------------------------------------------------
+    @abstractmethod
+    def load(self) -> Iterator[Sample]:
+        """All usable samples, in a fixed order. The only method that may use the network."""
+        ...
+
+    # --- prompt ---------------------------------------------------------------------------------
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        """The text that follows the image(s) in the user turn."""
+        return sample.question
+
+    def messages(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> list[dict[str, Any]]:
+        """The conversation in chat-template form. Visual parts stand before the text by default.
+
+        Image parts carry no pixels: the i-th ``{"type": "image"}`` is ``sample.images[i]``.
+        """
+        content: list[dict[str, Any]] = [{"type": "image"} for _ in sample.images]
+        if sample.video is not None:
+            content.append({"type": "video"})
+        content.append({"type": "text", "text": self.prompt(sample, protocol)})
+        return [{"role": "user", "content": content}]
+
+    def max_new_tokens(self, protocol: str = DEFAULT_PROTOCOL) -> int:
+        return 16
+
+    # --- scoring --------------------------------------------------------------------------------
+    def parse(
+        self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL
+    ) -> str | None:
+        """The answer in the model's text, or None if there is none (recorded, score 0, never a guess)."""
+        text = prediction.strip().lower()
+        return text or None
+
+    def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
+        """The sample's score in [0, 1]."""
+        return float(parsed in {reference.strip().lower() for reference in sample.references})
+
+    # --- aggregate ------------------------------------------------------------------------------
+    def contributions(self, rows: pd.DataFrame) -> np.ndarray:
+        """Each row's share of the sums, float64 ``[rows, sums]``.
+
+        ``rows`` has the columns of a score table joined with ``group_id``, ``metric_group`` and
+        ``category`` of its samples. What belongs to a metric group (a pair that counts only when
+        both are right) is put on the group's first row.
+        """
+        import numpy as np
+
+        return np.column_stack([rows["score"].to_numpy(np.float64), np.ones(len(rows))])
+
+    def value(self, sums: np.ndarray) -> np.ndarray:
+        """Native value from sums ``[..., sums]`` → ``[...]``; linear in nothing but these sums."""
+        return 100.0 * sums[..., 0] / sums[..., 1]
+
+    def aggregate(self, rows: pd.DataFrame) -> float:
+        """The native value of a table of scored rows."""
+        return float(self.value(self.contributions(rows).sum(axis=0)))
