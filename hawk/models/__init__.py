@@ -1,0 +1,37 @@
+"""Model families by ``config.model_type``, and loading of checkpoints."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hawk.errors import unknown
+
+if TYPE_CHECKING:
+    from hawk.models.base import Family, VisionLanguageModel
+
+# config.model_type → "module:class". Adding a family is one new file and one line here.
+REGISTRY: dict[str, str] = {
+    "qwen2_5_vl": "hawk.models.qwen2_5_vl:Qwen2_5VL",
+}
+
+
+def family_by_type(model_type: str) -> Family:
+    """The family of a ``config.model_type``; an unknown one is an error that lists the known."""
+    if model_type not in REGISTRY:
+        error = unknown("model family (config.model_type)", model_type, REGISTRY)
+        raise type(error)(f"{error} To add one: one file in hawk/models/ and one line in its registry.")
+    module, _, cls = REGISTRY[model_type].partition(":")
+    return getattr(import_module(module), cls)()
+
+
+def family_of(model: Any) -> Family:
+    """The family of a loaded transformers model."""
+    return family_by_type(model.config.model_type)
+
+
+def load(path: str, **settings: Any) -> VisionLanguageModel:
+    """Load a model and its processor; see :func:`hawk.models.loading.load`."""
+    from hawk.models.loading import load as load_model
+
+    return load_model(path, **settings)

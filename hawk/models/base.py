@@ -1,0 +1,259 @@
+"""What hawk needs to know about a family of multimodal LLMs, and nothing more.
+
+The transformers model stays unmodified. A family says where the decoder's layers and projections
+are, which token ids stand for visual tokens, how positions are computed, and in which shape
+``generate`` wants pre-encoded features (its public argument ``mm_encoder_outputs``).
+"""
+
+from __future__ import annotations
+
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hawk.errors import InputError
+from hawk.heads import Geometry
+
+MODALITIES = ("image", "video")
+
+
+@dataclass
+class VisualItem:
+    """One image or video as the language model receives it.
+
+    ``features`` is [tokens, hidden]; ``levels`` are further embeddings of the same tokens that the
+    family feeds to later layers (Qwen3-VL's deep stack). ``grid`` counts visual tokens as (frames,
+    rows, columns). ``meta`` holds plain numbers that positions are made from (the patch grid, say).
+    """
+
+    features: Tensor
+    grid: tuple[int, int, int]
+    modality: str = "image"
+    levels: tuple[Tensor, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        return self.features.shape[0]
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Token ids of the chat template, needed to find the instruction inside a prompt.
+
+    ``user``: the ids that open a user turn; ``end``: the id that closes a turn; ``visual``: ids
+    around visual tokens that are neither text nor visual tokens.
+    """
+
+    user: tuple[int, ...]
+    end: int
+    visual: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class ScoringLayer:
+    """The modules of one decoder layer from which token scores are computed."""
+
+    norm: nn.Module
+    q_proj: nn.Linear
+    k_proj: nn.Linear
+    heads: int
+    kv_heads: int
+    head_dim: int
+    q_norm: nn.Module | None = None
+    k_norm: nn.Module | None = None
+
+
+class Family(ABC):
+    """Base class; one subclass per file. The defaults fit decoders in the style of Llama."""
+
+    name: ClassVar[str]
+    # Number of rows of position_ids; 1 means plain 2-D positions.
+    position_rows: ClassVar[int] = 1
+
+    # --- where things are -------------------------------------------------------------------
+    def text_config(self, model: nn.Module) -> Any:
+        return model.config.text_config
+
+    def decoder(self, model: nn.Module) -> nn.Module:
+        return model.model.language_model
+
+    def layers(self, model: nn.Module) -> nn.ModuleList:
+        return self.decoder(model).layers
+
+    def output_projection(self, model: nn.Module, layer: int) -> nn.Linear:
+        """The module whose *input* holds the heads side by side: ``o_proj``."""
+        return self.layers(model)[layer].self_attn.o_proj
+
+    def geometry(self, model: nn.Module) -> Geometry:
+        return self.config_geometry(model.config)
+
+    def config_geometry(self, config: Any) -> Geometry:
+        """From the configuration alone; ``head_dim`` need not be hidden_size / heads."""
+        text = getattr(config, "text_config", config)
+        heads = text.num_attention_heads
+        return Geometry(
+            layers=text.num_hidden_layers,
+            heads=heads,
+            kv_heads=getattr(text, "num_key_value_heads", None) or heads,
+            head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
+        )
+
+    def scoring_layer(self, model: nn.Module, layer: int) -> ScoringLayer:
+        geometry = self.geometry(model)
+        block = self.layers(model)[layer]
+        attention = block.self_attn
+        return ScoringLayer(
+            norm=block.input_layernorm,
+            q_proj=attention.q_proj,
+            k_proj=attention.k_proj,
+            heads=geometry.heads,
+            kv_heads=geometry.kv_heads,
+            head_dim=geometry.head_dim,
+            q_norm=getattr(attention, "q_norm", None),
+            k_norm=getattr(attention, "k_norm", None),
+        )
+
+    def drop_vision(self, model: nn.Module) -> None:
+        """Free the vision tower of a model that will only see stored features."""
+        for name in ("visual", "vision_tower"):
+            if hasattr(model.model, name):
+                setattr(model.model, name, nn.Identity())
+
+    # --- visual tokens -------------------------------------------------------------------------
+    @abstractmethod
+    def placeholders(self, config: Any) -> dict[str, int]:
+        """Modality → the token id that stands once for every visual token."""
+
+    @abstractmethod
+    def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
+        """Run the vision tower, or read ``inputs["mm_encoder_outputs"]``: modality → its items."""
+
+    @abstractmethod
+    def encoder_outputs(
+        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
+    ) -> dict[str, Any]:
+        """Pruned features (modality → [kept, hidden]) in the shape ``mm_encoder_outputs`` wants.
+
+        Rows are in batch order. One entry per token, because ``generate`` regroups entries by
+        sample for beams and none may straddle two samples. Make a new object for every call:
+        the expansion for beams writes into it.
+        """
+
+    @abstractmethod
+    def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
+        """The processor's keyword arguments other than ids and pixels that belong to items."""
+
+    def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
+        """A prompt with one placeholder per item → the prompt with one per visual token."""
+        placeholders = set(self.placeholders(config).values())
+        queue = iter(items)
+        out: list[int] = []
+        for token in ids:
+            if token in placeholders:
+                item = next(queue, None)
+                if item is None:
+                    raise InputError("the prompt has more visual placeholders than images.")
+                out.extend([token] * item.tokens)
+            else:
+                out.append(token)
+        if next(queue, None) is not None:
+            raise InputError("the sample has more images than the prompt has visual placeholders.")
+        return out
+
+    # --- positions -------------------------------------------------------------------------------
+    def position_ids(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
+        """Positions of the unpruned prompt, [batch, T], or [rows, batch, T] for mRoPE.
+
+        In the mRoPE form row 0 is the text row, which transformers continues when decoding.
+        """
+        return (inputs["attention_mask"].long().cumsum(-1) - 1).clamp(min=0)
+
+    # --- instruction --------------------------------------------------------------------------
+    def markers(self, tokenizer: Any, config: Any) -> Markers:
+        """Chat-template ids read off a tokenizer."""
+        user = tokenizer("<|im_start|>user\n", add_special_tokens=False)["input_ids"]
+        return Markers(tuple(user), _token(tokenizer, "<|im_end|>"), self.visual_markers(tokenizer, config))
+
+    def visual_markers(self, tokenizer: Any, config: Any) -> frozenset[int]:
+        return frozenset()
+
+    def published_markers(self, config: Any) -> Markers | None:
+        """The ids of the published checkpoints, if ``config`` has their vocabulary; else None."""
+        return None
+
+
+def _token(tokenizer: Any, text: str) -> int:
+    token = tokenizer.convert_tokens_to_ids(text)
+    if token is None or token == getattr(tokenizer, "unk_token_id", None):
+        raise InputError(f"the tokenizer has no {text!r} token, which this family's chat template needs.")
+    return token
+
+
+@dataclass
+class VisionLanguageModel:
+    """A transformers model, its processor and its family, as :func:`hawk.load` returns them."""
+
+    model: nn.Module
+    processor: Any
+    family: Family
+    source: Mapping[str, Any] = field(default_factory=dict)  # id, revision, dtype, attention
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.family.geometry(self.model)
+
+
+# Chat-template ids of models whose processor is known (those that hawk.load made). Weak: an entry
+# goes with its model, and nothing is written into the model.
+_MARKERS: weakref.WeakKeyDictionary[nn.Module, Markers] = weakref.WeakKeyDictionary()
+
+
+def remember_markers(model: nn.Module, markers: Markers) -> None:
+    _MARKERS[model] = markers
+
+
+def markers_of(model: nn.Module, family: Family) -> Markers:
+    """The template ids of a model: those of its processor, else the published checkpoints'."""
+    markers = _MARKERS.get(model) or family.published_markers(model.config)
+    if markers is None:
+        raise InputError(
+            "this model's chat template is not known, so the instruction cannot be found in the "
+            "prompt. Load it with hawk.load, or pass processor= to attach."
+        )
+    return markers
+
+
+def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, span: str) -> list[int]:
+    """Positions of the query text in one unpadded prompt (HAWK, section 3: the text tokens).
+
+    ``instruction``: the text of the last user turn wherever it stands, without template and visual
+    tokens. ``after_vision``: what follows the last visual token up to the end of that turn (the
+    authors' code). An empty span falls back to the last token before the turn's end.
+    """
+    skip = visual | markers.visual
+    if span == "after_vision":
+        last = max((i for i, token in enumerate(ids) if token in skip), default=-1)
+        ends = [i for i, token in enumerate(ids) if token == markers.end and i > last]
+        end = ends[-1] if ends else len(ids)
+        return list(range(last + 1, end)) or [max(last, 0)]
+    width = len(markers.user)
+    starts = [i for i in range(len(ids) - width + 1) if tuple(ids[i : i + width]) == markers.user]
+    begin = starts[-1] + width if starts else 0
+    end = next((i for i in range(begin, len(ids)) if ids[i] == markers.end), len(ids))
+    return [i for i in range(begin, end) if ids[i] not in skip] or [max(end - 1, 0)]
+
+
+def split_rows(values: Tensor, mask: Tensor) -> Iterator[Tensor]:
+    """The unmasked entries of every row of a batch, [batch, T] → batch × [n]."""
+    for row, keep in zip(values, mask.bool(), strict=True):
+        yield row[keep]
+
+
+def inference_device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,77 @@
+"""Load a checkpoint through the public Auto classes; nothing is patched and no remote code is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hawk.errors import InputError, unknown
+from hawk.models import family_by_type
+from hawk.models.base import VisionLanguageModel, remember_markers
+
+DTYPES = ("float32", "bfloat16", "float16")
+ATTENTION = ("eager", "sdpa", "flash_attention_2")
+
+
+def resolve_device(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"model.device is {device!r}, but torch sees no CUDA device; use auto or cpu.")
+    return device
+
+
+def check_folder(path: str) -> None:
+    """A path that looks local must exist: otherwise transformers would ask the Hub for it."""
+    folder = Path(path)
+    local = path.startswith((".", "/", "~", "data/")) or path.count("/") != 1
+    if local and not (folder / "config.json").is_file():
+        raise InputError(f"model.path {path!r}: no such model folder (a folder with config.json).")
+
+
+def load(
+    path: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "float32",
+    attention: str = "sdpa",
+    device: str = "auto",
+    vision: bool = True,
+) -> VisionLanguageModel:
+    """Load model, processor and family.
+
+    ``vision=False`` drops the vision tower after loading, for jobs that work on stored features.
+    Raises InputError for a missing folder, an unknown family, a text-only model, or
+    ``flash_attention_2`` without its package.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import is_flash_attn_2_available
+
+    check_folder(path)
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    if attention not in ATTENTION:
+        raise unknown("attention implementation", attention, ATTENTION)
+    if attention == "flash_attention_2" and not is_flash_attn_2_available():
+        raise InputError(
+            "model.attention is 'flash_attention_2', but the package flash-attn is not installed "
+            "or there is no CUDA device; use sdpa or eager."
+        )
+    config = AutoConfig.from_pretrained(path, revision=revision)
+    family = family_by_type(config.model_type)
+    model = AutoModelForImageTextToText.from_pretrained(
+        path, revision=revision, dtype=getattr(torch, dtype), attn_implementation=attention
+    )
+    if not vision:
+        family.drop_vision(model)
+    model = model.to(resolve_device(device)).eval()
+    model.requires_grad_(False)
+    processor = AutoProcessor.from_pretrained(path, revision=revision)
+    processor.tokenizer.padding_side = "left"
+    remember_markers(model, family.markers(processor.tokenizer, config))
+    commit = getattr(config, "_commit_hash", None) or revision
+    source = {"id": str(path), "revision": commit, "dtype": dtype, "attention": attention}
+    return VisionLanguageModel(model=model, processor=processor, family=family, source=source)

@@ -1,0 +1,102 @@
+"""Qwen2.5-VL: 3-D positions, one list of features per image, one patch grid per item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hawk.models.base import Family, Markers, VisualItem
+
+
+class Qwen2_5VL(Family):
+    """``Qwen2_5_VLForConditionalGeneration``."""
+
+    name = "qwen2_5_vl"
+    position_rows = 4
+
+    def placeholders(self, config: Any) -> dict[str, int]:
+        return {"image": config.image_token_id, "video": config.video_token_id}
+
+    def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
+        merge = model.config.vision_config.spatial_merge_size
+        seconds = inputs.get("second_per_grid_ts")
+        items: dict[str, list[VisualItem]] = {}
+        for modality, pixels in (("image", "pixel_values"), ("video", "pixel_values_videos")):
+            output = (inputs.get("mm_encoder_outputs") or {}).get(modality)
+            grids = inputs.get(f"{modality}_grid_thw")
+            if output is None and inputs.get(pixels) is None:
+                continue
+            if output is None:
+                encoder = getattr(model.model, f"get_{modality}_features")
+                output = encoder(inputs[pixels], grids, return_dict=True)
+            features, levels = self.per_item(output, grids.prod(-1) // merge**2)
+            items[modality] = []
+            for i, (t, h, w) in enumerate(grids.tolist()):
+                meta: dict[str, Any] = {"grid_thw": [t, h, w]}
+                if modality == "video" and seconds is not None:
+                    meta["second_per_grid"] = float(seconds[i])
+                items[modality].append(
+                    VisualItem(
+                        features=features[i],
+                        grid=(t, h // merge, w // merge),
+                        modality=modality,
+                        levels=tuple(level[i] for level in levels),
+                        meta=meta,
+                    )
+                )
+        return items
+
+    def per_item(self, output: Any, sizes: Tensor) -> tuple[Sequence[Tensor], list[Sequence[Tensor]]]:
+        """An encoder output → features per item and, per level, the same."""
+        flat = torch.cat(list(output.pooler_output))
+        return flat.split(sizes.tolist()), []
+
+    def encoder_outputs(
+        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
+    ) -> dict[str, Any]:
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        return {
+            modality: BaseModelOutputWithPooling(pooler_output=list(values.split(1)))
+            for modality, values in features.items()
+            if len(values)
+        }
+
+    def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
+        inputs: dict[str, Any] = {}
+        for modality in ("image", "video"):
+            grids = [item.meta["grid_thw"] for item in items if item.modality == modality]
+            if grids:
+                inputs[f"{modality}_grid_thw"] = torch.tensor(grids)
+        seconds = [item.meta.get("second_per_grid") for item in items if item.modality == "video"]
+        if seconds and None not in seconds:
+            inputs["second_per_grid_ts"] = torch.tensor(seconds)
+        return inputs
+
+    def position_ids(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        placeholders = self.placeholders(model.config)
+        types = torch.zeros_like(ids)
+        types[ids == placeholders["image"]] = 1
+        types[ids == placeholders["video"]] = 2
+        keys = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
+        rows, _ = model.model.get_rope_index(
+            ids,
+            mm_token_type_ids=types,
+            attention_mask=mask,
+            **{key: inputs[key] for key in keys if inputs.get(key) is not None},
+        )
+        text = (mask.long().cumsum(-1) - 1).clamp(min=0)
+        return torch.cat([text[None], rows])  # [4, batch, T]
+
+    def visual_markers(self, tokenizer: Any, config: Any) -> frozenset[int]:
+        return frozenset({config.vision_start_token_id, config.vision_end_token_id})
+
+    def published_markers(self, config: Any) -> Markers | None:
+        # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 vocabulary.
+        if config.text_config.vocab_size < 151_936:
+            return None
+        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
