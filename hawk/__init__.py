@@ -1,0 +1,32 @@
+"""HAWK: head-importance-aware visual token pruning for multimodal LLMs.
+
+``import hawk`` is light: torch and transformers are imported when something is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "load": "hawk.models",
+    "HeadWeights": "hawk.weights",
+    "Pruner": "hawk.pruning.base",
+    "Hawk": "hawk.pruning.hawk",
+    "DivPrune": "hawk.pruning.divprune",
+    "Random": "hawk.pruning.controls",
+    "Grid": "hawk.pruning.controls",
+    "Blind": "hawk.pruning.controls",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'hawk' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

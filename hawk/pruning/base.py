@@ -1,0 +1,189 @@
+"""What a pruner is, and what it is given.
+
+A pruner is a frozen dataclass in one file: its fields are its hyper-parameters, its ``repr`` goes
+into the results. Most override ``scores`` (a number per visual token; the highest stay) or
+``select`` (a set of tokens). Everything around that, the budget, the positions, the batch and the
+model's own ``generate``, is in :mod:`hawk.pruning.prompt` and :mod:`hawk.pruning.attach`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hawk.errors import InputError, unknown
+from hawk.models.base import Family, ScoringLayer, VisualItem, instruction_index, markers_of
+from hawk.pruning.budget import ROUNDING, exact_ratio, kept_count
+from hawk.pruning.positions import POLICIES
+
+BUDGETS = ("pooled", "per_image")
+
+
+@dataclass
+class PruningContext:
+    """One sample of a batch, padding removed, as a pruner sees it. n visual tokens, T in all."""
+
+    model: nn.Module
+    family: Family
+    ids: Tensor  # [T]
+    positions: Tensor  # [rows, T], of the unpruned prompt
+    items: list[VisualItem]  # in prompt order
+    visual_index: Tensor  # [n] positions in the prompt, ascending
+    item_of: Tensor  # [n] index into items
+    key: bytes  # names the sample: what a seeded pruner draws from, the same in every batch
+    hidden_at: Callable[[int], Tensor]  # layer → input of that decoder layer, [T, hidden]
+    query_ids: Tensor | None = None  # [Q] another sample's question instead of this one's
+
+    @property
+    def tokens(self) -> int:
+        return len(self.visual_index)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Visual embeddings in prompt order, [n, hidden]."""
+        return torch.cat([item.features for item in self.items])
+
+    @cached_property
+    def text_index(self) -> Tensor:
+        """Positions of everything that is no visual token."""
+        mask = torch.ones(len(self.ids), dtype=torch.bool, device=self.ids.device)
+        mask[self.visual_index] = False
+        return mask.nonzero().flatten()
+
+    def query_index(self, span: str = "instruction") -> Tensor:
+        """Positions of the query text, see :func:`hawk.models.base.instruction_index`."""
+        visual = set(self.family.placeholders(self.model.config).values())
+        markers = markers_of(self.model, self.family)
+        return torch.tensor(
+            instruction_index(self.ids.tolist(), visual, markers, span), device=self.ids.device
+        )
+
+    def scoring_layer(self, layer: int) -> ScoringLayer:
+        return self.family.scoring_layer(self.model, layer)
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Random numbers that depend on seed and sample, not on batch or order."""
+        import hashlib
+
+        state = hashlib.sha256(f"{seed}:".encode() + self.key).digest()
+        return torch.Generator().manual_seed(int.from_bytes(state[:8], "little") >> 1)
+
+
+@dataclass
+class LastRun:
+    """What a pruner did in its last call, per sample of the batch."""
+
+    visual_tokens: list[int] = field(default_factory=list)
+    kept_tokens: list[int] = field(default_factory=list)
+    kept_index: list[Tensor] = field(default_factory=list)  # among the sample's visual tokens
+
+
+@dataclass(frozen=True)
+class Pruner:
+    """Base class and common fields.
+
+    pruning_ratio: fraction of visual tokens removed, in [0, 1), at most four decimals.
+    rounding: of tokens x (1 - ratio): "ceil" (authors' code), "floor" (paper) or "round".
+    budget: "pooled" over all images of a sample, or "per_image".
+    position_policy: "keep", "rebase" or "repack", see :mod:`hawk.pruning.positions`.
+    """
+
+    pruning_ratio: float | str = 0.0
+    rounding: str = "ceil"
+    budget: str = "pooled"
+    position_policy: str = "keep"
+    _state: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    uses_query: ClassVar[bool] = False  # does the selection depend on the question?
+
+    def __post_init__(self) -> None:
+        exact_ratio(self.pruning_ratio)
+        for name, allowed in (
+            ("rounding", ROUNDING),
+            ("budget", BUDGETS),
+            ("position_policy", POLICIES),
+        ):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, getattr(self, name), allowed)
+
+    # --- what a method overrides -----------------------------------------------------------
+    def scores(self, context: PruningContext) -> Tensor:
+        """Importance of every visual token, [n], higher is kept. Override this or ``select``."""
+        raise TypeError(f"{type(self).__name__} defines neither scores nor select.")
+
+    def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
+        """``count`` distinct entries of ``candidates`` (indices into the sample's visual tokens)."""
+        scores = self.scores(context)
+        if not torch.isfinite(scores).all():
+            raise InputError(
+                f"{self!r}: {int((~torch.isfinite(scores)).sum())} of {len(scores)} token scores are "
+                "not finite; the model's features or weights hold NaN or infinity."
+            )
+        # A stable sort keeps the lower position first among equal scores.
+        order = torch.sort(scores[candidates], descending=True, stable=True).indices
+        return candidates[order[:count]]
+
+    def check(self, model: nn.Module, family: Family) -> None:
+        """Refuse a model that does not fit (head weights of another geometry)."""
+
+    # --- what callers use ------------------------------------------------------------------
+    def kept_indices(self, context: PruningContext) -> Tensor:
+        """The kept visual tokens of one sample, ascending, exactly as many as the budget says."""
+        every = torch.arange(context.tokens, device=context.visual_index.device)
+        if exact_ratio(self.pruning_ratio) == 0:
+            return every
+        if self.budget == "pooled":
+            groups = [every]
+        else:
+            groups = [every[context.item_of == i] for i in range(len(context.items))]
+        chosen = []
+        for candidates in groups:
+            count = self.count(len(candidates))
+            picked = candidates if count == len(candidates) else self.select(context, candidates, count)
+            if len(picked) != count or len(torch.unique(picked)) != count:
+                raise AssertionError(
+                    f"{self!r} chose {len(torch.unique(picked))} distinct of {len(picked)} tokens; "
+                    f"the budget is {count}."
+                )
+            chosen.append(picked)
+        return torch.cat(chosen).sort().values
+
+    @property
+    def inactive(self) -> bool:
+        """True if nothing would be removed whatever the prompt."""
+        return exact_ratio(self.pruning_ratio) == 0
+
+    def count(self, tokens: int) -> int:
+        """Visual tokens kept of ``tokens``."""
+        return kept_count(tokens, self.pruning_ratio, self.rounding)
+
+    @property
+    def last(self) -> LastRun:
+        """What happened in the last ``generate`` inside ``attach`` (or the last ``prune``)."""
+        return self._state.get("last", LastRun())
+
+    @contextmanager
+    def attach(self, model: nn.Module, processor: Any = None) -> Iterator[Pruner]:
+        """Inside this context ``model.generate`` prunes; see :func:`hawk.pruning.attach.attach`."""
+        from hawk.pruning.attach import attach
+
+        with attach(self, model, processor):
+            yield self
+
+    def hooks(self, model: nn.Module, family: Family) -> Any:
+        """A context manager for what a method does *inside* the model; none for most."""
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+    def settings(self) -> Mapping[str, Any]:
+        """The fields, for the results."""
+        from dataclasses import fields
+
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.repr}

@@ -1,0 +1,282 @@
+"""From a batch of prompts to the pruned batch that the model's own ``generate`` takes.
+
+Features and positions are made from the *unpruned* prompt by the model's own functions; then the
+ids, the mask, the positions and the features of removed tokens are left out. Nothing in the model
+is changed. Used by ``attach`` and by the scoring of benchmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hawk.errors import InputError
+from hawk.models.base import MODALITIES, Family, VisualItem
+from hawk.pruning.base import LastRun, Pruner, PruningContext
+from hawk.pruning.positions import remaining_positions
+
+# Arguments that describe the unpruned prompt's images; none may reach the pruned call.
+CONSUMED = (
+    "pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw", "image_sizes",
+    "mm_token_type_ids", "second_per_grid_ts", "mm_encoder_outputs", "input_ids", "inputs",
+    "attention_mask", "position_ids", "batch_num_images", "image_sizes_videos",
+)  # fmt: skip
+
+
+@dataclass
+class PrunedPrompt:
+    """A pruned batch. L is its width, T that of the unpruned one; both are left-padded."""
+
+    family: Family
+    input_ids: Tensor  # [batch, L]
+    attention_mask: Tensor  # [batch, L]
+    position_ids: Tensor  # [rows, batch, L] or [batch, L]
+    full_ids: Tensor  # [batch, T]
+    features: dict[str, Tensor]  # modality → [kept, hidden], in batch order
+    levels: dict[str, tuple[Tensor, ...]]
+    visual_tokens: list[int]
+    kept_index: list[Tensor]
+    prompt_tokens: list[int]
+
+    @property
+    def removed_width(self) -> int:
+        return self.full_ids.shape[1] - self.input_ids.shape[1]
+
+    def kwargs(self) -> dict[str, Any]:
+        """Arguments for ``model.generate`` or ``model.forward``; fresh feature objects each time."""
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "position_ids": self.position_ids,
+            "mm_encoder_outputs": self.family.encoder_outputs(self.features, self.levels),
+        }
+
+
+@dataclass
+class Rows:
+    """The unpruned batch, taken apart."""
+
+    ids: Tensor  # [batch, T]
+    mask: Tensor  # bool [batch, T]
+    positions: Tensor  # [rows, batch, T]
+    items: list[list[VisualItem]]  # per row, in prompt order
+    item_of: Tensor  # [batch, T] index into the row's items, -1 for text
+
+
+def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> Rows:
+    """Encode the images (or take ``mm_encoder_outputs``) and find every item's tokens."""
+    ids = inputs["input_ids"]
+    mask = inputs.get("attention_mask")
+    mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
+    if mask.shape != ids.shape:
+        raise InputError(f"attention_mask {list(mask.shape)} does not fit input_ids {list(ids.shape)}.")
+    if not mask[:, -1].all():
+        raise InputError("a row ends in padding: decoder-only models need left padding to generate.")
+    encoded = family.encode(model, inputs)
+    positions = family.position_ids(model, {**inputs, "attention_mask": mask.long()})
+    positions = positions if positions.ndim == 3 else positions[None]
+    items: list[list[VisualItem]] = [[] for _ in ids]
+    item_of = torch.full_like(ids, -1)
+    starts: list[list[tuple[int, VisualItem]]] = [[] for _ in ids]
+    for modality, token in family.placeholders(model.config).items():
+        where = ((ids == token) & mask).nonzero()  # row-major, as transformers counts them
+        found = encoded.get(modality, [])
+        total = sum(item.tokens for item in found)
+        if total != len(where):
+            raise InputError(
+                f"{len(where)} {modality} placeholders in the prompts, but {total} visual tokens in "
+                f"{len(found)} {modality}s."
+            )
+        offset = 0
+        for item in found:
+            span = where[offset : offset + item.tokens]
+            offset += item.tokens
+            if item.tokens == 0:
+                continue
+            row = int(span[0, 0])
+            if int(span[-1, 0]) != row:
+                raise InputError(f"an {modality}'s placeholders run over the end of prompt {row}.")
+            starts[row].append((int(span[0, 1]), item))
+            item_of[row, span[:, 1]] = len(starts[row]) - 1
+    for row, found in enumerate(starts):
+        order = sorted(range(len(found)), key=lambda i: found[i][0])
+        items[row] = [found[i][1] for i in order]
+        rank = torch.empty(len(found), dtype=torch.long, device=ids.device)
+        rank[torch.tensor(order, dtype=torch.long, device=ids.device)] = torch.arange(
+            len(found), device=ids.device
+        )
+        visual = item_of[row] >= 0
+        item_of[row, visual] = rank[item_of[row, visual]]
+    return Rows(ids, mask, positions, items, item_of)
+
+
+def prune(
+    pruner: Pruner,
+    model: nn.Module,
+    family: Family,
+    inputs: Mapping[str, Any],
+    keys: Sequence[str] | None = None,
+    queries: Sequence[Tensor] | None = None,
+) -> PrunedPrompt:
+    """Select and leave out visual tokens of every row.
+
+    inputs: what a processor gives (ids, mask, pixels, grids), or ids with stored features in
+    ``mm_encoder_outputs``. keys name the samples for seeded pruners; without them the prompt's ids
+    do. queries are other samples' question ids (the shuffled-query control).
+    """
+    pruner.check(model, family)
+    rows = take_apart(model, family, inputs)
+    hidden = _HiddenStates(model, family, rows)
+    kept_index, keeps, prompt_tokens = [], [], []
+    for row in range(len(rows.ids)):
+        real = rows.mask[row]
+        item_of = rows.item_of[row, real]
+        visual_index = (item_of >= 0).nonzero().flatten()
+        keep = torch.ones(len(item_of), dtype=torch.bool, device=rows.ids.device)
+        kept = torch.arange(len(visual_index), device=rows.ids.device)
+        if len(visual_index):
+            ids = rows.ids[row, real]
+            context = PruningContext(
+                model=model,
+                family=family,
+                ids=ids,
+                positions=rows.positions[:, row, real],
+                items=rows.items[row],
+                visual_index=visual_index,
+                item_of=item_of[visual_index],
+                key=keys[row].encode() if keys is not None else ids.cpu().numpy().tobytes(),
+                hidden_at=hidden.row(row),
+                query_ids=None if queries is None else queries[row],
+            )
+            kept = pruner.kept_indices(context)
+            keep[visual_index] = False
+            keep[visual_index[kept]] = True
+        kept_index.append(kept)
+        keeps.append(keep)
+        prompt_tokens.append(int(real.sum()))
+    pruned = _pack(pruner, family, rows, keeps, kept_index, prompt_tokens)
+    pruner._state["last"] = LastRun(
+        visual_tokens=pruned.visual_tokens,
+        kept_tokens=[len(index) for index in kept_index],
+        kept_index=kept_index,
+    )
+    return pruned
+
+
+def _pack(
+    pruner: Pruner,
+    family: Family,
+    rows: Rows,
+    keeps: list[Tensor],
+    kept_index: list[Tensor],
+    prompt_tokens: list[int],
+) -> PrunedPrompt:
+    """Left-pad what remains of every row to one width and gather the features of kept tokens."""
+    batch, device = len(keeps), rows.ids.device
+    width = max(int(keep.sum()) for keep in keeps)
+    # A padded column needs some id; the first one of a padded row is as good as any other.
+    ids = rows.ids[:, :1].repeat(1, width)
+    mask = torch.zeros(batch, width, dtype=torch.long, device=device)
+    positions = torch.zeros(len(rows.positions), batch, width, dtype=torch.long, device=device)
+    parts: dict[str, list[Tensor]] = {modality: [] for modality in MODALITIES}
+    levels: dict[str, list[tuple[Tensor, ...]]] = {modality: [] for modality in MODALITIES}
+    pad = _pad_id(rows, family)
+    for row, keep in enumerate(keeps):
+        real = rows.mask[row]
+        length = int(keep.sum())
+        ids[row, : width - length] = pad
+        ids[row, width - length :] = rows.ids[row, real][keep]
+        mask[row, width - length :] = 1
+        positions[:, row, width - length :] = remaining_positions(
+            rows.positions[:, row, real], keep, rows.item_of[row, real], pruner.position_policy
+        )
+        item_of = rows.item_of[row, real]
+        for i, item in enumerate(rows.items[row]):
+            chosen = keep[item_of == i]
+            parts[item.modality].append(item.features[chosen])
+            levels[item.modality].append(tuple(level[chosen] for level in item.levels))
+    return PrunedPrompt(
+        family=family,
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions if len(positions) > 1 else positions[0],
+        full_ids=rows.ids,
+        features={m: torch.cat(found) for m, found in parts.items() if found},
+        levels={
+            m: tuple(torch.cat(level) for level in zip(*found, strict=True))
+            for m, found in levels.items()
+            if found
+        },
+        visual_tokens=[int((item >= 0).sum()) for item in rows.item_of],
+        kept_index=kept_index,
+        prompt_tokens=prompt_tokens,
+    )
+
+
+def _pad_id(rows: Rows, family: Family) -> int:
+    """Any text id will do under a zero mask, but a placeholder would be counted as one."""
+    text = rows.ids[rows.item_of < 0]
+    return int(text[0])
+
+
+class _HiddenStates:
+    """Inputs of a decoder layer for the unpruned prompts, computed when a pruner first asks."""
+
+    def __init__(self, model: nn.Module, family: Family, rows: Rows) -> None:
+        self.model, self.family, self.rows = model, family, rows
+        self._layers: dict[int, Tensor] = {}
+
+    def row(self, row: int) -> Callable[[int], Tensor]:
+        def hidden_at(layer: int) -> Tensor:
+            if layer == 0:
+                return self._embed(row)
+            if layer not in self._layers:
+                self._layers[layer] = self._run(layer)
+            return self._layers[layer][row, self.rows.mask[row]]
+
+        return hidden_at
+
+    def _embed(self, row: int) -> Tensor:
+        """Prompt embeddings with visual features in place, [T, hidden]."""
+        real = self.rows.mask[row]
+        embeds = self.model.get_input_embeddings()(self.rows.ids[row, real]).clone()
+        item_of = self.rows.item_of[row, real]
+        for i, item in enumerate(self.rows.items[row]):
+            embeds[item_of == i] = item.features.to(embeds.dtype)
+        return embeds
+
+    def _run(self, layer: int) -> Tensor:
+        """The batch through the decoder up to the input of ``layer``, [batch, T, hidden]."""
+        batch, length = self.rows.ids.shape
+        first = self._embed(0)
+        embeds = first.new_zeros(batch, length, first.shape[-1])
+        for row in range(batch):
+            embeds[row, self.rows.mask[row]] = self._embed(row)
+        positions = self.rows.positions
+        captured: list[Tensor] = []
+
+        def stop(module: nn.Module, args: tuple[Any, ...]) -> None:
+            captured.append(args[0])
+            raise _Reached
+
+        handle = self.family.layers(self.model)[layer].register_forward_pre_hook(stop)
+        try:
+            self.family.decoder(self.model)(
+                inputs_embeds=embeds,
+                attention_mask=self.rows.mask.long(),
+                position_ids=positions if len(positions) > 1 else positions[0],
+                use_cache=False,
+            )
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+        return captured[0]
+
+
+class _Reached(Exception):
+    """Ends a partial forward pass."""
