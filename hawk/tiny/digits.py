@@ -1,0 +1,24 @@
+"""The shipped scans of handwritten digits.
+
+1,797 scans of 8x8 pixels with 17 grey levels. Training and test never share a scan, so a model that answers about test
+scenes has learned digits, not scans.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import pyarrow.parquet as parquet
+
+from hawk.tiny.paths import DATA
+
+TRAINING_SCANS = 1400
+
+
+@lru_cache(maxsize=2)
+def load_scans(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The scans of one split: pixels `[scans, 8, 8]` with values 0-16, and labels `[scans]`."""
+    table = parquet.read_table(DATA / "digits" / "digits.parquet", filters=[("split", "=", split)])
+    if not len(table):
+        raise ValueError(f"split {split!r} of the digit scans is unknown; allowed: 'train', 'test'")
+    pixels = np.frombuffer(b"".join(table["pixels"].to_pylist()), dtype=np.uint8)
+    return pixels.reshape(-1, 8, 8), table["label"].to_numpy()
