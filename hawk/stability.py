@@ -1,0 +1,221 @@
+"""How far head weights can be trusted: their distance to uniform against a null, and rank stability.
+
+Min-shift subtracts a minimum of noisy numbers, so pure noise also gives unequal weights. The null
+says how unequal: in every image group the two runs (reference, ablated) are swapped at random, for
+all heads at once, so that what is common to all heads (a reference that was lucky on an image)
+cancels there as it does in min-shift. Rank stability says how many samples are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hawk import statistics
+from hawk.resampling import JointGroups
+
+if TYPE_CHECKING:
+    from hawk.drops import Measured
+
+NULL_FLIPS = 2000
+SPLITS = 200
+FRACTIONS = (0.0625, 0.125, 0.25, 0.5)  # of the images, in each of two disjoint parts
+
+KEYS = {
+    "distance": "total variation distance of the weights to uniform, 0 (uniform) to 1 - 1/heads",
+    "null": (
+        "the same distance when reference and ablated run are swapped at random per image, "
+        "for all heads at once: no head matters"
+    ),
+    "p": "share of null distances at least as large as the observed one, which is counted too",
+    "explained_by_null": "p >= 0.05: the unequal weights are what noise alone would give",
+    "head_null": "per head, mean and 2.5 % and 97.5 % quantiles of its weight under the null",
+    "split_half": (
+        "mean rank correlation (Spearman) of the heads' drops between two disjoint parts of "
+        "the images, with 2.5 % and 97.5 % quantiles over random splits, for growing parts; "
+        "a part in which all drops are equal counts as 0"
+    ),
+    "samples": "samples per part; for pooled weights per part and benchmark, on average",
+    "spearman": "rank correlation of the heads' drops between two benchmarks, all samples",
+    "full": "split-half correlation at half of the images, stepped up to all of them "
+    "(Spearman-Brown)",
+    "left_out": "benchmark left out of the pooled weights (equal drops, or none significant)",
+}
+
+
+def stability(
+    config: Mapping[str, Any], parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Nulls, split-half correlations and Spearman between benchmarks of one intervention.
+
+    parts: one per benchmark, heads of the scoring layer only. ci_low: lower interval ends of their
+    drops, points. Plain numbers, as described in :data:`KEYS`.
+    """
+    from hawk.drops import drop_values, rng_of
+
+    normalization, seed = config["weights"]["normalization"], config["seed"]
+    intervention = parts[0].intervention
+    joint = JointGroups([part.samples.groups for part in parts])
+    drops = [drop_values(part) for part in parts]
+    observed = _normalized(drops, [ci_low[part.name] > 0.0 for part in parts], normalization)
+
+    # --- null --------------------------------------------------------------------------------------
+    rng = rng_of(seed, "null", intervention)
+    signs = 1.0 - 2.0 * rng.integers(0, 2, size=(NULL_FLIPS, len(joint.union)))
+    null_drops = [
+        flipped_drops(part, signs[:, index]) for part, index in zip(parts, joint.index, strict=True)
+    ]
+    # Significance under the null by the width of the observed interval: a flip keeps it.
+    reach = [d - ci_low[part.name] for d, part in zip(drops, parts, strict=True)]
+    null = _normalized(
+        null_drops,
+        [flipped > width for flipped, width in zip(null_drops, reach, strict=True)],
+        normalization,
+    )
+    benchmarks: dict[str, Any] = {}
+    for part, weights, drawn in zip(parts, observed, null, strict=True):
+        benchmarks[part.name] = {
+            "left_out": bool(np.isnan(weights).any()),
+            **_against_null(weights, drawn),
+        }
+    pooled = _against_null(_pool(observed), _pool(null), heads=True)
+
+    # --- ranks -------------------------------------------------------------------------------------
+    rng = rng_of(seed, "split", intervention)
+    pooled["split_half"], curves = _split_half(parts, joint, normalization, rng)
+    for part, curve in zip(parts, curves, strict=True):
+        benchmarks[part.name]["split_half"] = curve
+        benchmarks[part.name]["full"] = _spearman_brown(curve[-1]["correlation"])
+    pooled["full"] = _spearman_brown(pooled["split_half"][-1]["correlation"])
+    between = [
+        {
+            "first": parts[i].name,
+            "second": parts[j].name,
+            "spearman": _number(statistics.spearman(drops[i], drops[j])),
+        }
+        for i in range(len(parts))
+        for j in range(i + 1, len(parts))
+    ]
+    return {
+        "heads": [str(head) for head in parts[0].heads],
+        "normalization": normalization,
+        "pooled": pooled,
+        "benchmarks": benchmarks,
+        "between_benchmarks": between,
+    }
+
+
+def flipped_drops(part: Measured, signs: np.ndarray) -> np.ndarray:
+    """Drops of all heads when groups with sign −1 have both runs swapped: ``[flips, heads]``, points."""
+    flips, groups = signs.shape
+    half = (part.reference - part.ablated) / 2.0  # [heads, groups, sums]
+    middle = ((part.reference + part.ablated) / 2.0).sum(axis=1)  # [heads, sums]
+    moved = (signs @ half.transpose(1, 0, 2).reshape(groups, -1)).reshape(flips, *middle.shape)
+    return part.points(middle + moved) - part.points(middle - moved)
+
+
+def _normalized(
+    drops: Sequence[np.ndarray], significant: Sequence[np.ndarray], normalization: str
+) -> list[np.ndarray]:
+    return [
+        statistics.normalize_drops(d, s, normalization)
+        for d, s in zip(drops, significant, strict=True)
+    ]
+
+
+def _pool(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean over the benchmarks that are defined; uniform where none is."""
+    stacked = np.stack(parts)
+    count = (~np.isnan(stacked)).sum(axis=0)
+    total = np.nansum(stacked, axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), 1.0 / stacked.shape[-1])
+
+
+def _against_null(weights: np.ndarray, null: np.ndarray, heads: bool = False) -> dict[str, Any]:
+    # Weights that are undefined (equal drops, nothing significant) count as uniform: distance 0.
+    uniform = 1.0 / weights.shape[-1]
+    weights, null = (np.where(np.isnan(one), uniform, one) for one in (weights, null))
+    distance = float(statistics.distance_to_uniform(weights))
+    drawn = statistics.distance_to_uniform(null)
+    p = (1 + int((drawn >= distance - 1e-12).sum())) / (1 + len(drawn))
+    result = {
+        "distance": distance,
+        "null": {"mean": float(drawn.mean()), "q95": float(np.quantile(drawn, 0.95))},
+        "p": p,
+        "explained_by_null": p >= 0.05,
+    }
+    if heads:
+        low, high = np.quantile(null, [0.025, 0.975], axis=0)
+        result["head_null"] = {
+            "mean": null.mean(axis=0).tolist(),
+            "q025": low.tolist(),
+            "q975": high.tolist(),
+        }
+    return result
+
+
+def _split_half(
+    parts: Sequence[Measured], joint: JointGroups, normalization: str, rng: np.random.Generator
+) -> tuple[list[dict[str, Any]], list[list[dict[str, Any]]]]:
+    """Curves of rank correlation against part size: of the pooled weights, and of each benchmark's drops."""
+    orders = [rng.permutation(len(joint.union)) for _ in range(SPLITS)]
+    pooled: list[dict[str, Any]] = []
+    curves: list[list[dict[str, Any]]] = [[] for _ in parts]
+    for fraction in FRACTIONS:
+        sides: list[list[np.ndarray]] = [[], []]
+        sizes = []
+        for number, (part, index) in enumerate(zip(parts, joint.index, strict=True)):
+            masks = np.zeros((2, SPLITS, len(joint.union)))
+            for split, order in enumerate(orders):
+                # The same order for all benchmarks: a shared image is on one side everywhere.
+                own = order[np.isin(order, index)]
+                size = max(1, int(len(own) * fraction))
+                masks[0, split, own[:size]] = 1.0
+                masks[1, split, own[-size:]] = 1.0
+            rows = np.bincount(part.samples.codes, minlength=len(index))
+            sizes.append(float((masks[0][:, index] @ rows).mean()))
+            drops = [_part_drops(part, mask[:, index]) for mask in masks]
+            for side, values in zip(sides, drops, strict=True):
+                side.append(values)
+            curves[number].append(_curve_point(drops[0], drops[1], fraction, sizes[-1]))
+        # Significance cannot be known on a part without a bootstrap of it: min-shift for ranks.
+        weights = [_pool(_normalized(s, s, statistics.MIN_SHIFT)) for s in sides]
+        pooled.append(_curve_point(weights[0], weights[1], fraction, float(np.mean(sizes))))
+    return pooled, curves
+
+
+def _part_drops(part: Measured, mask: np.ndarray) -> np.ndarray:
+    """Drops ``[splits, heads]`` over the groups where mask ``[splits, groups]`` is 1; NaN if undefined."""
+    splits, groups = mask.shape
+    sums = (mask @ part.ablated.transpose(1, 0, 2).reshape(groups, -1)).reshape(
+        splits, len(part.heads), -1
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return part.points(mask @ part.reference)[:, None] - part.points(sums)
+
+
+def _curve_point(
+    first: np.ndarray, second: np.ndarray, fraction: float, samples: float
+) -> dict[str, Any]:
+    # A part in which all drops are equal (or the aggregate undefined) ranks nothing: it counts as
+    # 0, since leaving it out would make few samples look more reliable than they are.
+    values = np.nan_to_num(statistics.spearman(first, second), nan=0.0)
+    low, high = np.quantile(values, [0.025, 0.975])
+    return {
+        "fraction": fraction,
+        "samples": round(samples, 1),
+        "correlation": float(values.mean()),
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def _spearman_brown(half: float) -> float:
+    return half if half <= 0.0 else 2.0 * half / (1.0 + half)
+
+
+def _number(value: Any) -> float | None:
+    """JSON has no NaN: undefined is null."""
+    return float(value) if np.isfinite(value) else None
