@@ -17,16 +17,16 @@ FAMILIES = ("qwen2_5_vl", "internvl")
 PATCH, MERGE = 4, 2
 GRID = IMAGE_SIZE // (PATCH * MERGE)
 VISUAL_TOKENS = GRID * GRID
-TEXT = dict(
-    hidden_size=128,
-    intermediate_size=384,
-    num_hidden_layers=4,
-    num_attention_heads=8,
-    num_key_value_heads=4,
-    max_position_embeddings=2048,
-    tie_word_embeddings=True,
-    use_sliding_window=False,
-)
+TEXT = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+    "use_sliding_window": False,
+}
 VISION_LAYERS, VISION_HIDDEN, VISION_HEADS, VISION_MLP = 3, 96, 4, 256
 
 
@@ -68,7 +68,12 @@ def build(family: str) -> TinyModel:
 def _special_ids(tokenizer) -> dict[str, int]:
     """For the text config, so that `generate` pads and stops without being told."""
     end = tokenizer.eos_token_id
-    return dict(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, eos_token_id=end, bos_token_id=None)
+    return {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": end,
+        "bos_token_id": None,
+    }
 
 
 def _build_qwen() -> TinyModel:
@@ -83,11 +88,13 @@ def _build_qwen() -> TinyModel:
     names = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
     tokenizer = tokens.build_tokenizer(tokens.QWEN_SPECIAL, names)
     pixels = IMAGE_SIZE * IMAGE_SIZE
-    geometry = dict(patch_size=PATCH, merge_size=MERGE, temporal_patch_size=2)
+    geometry = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2}
     processor = Qwen2_5_VLProcessor(
         Qwen2VLImageProcessor(**geometry, size={"shortest_edge": pixels, "longest_edge": pixels}),
         tokenizer,
-        Qwen2VLVideoProcessor(**geometry, size={"shortest_edge": pixels, "longest_edge": 16 * pixels}),
+        Qwen2VLVideoProcessor(
+            **geometry, size={"shortest_edge": pixels, "longest_edge": 16 * pixels}
+        ),
         chat_template=tokens.QWEN_TEMPLATE,
     )
     token = tokenizer.convert_tokens_to_ids
@@ -95,20 +102,24 @@ def _build_qwen() -> TinyModel:
         text_config=dict(
             **TEXT,
             **_special_ids(tokenizer),
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
+            rope_parameters={
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [2, 3, 3],
+            },
         ),
-        vision_config=dict(
-            depth=VISION_LAYERS,
-            hidden_size=VISION_HIDDEN,
-            out_hidden_size=TEXT["hidden_size"],
-            intermediate_size=VISION_MLP,
-            num_heads=VISION_HEADS,
-            patch_size=PATCH,
-            spatial_merge_size=MERGE,
-            temporal_patch_size=2,
-            window_size=IMAGE_SIZE,
-            fullatt_block_indexes=list(range(VISION_LAYERS)),
-        ),
+        vision_config={
+            "depth": VISION_LAYERS,
+            "hidden_size": VISION_HIDDEN,
+            "out_hidden_size": TEXT["hidden_size"],
+            "intermediate_size": VISION_MLP,
+            "num_heads": VISION_HEADS,
+            "patch_size": PATCH,
+            "spatial_merge_size": MERGE,
+            "temporal_patch_size": 2,
+            "window_size": IMAGE_SIZE,
+            "fullatt_block_indexes": list(range(VISION_LAYERS)),
+        },
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"),
@@ -149,16 +160,16 @@ def _build_internvl() -> TinyModel:
             **_special_ids(tokenizer),
             rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         ),
-        vision_config=dict(
-            hidden_size=VISION_HIDDEN,
-            num_hidden_layers=VISION_LAYERS,
-            num_attention_heads=VISION_HEADS,
-            intermediate_size=VISION_MLP,
-            attention_bias=True,
-            image_size=[IMAGE_SIZE, IMAGE_SIZE],
-            patch_size=[PATCH, PATCH],
-            layer_scale_init_value=1.0,  # 0.1, the default, is for deeper towers and learns slowly here
-        ),
+        vision_config={
+            "hidden_size": VISION_HIDDEN,
+            "num_hidden_layers": VISION_LAYERS,
+            "num_attention_heads": VISION_HEADS,
+            "intermediate_size": VISION_MLP,
+            "attention_bias": True,
+            "image_size": [IMAGE_SIZE, IMAGE_SIZE],
+            "patch_size": [PATCH, PATCH],
+            "layer_scale_init_value": 1.0,  # 0.1, the default, is for deeper towers and learns slowly here
+        },
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=VISUAL_TOKENS,
         downsample_ratio=1 / MERGE,

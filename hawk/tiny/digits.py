@@ -7,7 +7,7 @@ scenes has learned digits, not scans.
 from functools import lru_cache
 
 import numpy as np
-import pyarrow.parquet as parquet
+from pyarrow import parquet
 
 from hawk.tiny.paths import DATA
 

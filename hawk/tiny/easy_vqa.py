@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as parquet
+from pyarrow import parquet
 
 from hawk.tiny.paths import DATA
 from hawk.tiny.questions import Question

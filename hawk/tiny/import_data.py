@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as parquet
+from pyarrow import parquet
 
 from hawk.tiny.digits import TRAINING_SCANS
 from hawk.tiny.paths import DATA
@@ -65,4 +65,11 @@ if __name__ == "__main__":
     import_digits()
     import_easy_vqa()
     for file in sorted([*DATA.glob("digits/*.parquet"), *DATA.glob("easy_vqa/*.parquet")]):
-        print(json.dumps({"file": file.relative_to(DATA).as_posix(), "bytes": file.stat().st_size}))
+        print(
+            json.dumps(
+                {
+                    "file": file.relative_to(DATA).as_posix(),
+                    "bytes": file.stat().st_size,
+                }
+            )
+        )

@@ -1,6 +1,6 @@
 """Second stage: teach the language model to answer, with the vision tower frozen.
 
-The tower's tokens are computed once and kept. One step sees 48 images with ten questions each, all of the same source:
+The tower's tokens are computed once and kept. One step sees 32 images with ten questions each, all of the same source:
 scenes, or every fourth step easy-VQA. The first scenes have one to three objects: finding one among few is learned first.
 """
 
@@ -19,7 +19,7 @@ from hawk.tiny.scenes import Scene, make_scene
 from hawk.tiny.schedule import make_optimizer
 
 SIMPLE_SCENES, SCENES, HELD_OUT_SCENES = 3000, 9000, 96
-IMAGES, QUESTIONS = 48, 10  # in a batch, about an image
+IMAGES, QUESTIONS = 32, 10  # in a batch, about an image
 SIMPLE_SHARE = 0.15  # of the steps
 EASY_VQA_EVERY = 4
 RATE = 2e-3
@@ -41,7 +41,9 @@ class _Scenes:
         self.objects = [scene.objects for scene in scenes]
         self.features = encode(tiny, [scene.image for scene in scenes])
 
-    def batch(self, random: np.random.Generator, size: int) -> tuple[torch.Tensor, list[list[Question]]]:
+    def batch(
+        self, random: np.random.Generator, size: int
+    ) -> tuple[torch.Tensor, list[list[Question]]]:
         chosen = random.integers(len(self.objects), size=size)
         questions = [training_questions(self.objects[i], QUESTIONS, random) for i in chosen]
         return self.features[torch.from_numpy(chosen)], questions
@@ -55,10 +57,13 @@ class _EasyVqa:
         self.questions = [image.questions for image in images]
         self.features = encode(tiny, [image.pixels() for image in images])
 
-    def batch(self, random: np.random.Generator, size: int) -> tuple[torch.Tensor, list[list[Question]]]:
+    def batch(
+        self, random: np.random.Generator, size: int
+    ) -> tuple[torch.Tensor, list[list[Question]]]:
         chosen = random.integers(len(self.questions), size=size)
         questions = [
-            [self.questions[i][j] for j in random.integers(len(self.questions[i]), size=QUESTIONS)] for i in chosen
+            [self.questions[i][j] for j in random.integers(len(self.questions[i]), size=QUESTIONS)]
+            for i in chosen
         ]
         return self.features[torch.from_numpy(chosen)], questions
 
@@ -69,9 +74,13 @@ def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
         parameter.requires_grad_("language_model" in name)
     started = time.monotonic()
     packer = Packer(tiny)
-    simple = _Scenes(tiny, [make_scene("train", seed, i, count=(1, 3)) for i in range(SIMPLE_SCENES)])
+    simple = _Scenes(
+        tiny, [make_scene("train", seed, i, count=(1, 3)) for i in range(SIMPLE_SCENES)]
+    )
     full = _Scenes(tiny, [make_scene("train", seed, SIMPLE_SCENES + i) for i in range(SCENES)])
-    held_out = _Scenes(tiny, [make_scene("train", seed, 800_000 + i) for i in range(HELD_OUT_SCENES)])
+    held_out = _Scenes(
+        tiny, [make_scene("train", seed, 800_000 + i) for i in range(HELD_OUT_SCENES)]
+    )
     easy = _EasyVqa(tiny)
     log.info("images encoded; %.0f s", time.monotonic() - started)
     weights = [p for p in tiny.model.parameters() if p.requires_grad]

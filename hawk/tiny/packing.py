@@ -23,7 +23,9 @@ class Packed:
     ids: torch.Tensor  # [sequences, length]
     positions: torch.Tensor  # [3, 1, length] with mRoPE, else [1, length]
     mask: torch.Tensor  # [1, 1, length, length], added to attention logits
-    sources: torch.Tensor  # [sequences, slots, 2], places that predict the answer and the end of the turn
+    sources: (
+        torch.Tensor
+    )  # [sequences, slots, 2], places that predict the answer and the end of the turn
     targets: torch.Tensor  # [sequences, slots, 2]
 
 
@@ -101,7 +103,10 @@ class Packer:
         embedded[:, is_visual] = features.to(embedded.dtype)
         positions = packed.positions.expand(*packed.positions.shape[:-2], len(embedded), -1)
         hidden = model.model.language_model(
-            inputs_embeds=embedded, attention_mask=packed.mask, position_ids=positions, use_cache=False
+            inputs_embeds=embedded,
+            attention_mask=packed.mask,
+            position_ids=positions,
+            use_cache=False,
         ).last_hidden_state
         index = packed.sources.flatten(1)[..., None].expand(-1, -1, hidden.shape[-1])
         return model.lm_head(hidden.gather(1, index)).unflatten(1, packed.sources.shape[1:])

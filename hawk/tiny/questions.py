@@ -23,7 +23,9 @@ class Question:
     answer: str
 
 
-def ask(task: str, objects: tuple[SceneObject, ...], random: np.random.Generator) -> Question | None:
+def ask(
+    task: str, objects: tuple[SceneObject, ...], random: np.random.Generator
+) -> Question | None:
     """A random question of this task, or None if the objects allow none."""
     if task == "digits":
         return _ask_by_color("digit", "which digit is {}?", objects, random)

@@ -53,8 +53,15 @@ def _place_objects(random: np.random.Generator, count: tuple[int, int]) -> tuple
     cells = random.permutation(GRID * GRID)[:total]
     named = [
         (kind, name, color)
-        for kind, names, number in (("digit", DIGITS, digits), ("shape", SHAPES, total - digits))
-        for name, color in zip(_draw(random, names, number), _draw(random, tuple(COLORS), number), strict=True)
+        for kind, names, number in (
+            ("digit", DIGITS, digits),
+            ("shape", SHAPES, total - digits),
+        )
+        for name, color in zip(
+            _draw(random, names, number),
+            _draw(random, tuple(COLORS), number),
+            strict=True,
+        )
     ]
     return tuple(
         SceneObject(*description, row=int(cell) // GRID, column=int(cell) % GRID)
@@ -72,9 +79,9 @@ def _paint(image: np.ndarray, item: SceneObject, split: str, random: np.random.G
     if item.kind == "digit":
         pixels, labels = load_scans(split)
         scan = pixels[random.choice(np.flatnonzero(labels == int(item.name)))]
-        mask = resize_scan(scan, int(random.integers(13, 17)), int(random.integers(12, 17)))
+        mask = resize_scan(scan, int(random.integers(15, 17)), int(random.integers(14, 17)))
     else:
-        mask = shape_mask(item.name, int(random.integers(11, 16)))
+        mask = shape_mask(item.name, int(random.integers(13, 16)))
     height, width = mask.shape
     top = item.row * CELL + int(random.integers(0, CELL - height + 1))
     left = item.column * CELL + int(random.integers(0, CELL - width + 1))

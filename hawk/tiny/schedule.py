@@ -7,7 +7,10 @@ import torch
 
 
 def make_optimizer(
-    parameters: Iterable[torch.nn.Parameter], rate: float, steps: int, warm_up: int = 100
+    parameters: Iterable[torch.nn.Parameter],
+    rate: float,
+    steps: int,
+    warm_up: int = 100,
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW that warms up, holds the rate for a third of the steps, then falls along a cosine to 2 %."""
 

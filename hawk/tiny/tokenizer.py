@@ -16,7 +16,15 @@ QWEN_SPECIAL = (
     PAD, "<|im_start|>", END_OF_TURN, "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>",
     "<|video_pad|>",
 )  # fmt: skip
-INTERNVL_SPECIAL = (PAD, "<|im_start|>", END_OF_TURN, "<img>", "</img>", "<IMG_CONTEXT>", "<video>")
+INTERNVL_SPECIAL = (
+    PAD,
+    "<|im_start|>",
+    END_OF_TURN,
+    "<img>",
+    "</img>",
+    "<IMG_CONTEXT>",
+    "<video>",
+)
 
 # Turns in ChatML. Content is a string, or a list of image, video and text parts in any order.
 _TEMPLATE = """\
@@ -57,7 +65,9 @@ def build_tokenizer(special: tuple[str, ...], names: dict[str, str]) -> "PreTrai
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in special]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token=UNKNOWN,

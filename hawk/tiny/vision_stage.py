@@ -31,7 +31,10 @@ def scene_labels(scene: Scene) -> np.ndarray:
     """What each visual token shows: `[2, 64]`, name and colour, 0 for background. A cell has 2x2 tokens."""
     labels = np.zeros((2, GRID, GRID), dtype=np.int64)
     for item in scene.objects:
-        rows, columns = slice(2 * item.row, 2 * item.row + 2), slice(2 * item.column, 2 * item.column + 2)
+        rows, columns = (
+            slice(2 * item.row, 2 * item.row + 2),
+            slice(2 * item.column, 2 * item.column + 2),
+        )
         labels[0, rows, columns] = 1 + OBJECT_NAMES.index(item.name)
         labels[1, rows, columns] = 1 + COLOR_NAMES.index(item.color)
     return labels.reshape(2, VISUAL_TOKENS)
@@ -49,14 +52,20 @@ def easy_vqa_labels(image: EasyVqaImage) -> np.ndarray:
     shape, color = image.shape_and_color()
     name_label = UNKNOWN if shape is None else 1 + OBJECT_NAMES.index(shape)
     color_label = UNKNOWN if color is None else 1 + COLOR_NAMES.index(color)
-    return np.stack([np.where(shown, name_label, BACKGROUND), np.where(shown, color_label, BACKGROUND)])
+    return np.stack(
+        [
+            np.where(shown, name_label, BACKGROUND),
+            np.where(shown, color_label, BACKGROUND),
+        ]
+    )
 
 
 def train_vision(tiny: TinyModel, seed: int, steps: int) -> None:
     """Train the vision tower (and projector) of `tiny` in place."""
     tower = [p for name, p in tiny.model.named_parameters() if "language_model" not in name]
     heads = torch.nn.ModuleList(
-        torch.nn.Linear(TEXT["hidden_size"], 1 + len(names)) for names in (OBJECT_NAMES, COLOR_NAMES)
+        torch.nn.Linear(TEXT["hidden_size"], 1 + len(names))
+        for names in (OBJECT_NAMES, COLOR_NAMES)
     )
     optimizer, scheduler = make_optimizer([*tower, *heads.parameters()], RATE, steps)
     easy = list(read_images("train"))
@@ -67,8 +76,14 @@ def train_vision(tiny: TinyModel, seed: int, steps: int) -> None:
         scenes = [make_scene("train", seed, first + i) for i in range(SCENES)]
         photos = [easy[i] for i in random.integers(len(easy), size=EASY_VQA_IMAGES)]
         images = [scene.image for scene in scenes] + [photo.pixels() for photo in photos]
-        labels = [scene_labels(scene) for scene in scenes] + [easy_vqa_labels(photo) for photo in photos]
-        loss = _loss(tiny.visual_tokens(tiny.preprocess(images)), heads, torch.from_numpy(np.stack(labels)))
+        labels = [scene_labels(scene) for scene in scenes] + [
+            easy_vqa_labels(photo) for photo in photos
+        ]
+        loss = _loss(
+            tiny.visual_tokens(tiny.preprocess(images)),
+            heads,
+            torch.from_numpy(np.stack(labels)),
+        )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tower, 1.0)
@@ -96,13 +111,16 @@ def _loss(features: torch.Tensor, heads: torch.nn.ModuleList, labels: torch.Tens
 
 
 @torch.no_grad()
-def measure(tiny: TinyModel, heads: torch.nn.ModuleList, seed: int, scenes: int = 64) -> tuple[float, float]:
+def measure(
+    tiny: TinyModel, heads: torch.nn.ModuleList, seed: int, scenes: int = 64
+) -> tuple[float, float]:
     """Accuracy over tokens of objects with training scans of unseen scenes: name and colour."""
     held_out = [make_scene("train", seed, 900_000 + i) for i in range(scenes)]
     labels = torch.from_numpy(np.stack([scene_labels(scene) for scene in held_out]))
     features = tiny.visual_tokens(tiny.preprocess([scene.image for scene in held_out]))
     shown = labels[:, 0] != BACKGROUND
     name, color = (
-        (head(features).argmax(-1) == labels[:, i])[shown].float().mean().item() for i, head in enumerate(heads)
+        (head(features).argmax(-1) == labels[:, i])[shown].float().mean().item()
+        for i, head in enumerate(heads)
     )
     return name, color

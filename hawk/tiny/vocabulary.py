@@ -21,9 +21,12 @@ EASY_VQA_COLORS = ("black", "blue", "brown", "gray", "green", "red", "teal", "ye
 OBJECT_NAMES = tuple(dict.fromkeys((*DIGITS, *SHAPES, *EASY_VQA_SHAPES)))
 COLOR_NAMES = tuple(dict.fromkeys((*COLORS, *EASY_VQA_COLORS)))
 
-_GRAMMAR = tuple(
-    "a an color contain digit does image in is no not of present shape the there what which yes".split()
+# fmt: off
+_GRAMMAR = (
+    "a", "an", "color", "contain", "digit", "does", "image", "in", "is", "no", "not", "of", "present", "shape", "the",
+    "there", "what", "which", "yes",
 )
+# fmt: on
 _PUNCTUATION = ("?", ".", ",", ":", "!")
 _ROLES = ("system", "user", "assistant")
 

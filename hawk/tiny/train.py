@@ -1,0 +1,104 @@
+"""Train an embedded model from nothing and save it as a Hugging Face folder with its card.
+
+Run as `python -m hawk.tiny.train --family qwen2_5_vl --seed 0 --output data/models/tiny-qwen2.5-vl`. Interrupted, the same
+command goes on after the last finished stage. The output folder appears only when it is complete.
+"""
+
+import argparse
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hawk.tiny.digits import TRAINING_SCANS
+from hawk.tiny.vocabulary import WORDS
+
+if TYPE_CHECKING:
+    from hawk.tiny.architectures import TinyModel
+
+VISION_STEPS = 600
+LANGUAGE_STEPS = 1100
+
+log = logging.getLogger(__name__)
+
+
+def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
+    """Train the tiny model of `family` and write it to `output`, replacing what is there."""
+    import torch
+
+    from hawk.tiny.architectures import build
+    from hawk.tiny.language_stage import train_language
+    from hawk.tiny.vision_stage import train_vision
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    tiny = build(family)
+    started = time.monotonic()
+    work = output.with_name(f"{output.name}.seed{seed}.partial")
+    work.mkdir(parents=True, exist_ok=True)
+    after_vision = work / "vision"
+    if after_vision.exists():
+        log.info("vision stage: taken from %s", after_vision)
+    else:
+        train_vision(tiny, seed, VISION_STEPS)
+        _save(tiny, after_vision)
+    tiny.model = type(tiny.model).from_pretrained(after_vision)
+    train_language(tiny, seed, LANGUAGE_STEPS)
+    complete = work / "complete"
+    _save(tiny, complete)
+    minutes = (time.monotonic() - started) / 60
+    _write_card(tiny, complete, output.name, seed=seed, minutes=minutes, threads=threads)
+    if output.exists():
+        output.rename(work / "replaced")
+    complete.rename(output)
+    shutil.rmtree(work)
+    log.info("wrote %s", output)
+
+
+def _save(tiny: "TinyModel", folder: Path) -> None:
+    """Write beside, then rename: a folder of this name is always complete."""
+    beside = folder.with_name(f"{folder.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    tiny.model.save_pretrained(beside)
+    tiny.processor.save_pretrained(beside)
+    beside.rename(folder)
+
+
+def _write_card(tiny: "TinyModel", folder: Path, name: str, **facts: object) -> None:
+    from hawk.tiny.card import write_card
+    from hawk.tiny.evaluate import as_table, evaluate
+    from hawk.tiny.language_stage import IMAGES
+
+    measurements = evaluate(folder)
+    log.info("measured on test questions:\n%s", as_table(measurements))
+    card = write_card(
+        measurements,
+        name=name,
+        family=tiny.family,
+        architecture=type(tiny.model).__name__,
+        parameters=tiny.model.num_parameters(),
+        words=len(WORDS),
+        training_scans=TRAINING_SCANS,
+        vision_steps=VISION_STEPS,
+        language_steps=LANGUAGE_STEPS,
+        images=IMAGES,
+        **facts,
+    )
+    (folder / "README.md").write_text(card)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train an embedded model.")
+    parser.add_argument("--family", required=True, help="qwen2_5_vl or internvl")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    train(arguments.family, arguments.seed, arguments.output, arguments.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Packed questions are computed exactly as single-turn prompts, on untrained models of both families."""
+
+import numpy as np
+import pytest
+import torch
+
+from hawk.tiny.architectures import FAMILIES, TinyModel, build
+from hawk.tiny.packing import Packed, Packer
+from hawk.tiny.questions import Question, training_questions
+from hawk.tiny.scenes import make_scene
+
+IMAGES, QUESTIONS = 2, 3
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def tiny(request: pytest.FixtureRequest) -> TinyModel:
+    torch.manual_seed(0)
+    tiny = build(request.param)
+    with torch.no_grad():
+        for parameter in tiny.model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3)  # so that attention is not flat and context moves the logits
+    return tiny
+
+
+def pack(tiny: TinyModel) -> tuple[list[np.ndarray], list[list[Question]], Packer, Packed]:
+    scenes = [make_scene("train", 0, i) for i in range(IMAGES)]
+    random = np.random.default_rng(0)
+    questions = [training_questions(scene.objects, QUESTIONS, random) for scene in scenes]
+    packer = Packer(tiny)
+    return [scene.image for scene in scenes], questions, packer, packer.pack(questions)
+
+
+def single_turn(tiny: TinyModel, image: np.ndarray, question: Question) -> torch.Tensor:
+    """Logits `[2, vocabulary]` that predict the answer and the end of the turn."""
+    text = tiny.prompt(question.text) + question.answer
+    return tiny.model(**tiny.processor(images=[image], text=[text], return_tensors="pt")).logits[
+        0, -2:
+    ]
+
+
+@torch.no_grad()
+def test_packed_equals_single_turn(tiny: TinyModel) -> None:
+    images, questions, packer, packed = pack(tiny)
+    logits = packer.logits(packed, tiny.visual_tokens(tiny.preprocess(images)))
+    for i, row in enumerate(questions):
+        for slot, question in enumerate(row):
+            expected = single_turn(tiny, images[i], question)
+            torch.testing.assert_close(logits[i, slot], expected, atol=1e-5, rtol=0)
+            other = single_turn(tiny, images[1 - i], question)
+            assert (other - expected).abs().max() > 1e-2, "the check must notice another image"
+
+
+@torch.no_grad()
+def test_targets_are_answer_and_end_of_turn(tiny: TinyModel) -> None:
+    _, questions, packer, packed = pack(tiny)
+    for i, row in enumerate(questions):
+        for slot, question in enumerate(row):
+            words = packer.tokenizer.convert_ids_to_tokens(packed.targets[i, slot])
+            assert words == [question.answer, "<|im_end|>"]
+
+
+def test_template_takes_turns_systems_and_parts_in_any_order(tiny: TinyModel) -> None:
+    text, image = {"type": "text", "text": "what shape is red?"}, {"type": "image"}
+    turns = [
+        {"role": "system", "content": "answer"},
+        {"role": "user", "content": [text, image]},
+        {"role": "assistant", "content": [{"type": "text", "text": "ring"}]},
+        {"role": "user", "content": [image, {"type": "video"}, text]},
+    ]
+    rendered = tiny.processor.apply_chat_template(turns, add_generation_prompt=True)
+    picture, film = {
+        "qwen2_5_vl": [
+            f"<|vision_start|><|{kind}_pad|><|vision_end|>" for kind in ("image", "video")
+        ],
+        "internvl": ["<IMG_CONTEXT>\n", "<video>\n"],
+    }[tiny.family]
+    question = "what shape is red?"
+    assert rendered == (
+        "<|im_start|>system\nanswer<|im_end|>\n"
+        f"<|im_start|>user\n{question}{picture}<|im_end|>\n"
+        "<|im_start|>assistant\nring<|im_end|>\n"
+        f"<|im_start|>user\n{picture}{film}{question}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_unknown_family_is_refused() -> None:
+    with pytest.raises(ValueError, match="'llava'.*allowed: qwen2_5_vl, internvl"):
+        build("llava")
