@@ -154,12 +154,25 @@ class Pairing(NamedTuple):
 
         With b = (A + B)/2 and d = (A − B)/2 per group, the swapped totals are Σb ± Σ s·d.
         """
-        half = (self.first - self.second) / 2.0
         middle = ((self.first + self.second) / 2.0).sum(axis=1)  # [seeds, sums]
+        half = (self.first - self.second) / 2.0
         moved = np.stack([signs @ one for one in half], axis=1)  # [flips, seeds, sums]
         with np.errstate(divide="ignore", invalid="ignore"):
             gap = self.value(middle + moved) - self.value(middle - moved)
         return self.scale * np.asarray(gap, dtype=np.float64).mean(axis=1)
+
+    def reduced(self) -> tuple[Pairing, np.ndarray]:
+        """The same statistic over fewer groups, and which they are.
+
+        Groups in which the methods are equal count whatever their sign: they are added up into
+        the first one that is kept.
+        """
+        keep = self.differing()
+        keep[0] = True
+        first, second = self.first[:, keep].copy(), self.second[:, keep].copy()
+        first[:, 0] += self.first[:, ~keep].sum(axis=1)
+        second[:, 0] += self.second[:, ~keep].sum(axis=1)
+        return self._replace(first=first, second=second), np.flatnonzero(keep)
 
 
 def flips_needed(comparisons: int) -> int:
@@ -182,6 +195,10 @@ def sign_flip_pvalues(
     """
     pvalues = np.ones(len(comparisons))
     random: list[int] = []
+    comparisons = [
+        [(small, index[kept]) for (small, kept), index in ((p.reduced(), i) for p, i in parts)]
+        for parts in comparisons
+    ]
     for number, parts in enumerate(comparisons):
         differing = _differing(parts)
         if len(differing) <= EXACT_GROUPS:

@@ -1,0 +1,203 @@
+"""Read a run's evaluation files, check that they can be compared, and add the majority answer.
+
+Refuses to compare what is not comparable: other samples, another protocol, another token budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hawk import records
+from hawk.benchmarks import benchmark as get_benchmark
+from hawk.benchmarks.base import Sample
+from hawk.errors import InputError
+from hawk.paths import RunPaths
+from hawk.scored import SCORE_COLUMNS, SampleIndex, read_scores, require_one_setting, sample_ids
+
+NO_BUDGET = frozenset({"blind"})  # methods that show no visual token, whatever the ratio
+MAJORITY_CANDIDATES = 50
+_COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One variant at one ratio on one benchmark (or the baseline, or the majority answer)."""
+
+    sums: np.ndarray  # [seeds, groups, sums]
+    scores: np.ndarray  # [seeds, samples]
+    kept_tokens: np.ndarray  # [samples]
+    visual_tokens: np.ndarray  # [samples]
+    unparsed: float  # mean over seeds
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """All that was measured on one benchmark. Ratios are canonical decimal strings."""
+
+    samples: SampleIndex
+    baseline: Scored
+    majority: Scored
+    majority_answer: str
+    variants: Mapping[str, Mapping[str, Scored]]  # variant → ratio → scores
+
+    @property
+    def name(self) -> str:
+        return self.samples.benchmark.name
+
+
+def canonical_ratio(value: Any) -> str:
+    """``0.80``, ``"0.8"`` and ``0.8`` are one ratio; written without trailing zeros."""
+    number = Decimal(str(value)).normalize()
+    return format(number if number else Decimal(0), "f")
+
+
+def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
+    """Every benchmark's baseline and variants, checked and audited."""
+    protocols: dict[str, Any] = {}
+    found = [
+        _benchmark(config, root, name, protocols) for name in config["evaluation"]["benchmarks"]
+    ]
+    require_one_setting(protocols, "protocol")
+    return found
+
+
+def _benchmark(
+    config: Mapping[str, Any], root: str, name: str, protocols: dict[str, Any]
+) -> Evaluated:
+    paths, role = RunPaths(root), config["evaluation"]["role"]
+    samples = SampleIndex.read(
+        paths.samples(role, name),
+        get_benchmark(name, config.get("data", {}).get(name)),
+        {"benchmark": name, "role": role},
+    )
+    path = paths.baseline(name, role)
+    table, made = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
+    samples.require(sample_ids(table), path)
+    protocols[path] = made.get("settings", {}).get("protocol")
+    baseline = _scored(samples, [table.to_pandas()])
+    ratios = [canonical_ratio(ratio) for ratio in config["evaluation"]["ratios"]]
+    variants = {}
+    for variant in config["evaluation"]["variants"]:
+        path = paths.evaluation(name, variant["name"])
+        variants[variant["name"]], protocols[path] = _variant(samples, path, variant, ratios)
+    evaluated = Evaluated(
+        samples, baseline, *majority(samples, config["generation"]["protocol"]), variants
+    )
+    audit_budget(evaluated, config)
+    return evaluated
+
+
+def _variant(
+    samples: SampleIndex, path: str, variant: Mapping[str, Any], ratios: list[str]
+) -> tuple[dict[str, Scored], Any]:
+    identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
+    columns = [*_COLUMNS, "pruning_ratio", "seed"]
+    table, made = read_scores(path, identity, columns, records.EVALUATION)
+    frame = table.to_pandas()
+    frame["pruning_ratio"] = frame["pruning_ratio"].map(canonical_ratio)
+    by_ratio: dict[str, Scored] = {}
+    for ratio, rows in frame.groupby("pruning_ratio", sort=False):
+        seeds = [part for _, part in rows.groupby("seed", sort=True)]
+        for part in seeds:
+            samples.require(pa.array(part["sample_id"], pa.string()), f"{path}, ratio {ratio}")
+        if len(seeds) != variant.get("seeds", 1):
+            raise InputError(
+                f"{path}: ratio {ratio} has {len(seeds)} seeds; variant {variant['name']!r} has "
+                f"seeds: {variant.get('seeds', 1)}. Delete the file and run again."
+            )
+        by_ratio[str(ratio)] = _scored(samples, seeds)
+    if variant["method"] in NO_BUDGET and by_ratio:
+        # Without visual tokens the ratio means nothing: one measurement serves them all.
+        anything = next(iter(by_ratio.values()))
+        by_ratio = {ratio: by_ratio.get(ratio, anything) for ratio in ratios}
+    missing = [ratio for ratio in ratios if ratio not in by_ratio]
+    if missing:
+        raise InputError(
+            f"{path}: no rows for ratio {', '.join(missing)}; it has {', '.join(by_ratio) or 'none'}."
+        )
+    return {ratio: by_ratio[ratio] for ratio in ratios}, made.get("settings", {}).get("protocol")
+
+
+def _scored(samples: SampleIndex, seeds: list[pd.DataFrame]) -> Scored:
+    kept = np.stack([part["kept_tokens"].to_numpy() for part in seeds])
+    return Scored(
+        sums=np.stack([samples.sums(part) for part in seeds]),
+        scores=np.stack([part["score"].to_numpy(np.float64) for part in seeds]),
+        kept_tokens=kept.max(axis=0) if (kept == kept[0]).all() else kept.mean(axis=0),
+        visual_tokens=seeds[0]["visual_tokens"].to_numpy(),
+        unparsed=float(np.mean([part["parsed"].isna().sum() for part in seeds])),
+    )
+
+
+def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
+    """At each ratio every variant but ``blind`` must keep equally many tokens of every sample."""
+    methods = {one["name"]: one["method"] for one in config["evaluation"]["variants"]}
+    bound = [name for name in evaluated.variants if methods[name] not in NO_BUDGET]
+    for name in bound[1:]:
+        for ratio, scored in evaluated.variants[name].items():
+            first = evaluated.variants[bound[0]][ratio]
+            differs = scored.kept_tokens != first.kept_tokens
+            if differs.any():
+                row = int(np.argmax(differs))
+                raise InputError(
+                    f"benchmark {evaluated.name!r}, ratio {ratio}: variant {name!r} keeps "
+                    f"{scored.kept_tokens[row]:g} visual tokens of sample "
+                    f"{evaluated.samples.frame['sample_id'].iloc[row]!r}, variant {bound[0]!r} keeps "
+                    f"{first.kept_tokens[row]:g} (of {first.visual_tokens[row]}). "
+                    "Only equal budgets can be compared."
+                )
+
+
+def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
+    """The best that one constant answer reaches: every frequent reference is tried as the answer.
+
+    The most generous reading of a majority baseline, computed through the benchmark's own parser,
+    score and aggregate. Returns its scores and the answer.
+    """
+    benchmark, index = samples.benchmark, samples
+    columns = [
+        "sample_id",
+        "group_id",
+        "question",
+        "references",
+        "options",
+        "category",
+        "metric_group",
+    ]
+    rows = records.read_table(samples.path, records.SAMPLES, columns=columns).to_pylist()
+    asked = [
+        Sample(
+            **{
+                **row,
+                "references": tuple(row["references"] or ()),
+                "options": tuple(row["options"] or ()),
+            }
+        )
+        for row in rows
+    ]
+    counted = pd.Series(
+        [ref for one in asked for ref in set(one.references)], dtype=str
+    ).value_counts()
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
+    best: tuple[float, str, pd.DataFrame] | None = None
+    for answer, _ in ordered:
+        parsed = [benchmark.parse(str(answer), one, protocol) for one in asked]
+        score = [
+            0.0 if said is None else benchmark.score(said, one, protocol)
+            for said, one in zip(parsed, asked, strict=True)
+        ]
+        frame = pd.DataFrame({"parsed": pd.Series(parsed, dtype=object), "score": score})
+        value = float(benchmark.value(index.sums(frame).sum(axis=0)))
+        if best is None or value > best[0]:
+            best = (value, str(answer), frame)
+    if best is None:
+        raise InputError(f"{samples.path}: no sample has a reference answer.")
+    frame = best[2].assign(visual_tokens=0, kept_tokens=0)
+    return _scored(index, [frame]), best[1]

@@ -1,0 +1,239 @@
+"""The step ``tables``: ``tables/retention`` as parquet, CSV and Markdown; its words for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from hawk import records
+from hawk.comparison import BASELINE, MAJORITY, OVERALL, compare
+from hawk.evaluated import read_evaluation
+from hawk.paths import RunPaths
+from hawk.provenance import provenance
+
+RETENTION = pa.schema(
+    [
+        ("variant", pa.string()),  # a variant's name, or baseline, or majority
+        ("method", pa.string()),
+        ("pruning_ratio", pa.string()),  # exact decimal; "0" for the baseline, null for majority
+        ("benchmark", pa.string()),  # or overall
+        ("native_value", pa.float64()),  # overall: mean points
+        ("points", pa.float64()),  # 100 · native / native_max
+        ("retention", pa.float64()),  # percent of the baseline; mean over seeds
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("seeds", pa.int32()),
+        ("seed_low", pa.float64()),  # range of retention over seeds
+        ("seed_high", pa.float64()),
+        ("difference", pa.float64()),  # to evaluation.reference, points of retention, paired
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
+        ("p_value", pa.float64()),  # paired sign-flip test over images
+        ("p_adjusted", pa.float64()),  # Holm over all rows that have one
+        ("verdict", pa.string()),  # better, worse or —; null where nothing is tested
+        ("wins", pa.float64()),  # samples scored higher than by the reference; mean over seeds
+        ("ties", pa.float64()),
+        ("losses", pa.float64()),
+        ("kept_tokens", pa.float64()),  # mean per sample
+        ("visual_tokens", pa.float64()),
+        ("samples", pa.int32()),
+        ("groups", pa.int32()),  # distinct images
+        ("unparsed", pa.float64()),
+        ("published", pa.float64()),  # native value from evaluation.published
+    ]
+)
+
+
+def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
+    """Compare all variants of a run and write ``tables/retention.{parquet,csv,md}``; returns the paths."""
+    evaluated = read_evaluation(config, root)
+    rows = compare(config, evaluated)
+    paths = RunPaths(root)
+    made = provenance(
+        {"table": "retention"},
+        statistics=dict(config["statistics"]),
+        seed=config["seed"],
+        protocol=config["generation"]["protocol"],
+        role=config["evaluation"]["role"],
+        reference=config["evaluation"].get("reference"),
+        ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
+        majority_answer={one.name: one.majority_answer for one in evaluated},
+        variants={
+            one["name"]: {k: v for k, v in one.items() if k != "name"}
+            for one in config["evaluation"]["variants"]
+        },
+    )
+    out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]
+    records.write_text(out[0], _csv(rows))
+    records.write_text(out[1], markdown(_frame(rows), made["settings"]))
+    records.write_table(out[2], rows, RETENTION, made)
+    return out
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Through Arrow, so that absent words are None and absent numbers NaN, as in the file."""
+    return pa.Table.from_pylist(list(rows), schema=RETENTION).to_pandas()
+
+
+def read_retention(root: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The comparison table and the settings it was made with."""
+    path = RunPaths(root).table("retention", "parquet")
+    table = records.read_table(path, RETENTION, {"table": "retention"})
+    return table.to_pandas(), records.provenance_of(table, path)["settings"]
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, RETENTION.names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if row[key] is None else row[key] for key in RETENTION.names})
+    return file.getvalue()
+
+
+# --- words --------------------------------------------------------------------------------------------
+
+
+def number(value: Any, digits: int = 1, sign: bool = False) -> str:
+    """A rounded number; an empty string for null, and never ``-0.0``."""
+    if value is None or pd.isna(value):
+        return ""
+    rounded = round(float(value), digits) + 0.0
+    return f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}"
+
+
+def interval(low: Any, high: Any, sign: bool = False) -> str:
+    if low is None or pd.isna(low):
+        return ""
+    return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
+
+
+def p_text(value: Any) -> str:
+    if value is None or pd.isna(value):
+        return ""
+    return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+
+
+def ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Ratio by ratio, best first; the baseline on top and the majority answer at the end."""
+    place = {BASELINE: 0, MAJORITY: 2}
+    keys = pd.DataFrame(
+        {
+            "place": [place.get(name, 1) for name in frame["variant"]],
+            "ratio": pd.to_numeric(frame["pruning_ratio"]).fillna(2.0),
+            "retention": -frame["retention"],
+            "variant": frame["variant"],
+        },
+        index=frame.index,
+    )
+    return frame.loc[keys.sort_values(list(keys.columns), kind="stable").index]
+
+
+def text_table(frame: pd.DataFrame, benchmark: str = OVERALL) -> str:
+    """One benchmark's comparison for a terminal, at most 80 columns."""
+    rows = [["variant", "removed", "kept", "retention %", "", "vs ref", "", "p", ""]]
+    for row in ordered(frame[frame["benchmark"] == benchmark]).to_dict("records"):
+        rows.append(
+            [
+                _short(row["variant"], 18),
+                _word(row["pruning_ratio"]),
+                number(row["kept_tokens"], 0),
+                number(row["retention"]),
+                interval(row["ci_low"], row["ci_high"]).replace(" ", ""),
+                number(row["difference"], sign=True),
+                interval(row["difference_low"], row["difference_high"]).replace(" ", ""),
+                p_text(row["p_adjusted"]),
+                _word(row["verdict"]),
+            ]
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    left = {0, 4, 6, 8}
+    return "\n".join(
+        " ".join(
+            text.ljust(width) if i in left else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else ""  # pandas may have turned None into NaN
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+    """All tables in Markdown: overall first, then one per benchmark."""
+    reference = settings.get("reference")
+    confidence = 100 * settings["statistics"]["confidence"]
+    tests = int(frame["p_adjusted"].notna().sum())
+    lines = [
+        "# Retention",
+        "",
+    ]
+    lines.append(
+        "Retention is the pruned in percent of the unpruned native value; overall is the "
+        f"unweighted mean over benchmarks. Brackets are {confidence:g} % bootstrap intervals over "
+        "images."
+    )
+    if reference is not None:
+        lines.append(
+            f"Differences are paired, to `{_cell(reference)}`, in points of retention. *better* and "
+            f"*worse* need p < .05 in a sign-flip test over images, adjusted by Holm over all {tests} "
+            "comparisons below; an interval alone decides nothing."
+        )
+    lines.append("Variants with seeds show their mean and, in parentheses, the range over seeds.")
+    names = [OVERALL, *(n for n in dict.fromkeys(frame["benchmark"]) if n != OVERALL)]
+    for name in names:
+        part = ordered(frame[frame["benchmark"] == name])
+        first = part.iloc[0]
+        lines += [
+            "",
+            f"## {_cell(name)}",
+            "",
+            f"{int(first['samples'])} samples, {int(first['groups'])} images.",
+            "",
+        ]
+        lines += _markdown_rows(part, "points" if name == OVERALL else "native value")
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_rows(part: pd.DataFrame, value: str) -> Iterator[str]:
+    published = part["published"].notna().any()
+    head = ["variant", "removed", "kept of", value, "retention %", "interval"]
+    head += ["difference", "interval", "p (Holm)", "verdict", "win / tie / loss"]
+    head += ["published"] if published else []
+    yield "| " + " | ".join(head) + " |"
+    yield "|---|" + "---:|" * (len(head) - 1)
+    for row in part.to_dict("records"):
+        spread = ""
+        if row["seeds"] > 1:
+            spread = f" ({number(row['seed_low'])} to {number(row['seed_high'])})"
+        counts = [number(row[key], 0) for key in ("wins", "ties", "losses")]
+        cells = [
+            _cell(row["variant"]),
+            _word(row["pruning_ratio"]),
+            f"{number(row['kept_tokens'])} of {number(row['visual_tokens'])}",
+            number(row["native_value"]),
+            number(row["retention"]) + spread,
+            interval(row["ci_low"], row["ci_high"]),
+            number(row["difference"], sign=True),
+            interval(row["difference_low"], row["difference_high"], sign=True),
+            p_text(row["p_adjusted"]),
+            _word(row["verdict"]),
+            " / ".join(counts) if counts[0] else "",
+        ]
+        cells += [number(row["published"])] if published else []
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
