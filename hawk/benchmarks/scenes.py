@@ -1,0 +1,70 @@
+"""Four tasks on drawn scenes: which tokens matter depends on the question (hawk.tiny.scenes).
+
+All four ask about the same scenes, so they are one family. Metric: exact match.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from hawk.benchmarks.base import Benchmark, Sample
+from hawk.benchmarks.images import pixel_hash
+
+SCENES = 1200
+SEED = 7
+
+
+class _SceneTask(Benchmark):
+    family: ClassVar[str] = "scenes"
+
+    def load(self) -> Iterator[Sample]:
+        from PIL import Image
+
+        from hawk.tiny.questions import ask
+        from hawk.tiny.scenes import make_scene
+
+        for index in range(SCENES):
+            scene = make_scene("test", SEED, index)
+            # The task's own random state: one task's questions do not depend on another's.
+            random = np.random.default_rng([SEED, index, *self.name.encode()])
+            question = ask(self.name, scene.objects, random)
+            if question is None:
+                continue
+            file = io.BytesIO()
+            Image.fromarray(scene.image).save(file, format="PNG")
+            yield Sample(
+                sample_id=f"{index:04d}",
+                group_id=pixel_hash(file.getvalue()),
+                question=question.text,
+                references=(question.answer,),
+                images=({"bytes": file.getvalue(), "path": f"{index:04d}.png"},),
+                split="test",
+            )
+
+
+class Digits(_SceneTask):
+    """Which digit is red? Finds by colour, reads a handwritten digit."""
+
+    name: ClassVar[str] = "digits"
+
+
+class Shapes(_SceneTask):
+    """What shape is blue?"""
+
+    name: ClassVar[str] = "shapes"
+
+
+class Colors(_SceneTask):
+    """What color is the 7?"""
+
+    name: ClassVar[str] = "colors"
+
+
+class Presence(_SceneTask):
+    """Is there a green 4? About half are."""
+
+    name: ClassVar[str] = "presence"

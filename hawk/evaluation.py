@@ -1,0 +1,102 @@
+"""The step evaluate_pruned: one benchmark and variant, all ratios and seeds, model loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hawk.benchmarks import Sample, benchmark
+from hawk.config import WEIGHT_SOURCES, variant_named
+from hawk.errors import InputError
+from hawk.paths import RunPaths
+from hawk.provenance import provenance
+from hawk.pruning.budget import ratio_text
+from hawk.records import EVALUATION, SAMPLES, read_table, write_table
+from hawk.samples import read_samples
+from hawk.scoring import Prompts, features_for, load_for, score_samples
+from hawk.sweep import common_settings
+from hawk.variants import build
+from hawk.weights import HeadWeights
+
+
+def evaluate_step(
+    config: Mapping[str, Any],
+    name: str,
+    variant_name: str,
+    samples_path: str,
+    features_path: str | None,
+    weights_path: str | None,
+    root: str,
+    output: str,
+) -> None:
+    """Score the evaluation samples under a variant and write ``evaluation/{benchmark}/{variant}``."""
+    variant = variant_named(config, variant_name)
+    role = config["evaluation"]["role"]
+    samples = read_samples(samples_path, role, name)
+    if weights_path is not None and variant.get("weights") in WEIGHT_SOURCES:
+        refuse_overlap(config, samples, weights_path, root)
+    vlm = load_for(config, vision=features_path is None)
+    bench = benchmark(name, config.get("data", {}).get(name))
+    generation = config["generation"]
+    features = features_for(config, vlm, samples, features_path)
+    prompts = Prompts(vlm, bench, samples, features, generation["protocol"])
+    every: list[dict[str, Any]] = []
+    pruners = {}
+    done: list[dict[str, Any]] | None = None
+    for ratio in map(ratio_text, config["evaluation"]["ratios"]):
+        for seed in range(variant.get("seeds", 1)):
+            pruner = build(config, variant, ratio, seed, vlm.geometry, weights_path)
+            pruners[f"{ratio}:{seed}"] = repr(pruner)
+            if done is None or variant["method"] != "blind":  # blind does not know the ratio
+                done = score_samples(
+                    prompts,
+                    bench,
+                    generation["protocol"],
+                    generation["batch_size"],
+                    pruner=pruner,
+                    queries=other_questions(prompts, seed) if variant.get("shuffle_query") else None,
+                    what=f"{name} {variant_name} at {ratio}, seed {seed}",
+                )
+            every += [{**row, "pruning_ratio": ratio, "seed": seed} for row in done]
+    settings = {**common_settings(config, vlm, bench, None), "variant": variant, "pruner": pruners}
+    identity = {"benchmark": name, "variant": variant_name, "role": role}
+    write_table(output, every, EVALUATION, provenance(identity, **settings))
+
+
+def refuse_overlap(
+    config: Mapping[str, Any], samples: Sequence[Sample], weights_path: str, root: str
+) -> None:
+    """No image may have served calibration of the weights and be evaluated, unless asked for."""
+    if config["calibration"]["holdout"] == "none":
+        return
+    paths = RunPaths(root)
+    own = {sample.group_id for sample in samples}
+    for name in HeadWeights.load(weights_path).samples:
+        path = paths.samples("calibration", name)
+        table = read_table(path, SAMPLES, {"role": "calibration", "benchmark": name}, ["group_id"])
+        shared = own & set(table.column("group_id").to_pylist())
+        if shared:
+            raise InputError(
+                f"{weights_path}: {len(shared)} evaluation images were used to calibrate these weights "
+                f"on {name!r}. Set calibration.holdout to disjoint, or to none to repeat the paper's leak."
+            )
+
+
+def other_questions(prompts: Prompts, seed: int) -> list[Any]:
+    """For every sample another sample's question, as token ids: the shuffled-query control."""
+    import random
+
+    import torch
+
+    tokenizer = prompts.vlm.processor.tokenizer
+    questions = [sample.question for sample in prompts.samples]
+    order = list(range(len(questions)))
+    random.Random(seed).shuffle(order)
+    out = []
+    for i, question in enumerate(questions):
+        start = order.index(i)
+        turns = (order[(start + step) % len(order)] for step in range(1, len(order)))
+        other = next((j for j in turns if questions[j] != question), i)
+        ids = tokenizer(questions[other], add_special_tokens=False)["input_ids"]
+        out.append(torch.tensor(ids, device=prompts.vlm.model.device))
+    return out

@@ -1,0 +1,241 @@
+"""Run a model over samples: prompts, batches, generation, parsing, per-sample scores."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from hawk.benchmarks import Benchmark, Sample
+from hawk.errors import InputError
+from hawk.features import FeatureStore, Recomputed, item_key
+from hawk.models.base import VisionLanguageModel, VisualItem
+from hawk.models.loading import load
+from hawk.progress import progress
+from hawk.pruning.base import Pruner
+from hawk.pruning.controls import Unpruned
+from hawk.pruning.prompt import PrunedPrompt, prune
+
+
+class Features(Protocol):
+    """Image key → what the language model gets: a file (FeatureStore) or the vision tower."""
+
+    def __getitem__(self, key: str) -> VisualItem: ...
+
+
+def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
+    """The config's model, its declared layers and heads checked against the loaded one."""
+    section = config["model"]
+    torch.set_num_threads(section["threads"])
+    vlm = load(
+        section["path"],
+        revision=section["revision"],
+        dtype=section["dtype"],
+        attention=section["attention"],
+        device=section["device"],
+        vision=vision,
+    )
+    geometry = vlm.geometry
+    for name in ("layers", "heads"):
+        if section.get(name) not in (None, getattr(geometry, name)):
+            raise InputError(
+                f"model.{name} is {section[name]} in the config; {section['path']} has "
+                f"{getattr(geometry, name)}."
+            )
+    return vlm
+
+
+def features_for(
+    config: Mapping[str, Any], vlm: VisionLanguageModel, samples: Sequence[Sample], path: str | None
+) -> Features:
+    """Stored features, checked against the model; or, without a path, the vision tower itself."""
+    if path is None:
+        return Recomputed(vlm, samples, config["preprocessing"])
+    store = FeatureStore(path)
+    store.check_model(vlm.source)
+    return store
+
+
+class Prompts:
+    """Samples as token ids, each with the keys of its images."""
+
+    def __init__(
+        self,
+        vlm: VisionLanguageModel,
+        bench: Benchmark,
+        samples: Sequence[Sample],
+        features: Features,
+        protocol: str,
+    ) -> None:
+        self.vlm, self.samples, self.features = vlm, samples, features
+        self.ids: list[list[int]] = []
+        self.answers: list[list[int]] = []
+        tokenizer = vlm.processor.tokenizer
+        for sample in samples:
+            text = vlm.processor.apply_chat_template(
+                bench.messages(sample, protocol), tokenize=False, add_generation_prompt=True
+            )
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            self.ids.append(vlm.family.expand(ids, self.items(sample), vlm.model.config))
+            answer = tokenizer(sample.references[0], add_special_tokens=False)["input_ids"]
+            self.answers.append(answer or [tokenizer.eos_token_id])
+
+    def items(self, sample: Sample) -> list[VisualItem]:
+        """The sample's images as stored, in prompt order."""
+        return [self.features[item_key(image["bytes"])] for image in sample.images]
+
+    def inputs(self, chosen: Sequence[int]) -> dict[str, Any]:
+        """A left-padded batch with its features, as ``generate`` takes them; unpruned."""
+        vlm = self.vlm
+        width = max(len(self.ids[i]) for i in chosen)
+        pad = vlm.processor.tokenizer.pad_token_id
+        ids = torch.full((len(chosen), width), pad)
+        mask = torch.zeros(len(chosen), width, dtype=torch.long)
+        for row, i in enumerate(chosen):
+            ids[row, width - len(self.ids[i]) :] = torch.tensor(self.ids[i])
+            mask[row, width - len(self.ids[i]) :] = 1
+        items = [item for i in chosen for item in self.items(self.samples[i])]
+        by_modality: dict[str, list[VisualItem]] = {}
+        for item in items:
+            by_modality.setdefault(item.modality, []).append(item)
+        outputs = vlm.family.encoder_outputs(
+            {m: torch.cat([item.features for item in found]) for m, found in by_modality.items()},
+            {
+                m: [torch.cat(level) for level in zip(*(item.levels for item in found), strict=True)]
+                for m, found in by_modality.items()
+            },
+        )
+        device = vlm.model.device
+        inputs = {"input_ids": ids, "attention_mask": mask, **vlm.family.stored_inputs(items)}
+        inputs = {key: value.to(device) for key, value in inputs.items()}
+        return {**inputs, "mm_encoder_outputs": outputs}
+
+
+def batches(lengths: Sequence[int], size: int, shuffle: int | None = None) -> list[list[int]]:
+    """Sample numbers in batches of like length, or, for a repeat, of shuffled composition."""
+    if size < 1:
+        raise InputError(f"generation.batch_size: {size}; it must be 1 or more.")
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(order)
+    return [order[begin : begin + size] for begin in range(0, len(order), size)]
+
+
+@torch.inference_mode()
+def score_samples(
+    prompts: Prompts,
+    bench: Benchmark,
+    protocol: str,
+    batch_size: int,
+    pruner: Pruner | None = None,
+    ablation: AbstractContextManager[Any] | None = None,
+    shuffle: int | None = None,
+    queries: Sequence[Tensor] | None = None,
+    what: str = "score",
+) -> list[dict[str, Any]]:
+    """Generate and score every sample; rows as in ``records.SCORES``, in the samples' order.
+
+    pruner: None keeps every visual token, through the same code.
+    ablation: an open-able context in which the model runs (:meth:`AblateHeads.attach`).
+    shuffle: seed of another batch composition, for repeats.
+    queries: per sample the ids of another sample's question, for the shuffled-query control.
+    """
+    pruner = pruner or Unpruned()
+    rows: list[dict[str, Any] | None] = [None] * len(prompts.samples)
+    with ablation or nullcontext():
+        for chosen in progress(batches([*map(len, prompts.ids)], batch_size, shuffle), what):
+            asked = None if queries is None else [queries[i] for i in chosen]
+            scored = _score_batch(prompts, bench, protocol, pruner, chosen, asked)
+            for i, row in zip(chosen, scored, strict=True):
+                rows[i] = row
+    return [row for row in rows if row is not None]
+
+
+def _score_batch(
+    prompts: Prompts,
+    bench: Benchmark,
+    protocol: str,
+    pruner: Pruner,
+    chosen: Sequence[int],
+    queries: Sequence[Tensor] | None,
+) -> list[dict[str, Any]]:
+    vlm = prompts.vlm
+    samples = [prompts.samples[i] for i in chosen]
+    keys = [f"{bench.name}:{sample.sample_id}" for sample in samples]
+    prompt = prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries)
+    with pruner.hooks(vlm.model, vlm.family):
+        texts = _generate(vlm, prompt, bench.max_new_tokens(protocol))
+    with pruner.hooks(vlm.model, vlm.family):
+        logprobs = _reference_logprobs(vlm, prompt, [prompts.answers[i] for i in chosen])
+    last = pruner.last
+    out = []
+    for row, (sample, text) in enumerate(zip(samples, texts, strict=True)):
+        parsed = bench.parse(text, sample, protocol)
+        out.append(
+            {
+                "sample_id": sample.sample_id,
+                "prediction": text,
+                "parsed": parsed,
+                "score": 0.0 if parsed is None else float(bench.score(parsed, sample, protocol)),
+                "reference_logprob": logprobs[row],
+                "prompt_tokens": prompt.prompt_tokens[row],
+                "visual_tokens": last.visual_tokens[row],
+                "kept_tokens": last.kept_tokens[row],
+            }
+        )
+    return out
+
+
+def _generate(vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: int) -> list[str]:
+    """Greedy decoding; every setting is ours, none is the checkpoint's."""
+    from transformers import GenerationConfig
+
+    own = vlm.model.generation_config
+    settings = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=own.eos_token_id,
+        pad_token_id=own.pad_token_id,
+        disable_compile=True,
+    )
+    out = vlm.model.generate(**prompt.kwargs(), generation_config=settings, use_cache=True)
+    new = out[:, prompt.input_ids.shape[1] :]
+    return vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
+
+
+def _reference_logprobs(
+    vlm: VisionLanguageModel, prompt: PrunedPrompt, answers: Sequence[Sequence[int]]
+) -> list[float]:
+    """Teacher-forced log-probability of each reference, summed over its tokens (nats).
+
+    Prefill, then the answer on top of the cache: the same two steps as decoding, so that what a
+    method does at prefill (pruning inside the model) holds here as well.
+    """
+    prefill = vlm.model(**prompt.kwargs(), use_cache=True, logits_to_keep=1)
+    width = max(map(len, answers))
+    device = prompt.input_ids.device
+    ids = torch.full((len(answers), width), int(answers[0][0]), device=device)
+    real = torch.zeros(len(answers), width, dtype=torch.bool, device=device)
+    for row, answer in enumerate(answers):
+        ids[row, : len(answer)] = torch.tensor(answer, device=device)
+        real[row, : len(answer)] = True
+    logits = prefill.logits
+    if width > 1:
+        steps = torch.arange(1, width, device=device)
+        more = vlm.model(
+            input_ids=ids[:, :-1],
+            # Padding behind an answer is seen by nothing that is read.
+            attention_mask=torch.cat([prompt.attention_mask, torch.ones_like(ids[:, :-1])], dim=1),
+            position_ids=prompt.position_ids[..., -1:] + steps,
+            past_key_values=prefill.past_key_values,
+            use_cache=True,
+        )
+        logits = torch.cat([logits, more.logits], dim=1)
+    found: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    return (found * real).sum(1).tolist()

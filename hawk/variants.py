@@ -1,0 +1,64 @@
+"""From a variant in the config to a pruner: which method, which weights, which seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hawk.config import VARIANT_KEYS, WEIGHT_SOURCES
+from hawk.errors import InputError
+from hawk.heads import Geometry
+from hawk.pruning import pruner
+from hawk.pruning.base import Pruner
+from hawk.sweep import token_score_options
+from hawk.weights import HeadWeights
+
+
+def build(
+    config: Mapping[str, Any],
+    variant: Mapping[str, Any],
+    ratio: object,
+    seed: int,
+    geometry: Geometry,
+    weights_path: str | None = None,
+) -> Pruner:
+    """The pruner of a variant at one ratio and seed.
+
+    weights_path is the run's own weight file where ``variant.weights`` names an intervention.
+    """
+    method = variant["method"]
+    options = {key: value for key, value in variant.items() if key not in VARIANT_KEYS}
+    options["pruning_ratio"] = ratio
+    if method == "hawk":
+        weights = load_weights(config, variant, geometry, weights_path)
+        if variant.get("permute"):
+            weights = permuted(weights, seed)
+        options = {**token_score_options(config["scoring"]), **options, "weights": weights}
+    elif method == "random":
+        options["seed"] = seed
+    return pruner(method, **options)
+
+
+def load_weights(
+    config: Mapping[str, Any], variant: Mapping[str, Any], geometry: Geometry, path: str | None
+) -> HeadWeights:
+    """Uniform, of this run, or from a file, a shipped name or the Hub; checked against the model."""
+    source = variant.get("weights", "uniform")
+    if source == "uniform":
+        return HeadWeights.uniform(geometry, config["scoring"]["layer"])
+    if source in WEIGHT_SOURCES:
+        if path is None:
+            raise InputError(f"variant {variant['name']!r} needs the run's {source!r} weight file.")
+        source = path
+    weights = HeadWeights.load(source)
+    weights.check(geometry)
+    return weights
+
+
+def permuted(weights: HeadWeights, seed: int) -> HeadWeights:
+    """The same weights on other heads: the control for "which head" against "how unequal"."""
+    import numpy as np
+
+    order = np.random.default_rng([seed, len(weights.weights)]).permutation(len(weights.weights))
+    return replace(weights, weights=tuple(weights.weights[i] for i in order), per_benchmark={})
