@@ -8,8 +8,8 @@ model's own ``generate``, is in :mod:`hawk.pruning.prompt` and :mod:`hawk.prunin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -39,6 +39,7 @@ class PruningContext:
     key: bytes  # names the sample: what a seeded pruner draws from, the same in every batch
     hidden_at: Callable[[int], Tensor]  # layer → input of that decoder layer, [T, hidden]
     query_ids: Tensor | None = None  # [Q] another sample's question instead of this one's
+    observed: Tensor | None = None  # [n] what the pruner's ``watch`` saw in the vision tower
 
     @property
     def tokens(self) -> int:
@@ -63,6 +64,11 @@ class PruningContext:
         return torch.tensor(
             instruction_index(self.ids.tolist(), visual, markers, span), device=self.ids.device
         )
+
+    def query_embeddings(self, span: str = "instruction") -> Tensor:
+        """Input embeddings of the query text, [Q, hidden]; another sample's when one is given."""
+        ids = self.ids[self.query_index(span)] if self.query_ids is None else self.query_ids
+        return self.model.get_input_embeddings()(ids.to(self.ids.device))
 
     def scoring_layer(self, layer: int) -> ScoringLayer:
         return self.family.scoring_layer(self.model, layer)
@@ -101,6 +107,7 @@ class Pruner:
     _state: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     uses_query: ClassVar[bool] = False  # does the selection depend on the question?
+    uses_tower: ClassVar[bool] = False  # does it need the vision tower, so no stored features?
 
     def __post_init__(self) -> None:
         exact_ratio(self.pruning_ratio)
@@ -141,7 +148,7 @@ class Pruner:
         if self.budget == "pooled":
             groups = [every]
         else:
-            groups = [every[context.item_of == i] for i in range(len(context.items))]
+            groups = [every[context.item_of == i] for i in context.item_of.unique()]
         chosen = []
         for candidates in groups:
             count = self.count(len(candidates))
@@ -176,10 +183,21 @@ class Pruner:
         with attach(self, model, processor):
             yield self
 
-    def hooks(self, model: nn.Module, family: Family) -> Any:
-        """A context manager for what a method does *inside* the model; none for most."""
-        from contextlib import nullcontext
+    def watch(self, model: nn.Module, family: Family) -> Any:
+        """A context manager around the encoding of a batch, for methods that look into the tower.
 
+        It yields modality → one number per visual token of the batch, filled while the tower runs.
+        """
+        return nullcontext({})
+
+    def prepared(self, prompt: Any, contexts: Sequence[PruningContext | None]) -> None:
+        """Told after a batch was pruned; contexts are per row, None for rows without images."""
+
+    def hooks(self, model: nn.Module, family: Family) -> Any:
+        """A context manager for what a method does *inside* the model; none for most.
+
+        It serves every forward pass over the batch pruned last: generation, teacher forcing.
+        """
         return nullcontext()
 
     def settings(self) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ CONSUMED = (
     "pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw", "image_sizes",
     "mm_token_type_ids", "second_per_grid_ts", "mm_encoder_outputs", "input_ids", "inputs",
     "attention_mask", "position_ids", "batch_num_images", "image_sizes_videos",
+    "image_tiled", "video_frames",
 )  # fmt: skip
 
 
@@ -129,15 +130,19 @@ def prune(
     do. queries are other samples' question ids (the shuffled-query control).
     """
     pruner.check(model, family)
-    rows = take_apart(model, family, inputs)
+    with pruner.watch(model, family) as seen:
+        rows = take_apart(model, family, inputs)
+    observed = _observed(seen, rows)
     hidden = _HiddenStates(model, family, rows)
     kept_index, keeps, prompt_tokens = [], [], []
+    contexts: list[PruningContext | None] = []
     for row in range(len(rows.ids)):
         real = rows.mask[row]
         item_of = rows.item_of[row, real]
         visual_index = (item_of >= 0).nonzero().flatten()
         keep = torch.ones(len(item_of), dtype=torch.bool, device=rows.ids.device)
         kept = torch.arange(len(visual_index), device=rows.ids.device)
+        context = None
         if len(visual_index):
             ids = rows.ids[row, real]
             context = PruningContext(
@@ -151,10 +156,14 @@ def prune(
                 key=keys[row].encode() if keys is not None else ids.cpu().numpy().tobytes(),
                 hidden_at=hidden.row(row),
                 query_ids=None if queries is None else queries[row],
+                observed=observed[row],
             )
+            if not pruner.inactive:
+                _refuse_not_finite(context, keys[row] if keys is not None else str(row))
             kept = pruner.kept_indices(context)
             keep[visual_index] = False
             keep[visual_index[kept]] = True
+        contexts.append(context)
         kept_index.append(kept)
         keeps.append(keep)
         prompt_tokens.append(int(real.sum()))
@@ -164,7 +173,30 @@ def prune(
         kept_tokens=[len(index) for index in kept_index],
         kept_index=kept_index,
     )
+    pruner.prepared(pruned, contexts)
     return pruned
+
+
+def _observed(seen: Mapping[str, Tensor], rows: Rows) -> list[Tensor | None]:
+    """Numbers per modality, in batch order, → numbers per row, in prompt order."""
+    if not seen:
+        return [None] * len(rows.items)
+    offset = dict.fromkeys(seen, 0)
+    out: list[Tensor | None] = []
+    for items in rows.items:
+        parts = []
+        for item in items:
+            begin = offset[item.modality]
+            offset[item.modality] = begin + item.tokens
+            parts.append(seen[item.modality][begin : begin + item.tokens])
+        out.append(torch.cat(parts) if parts else None)
+    return out
+
+
+def _refuse_not_finite(context: PruningContext, name: str) -> None:
+    """NaN features would rank somewhere without a word; a sum finds them in one read."""
+    if not all(torch.isfinite(item.features.sum(dtype=torch.float32)) for item in context.items):
+        raise InputError(f"sample {name}: its visual features hold NaN or infinity.")
 
 
 def _pack(
