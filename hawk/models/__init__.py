@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 # config.model_type → "module:class". Adding a family is one new file and one line here.
 REGISTRY: dict[str, str] = {
+    "qwen2_vl": "hawk.models.qwen2_vl:Qwen2VL",
     "qwen2_5_vl": "hawk.models.qwen2_5_vl:Qwen2_5VL",
+    "qwen3_vl": "hawk.models.qwen3_vl:Qwen3VL",
+    "internvl": "hawk.models.internvl:InternVL",
+    "llava_onevision": "hawk.models.llava_onevision:LlavaOneVision",
 }
 
 

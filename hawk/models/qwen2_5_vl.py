@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hawk.errors import InputError
 from hawk.models.base import Family, Markers, VisualItem
 
 
@@ -29,6 +30,10 @@ class Qwen2_5VL(Family):
             grids = inputs.get(f"{modality}_grid_thw")
             if output is None and inputs.get(pixels) is None:
                 continue
+            if grids is None:
+                raise InputError(
+                    f"{modality}_grid_thw is missing; the processor gives it beside {pixels}."
+                )
             if output is None:
                 encoder = getattr(model.model, f"get_{modality}_features")
                 output = encoder(inputs[pixels], grids, return_dict=True)

@@ -1,0 +1,120 @@
+"""InternVL3: tiles and a thumbnail per image, plain 2-D positions, no processor output per image.
+
+An image is one run of context tokens between ``<img>`` and ``</img>``: its tiles one after the
+other, each a square of ``image_seq_length`` tokens, the thumbnail last. Which tiles belong together
+is read off the prompt. Video frames are images to the model ("Frame1: <img>…</img>"), so each
+frame is an item of its own, and ``budget="per_image"`` is a budget per frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hawk.errors import InputError
+from hawk.models.base import Family, Markers, VisualItem, _token
+
+# The context token of the published checkpoints; <img> and </img> are the two ids before it.
+_PUBLISHED = {151667: "InternVL3", 151671: "InternVL3.5"}
+
+
+class InternVL(Family):
+    """``InternVLForConditionalGeneration``, the ``-hf`` checkpoints."""
+
+    name = "internvl"
+
+    def placeholders(self, config: Any) -> dict[str, int]:
+        return {"image": config.image_token_id}
+
+    def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
+        output = (inputs.get("mm_encoder_outputs") or {}).get("image")
+        if output is None and inputs.get("pixel_values") is None:
+            return {}
+        if output is None:
+            output = model.model.get_image_features(
+                inputs["pixel_values"],
+                vision_feature_layer=model.config.vision_feature_layer,
+                vision_feature_select_strategy=model.config.vision_feature_select_strategy,
+                return_dict=True,
+            )
+        features = output.pooler_output.flatten(0, 1)  # [tiles · tokens, hidden]
+        side = isqrt(model.config.image_seq_length)
+        runs = _runs(inputs["input_ids"], model.config.image_token_id)
+        total = sum(length for _, length, _ in runs)
+        if total != len(features):
+            raise InputError(
+                f"{total} image placeholders in the prompts, but {len(features)} visual tokens in "
+                f"{len(features) // side**2} tiles."
+            )
+        items, offset = [], 0
+        for before, length, after in runs:
+            items.append(
+                VisualItem(
+                    features=features[offset : offset + length],
+                    grid=(length // side**2, side, side),
+                    meta={"wrap": [before, after]},
+                )
+            )
+            offset += length
+        return {"image": items}
+
+    def encoder_outputs(
+        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
+    ) -> dict[str, Any]:
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        return {
+            modality: BaseModelOutputWithPooling(pooler_output=values[:, None])
+            for modality, values in features.items()
+            if len(values)
+        }
+
+    def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
+        return {}
+
+    def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
+        """The template renders an image as a bare context token; the processor wraps its tokens."""
+        out: list[int] = []
+        queue = iter(items)
+        for token in super().expand(ids, [_ONE] * len(items), config):
+            if token == config.image_token_id:
+                item = next(queue)
+                before, after = item.meta["wrap"]
+                out += [before, *[token] * item.tokens, after]
+            else:
+                out.append(token)
+        return out
+
+    def visual_markers(self, tokenizer: Any, config: Any) -> frozenset[int]:
+        if tokenizer is None:
+            return frozenset({config.image_token_id - 2, config.image_token_id - 1})
+        return frozenset({_token(tokenizer, "<img>"), _token(tokenizer, "</img>")})
+
+    def published_markers(self, config: Any) -> Markers | None:
+        # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 and Qwen3 vocabularies.
+        if config.image_token_id not in _PUBLISHED:
+            return None
+        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
+
+
+# Stands for any item when only the order of placeholders matters.
+_ONE = VisualItem(features=torch.empty(1, 0), grid=(1, 1, 1))
+
+
+def _runs(ids: Tensor, token: int) -> list[tuple[int, int, int]]:
+    """Runs of ``token`` in a batch [batch, T], row by row: (id before, length, id after)."""
+    runs = []
+    for row in ids.tolist():
+        begin = None
+        for i, current in enumerate([*row, None]):
+            if current == token:
+                begin = i if begin is None else begin
+            elif begin is not None:
+                before = row[begin - 1] if begin else -1
+                runs.append((before, i - begin, -1 if current is None else current))
+                begin = None
+    return runs

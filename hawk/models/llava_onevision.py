@@ -1,0 +1,140 @@
+"""LLaVA-OneVision: a base view, then the tiled image row by row with a newline token after each row.
+
+Newline tokens are one learned vector and show nothing, but they stand on ordinary placeholders and
+cost as much as any token: here they count as visual tokens and may be pruned like the others (so
+do DivPrune and its followers). Rows are irregular after unpadding, so ``grid`` is one row of tokens
+for a tiled image. Several images in a sample are not tiled; each is one square and one newline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hawk.errors import InputError
+from hawk.models.base import Family, Markers, VisualItem
+
+
+class LlavaOneVision(Family):
+    """``LlavaOnevisionForConditionalGeneration``."""
+
+    name = "llava_onevision"
+
+    def placeholders(self, config: Any) -> dict[str, int]:
+        return {"image": config.image_token_id, "video": config.video_token_id}
+
+    def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
+        items: dict[str, list[VisualItem]] = {}
+        stored = inputs.get("mm_encoder_outputs") or {}
+        if stored.get("image") is not None or inputs.get("pixel_values") is not None:
+            items["image"] = self._images(model, inputs, stored.get("image"))
+        if stored.get("video") is not None or inputs.get("pixel_values_videos") is not None:
+            items["video"] = self._videos(model, inputs, stored.get("video"))
+        return items
+
+    def _images(self, model: nn.Module, inputs: Mapping[str, Any], output: Any) -> list[VisualItem]:
+        sizes = inputs.get("image_sizes")
+        if sizes is None:
+            raise InputError("image_sizes is missing; the processor gives it beside pixel_values.")
+        tiled = inputs.get("image_tiled")  # with stored features; else as the model decides it
+        if tiled is None:
+            counts = inputs.get("batch_num_images")
+            counts = [1] * len(sizes) if counts is None else [int(n) for n in counts]
+            tiled = [n == 1 for n in counts for _ in range(n)]
+        if output is None:
+            output = model.model.get_image_features(
+                inputs["pixel_values"], sizes, batch_num_images=inputs.get("batch_num_images"), return_dict=True
+            )
+        side = _side(model.config)
+        lengths = [
+            _tiled_length(model, size) if tile else side**2 + 1
+            for size, tile in zip(sizes, tiled, strict=True)
+        ]
+        flat = torch.cat(list(output.pooler_output))
+        if sum(lengths) != len(flat):
+            raise InputError(f"image_sizes stand for {sum(lengths)} visual tokens; there are {len(flat)}.")
+        return [
+            VisualItem(
+                features=features,
+                grid=(1, 1, len(features)) if tile else (1, side, side),
+                meta={"image_size": [int(n) for n in size], "tiled": bool(tile)},
+            )
+            for features, size, tile in zip(flat.split(lengths), sizes, tiled, strict=True)
+        ]
+
+    def _videos(self, model: nn.Module, inputs: Mapping[str, Any], output: Any) -> list[VisualItem]:
+        side = ceil(_side(model.config) / 2)  # frames are pooled to half the side
+        if output is None:
+            output = model.model.get_video_features(inputs["pixel_values_videos"], return_dict=True)
+            videos = list(output.pooler_output)  # each [frames · side² + 1, hidden], newline last
+        else:
+            frames = inputs.get("video_frames")
+            if frames is None:
+                raise InputError("video_frames is missing; stored video features need it.")
+            lengths = [int(n) * side**2 + 1 for n in frames]
+            videos = list(output.pooler_output.flatten(0, 1).split(lengths))
+        return [
+            VisualItem(
+                features=features,
+                grid=((len(features) - 1) // side**2, side, side),
+                modality="video",
+                meta={"frames": (len(features) - 1) // side**2},
+            )
+            for features in videos
+        ]
+
+    def encoder_outputs(
+        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
+    ) -> dict[str, Any]:
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        shapes = {"image": lambda f: list(f.split(1)), "video": lambda f: f[:, None]}
+        return {
+            modality: BaseModelOutputWithPooling(pooler_output=shapes[modality](values))
+            for modality, values in features.items()
+            if len(values)
+        }
+
+    def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
+        inputs: dict[str, Any] = {}
+        images = [item for item in items if item.modality == "image"]
+        if images:
+            inputs["image_sizes"] = torch.tensor([item.meta["image_size"] for item in images])
+            inputs["image_tiled"] = torch.tensor([item.meta["tiled"] for item in images])
+        frames = [item.meta["frames"] for item in items if item.modality == "video"]
+        if frames:
+            inputs["video_frames"] = torch.tensor(frames)
+        return inputs
+
+    def markers(self, tokenizer: Any, config: Any) -> Markers:
+        # Its template writes "<|im_start|>user" and a blank, which may merge with the next word.
+        markers = super().markers(tokenizer, config)
+        return Markers(markers.user[:2], markers.end, markers.visual)
+
+    def published_markers(self, config: Any) -> Markers | None:
+        # "<|im_start|>" "user" and "<|im_end|>" of the Qwen2 vocabulary.
+        return Markers((151644, 872), 151645) if config.image_token_id == 151646 else None
+
+
+def _side(config: Any) -> int:
+    return config.vision_config.image_size // config.vision_config.patch_size
+
+
+def _tiled_length(model: nn.Module, size: Tensor) -> int:
+    """Visual tokens of a tiled image, by the model's own packing of empty features."""
+    from transformers.models.llava_onevision.modeling_llava_onevision import (
+        image_size_to_num_patches,
+    )
+
+    config = model.config
+    views = image_size_to_num_patches(size, config.image_grid_pinpoints, config.vision_config.image_size)
+    empty = torch.zeros(views, _side(config) ** 2, 1)
+    _, lengths = model.model.pack_image_features(
+        [empty], size[None], torch.zeros(1), vision_aspect_ratio=config.vision_aspect_ratio
+    )
+    return int(lengths[0])
+

@@ -1,0 +1,54 @@
+"""Qwen3-VL: as Qwen2.5-VL, with visual embeddings for the first decoder layers too.
+
+The vision tower returns one further embedding of every visual token per level of its deep stack;
+the language model adds level i after decoder layer i. They are pruned together with the tokens.
+Queries and keys are normalized, which the token score takes over (``ScoringLayer.q_norm``).
+A video's frames stand apart in the prompt, with their times as text between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hawk.errors import InputError
+from hawk.models.base import VisualItem
+from hawk.models.qwen2_5_vl import Qwen2_5VL
+
+
+class Qwen3VL(Qwen2_5VL):
+    """``Qwen3VLForConditionalGeneration``."""
+
+    name = "qwen3_vl"
+
+    def per_item(self, output: Any, sizes: Tensor) -> tuple[Sequence[Tensor], list[Sequence[Tensor]]]:
+        features, _ = super().per_item(output, sizes)
+        levels = [torch.cat(list(level)).split(sizes.tolist()) for level in output.deepstack_features]
+        return features, levels
+
+    def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
+        if any(item.modality == "video" for item in items):
+            raise InputError(
+                "stored features of videos are not supported for qwen3_vl, whose prompt holds the "
+                "frames' times; use features: recomputed."
+            )
+        return super().expand(ids, items, config)
+
+    def encoder_outputs(
+        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
+    ) -> dict[str, Any]:
+        from transformers.models.qwen3_vl.modeling_qwen3_vl import (
+            BaseModelOutputWithDeepstackFeatures,
+        )
+
+        return {
+            modality: BaseModelOutputWithDeepstackFeatures(
+                pooler_output=list(values.split(1)),
+                deepstack_features=[list(level.split(1)) for level in levels[modality]],
+            )
+            for modality, values in features.items()
+            if len(values)
+        }

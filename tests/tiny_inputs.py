@@ -1,0 +1,161 @@
+"""Prompts with random pixels for the models of ``tests/tiny_random.py``, as a processor gives them.
+
+A prompt is a list of parts: an int is a text id, an :class:`Image` or a :class:`Video` what it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tiny_random import (
+    END,
+    IMAGE,
+    NEWLINE,
+    PAD,
+    START,
+    USER,
+    VIDEO,
+    VISION_END,
+    VISION_START,
+)
+from torch import Tensor
+
+ASSISTANT = 40
+
+
+@dataclass(frozen=True)
+class Image:
+    """Height and width in visual tokens (Qwen), or in tiles (InternVL, LLaVA-OneVision)."""
+
+    height: int = 2
+    width: int = 2
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames, each of height x width visual tokens (Qwen) or one tile (the others)."""
+
+    frames: int = 3
+    height: int = 2
+    width: int = 2
+
+
+def prompt_ids(parts: list[list[int]]) -> list[int]:
+    """One user turn and the opening of the answer."""
+    body = [token for part in parts for token in part]
+    return [START, USER, NEWLINE, *body, END, START, ASSISTANT, NEWLINE]
+
+
+def left_padded(prompts: list[list[int]]) -> dict[str, Tensor]:
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), PAD)
+    mask = torch.zeros(len(prompts), width, dtype=torch.long)
+    for i, prompt in enumerate(prompts):
+        ids[i, width - len(prompt) :] = torch.tensor(prompt)
+        mask[i, width - len(prompt) :] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def qwen(rows: list[list[Any]], seed: int = 0, family: str = "qwen2_5_vl") -> dict[str, Tensor]:
+    """The frames of a video stand apart in Qwen3-VL; only Qwen2.5-VL knows their times."""
+    frame_groups = family == "qwen3_vl"
+    generator = torch.Generator().manual_seed(seed)
+    grids: dict[str, list[list[int]]] = {"image": [], "video": []}
+    pixels: dict[str, list[Tensor]] = {"image": [], "video": []}
+    prompts = []
+    for row in rows:
+        parts = []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+                continue
+            modality, token = ("image", IMAGE) if isinstance(part, Image) else ("video", VIDEO)
+            frames = getattr(part, "frames", 1)
+            area = part.height * part.width
+            if frame_groups:
+                groups = [[VISION_START, *[token] * area, VISION_END]] * frames
+                # A frame's time, as text before each frame of a video.
+                groups = [[50 + i, *g] if modality == "video" else g for i, g in enumerate(groups)]
+                parts += groups
+            else:
+                parts.append([VISION_START, *[token] * (frames * area), VISION_END])
+            grids[modality].append([frames, 2 * part.height, 2 * part.width])
+            pixels[modality].append(torch.randn(4 * frames * area, 96, generator=generator))
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    ids = inputs["input_ids"]
+    for modality, name in (("image", "pixel_values"), ("video", "pixel_values_videos")):
+        if grids[modality]:
+            inputs[name] = torch.cat(pixels[modality])
+            inputs[f"{modality}_grid_thw"] = torch.tensor(grids[modality])
+    if grids["image"] or grids["video"]:
+        inputs["mm_token_type_ids"] = (ids == IMAGE).long() + 2 * (ids == VIDEO).long()
+    if grids["video"] and family == "qwen2_5_vl":
+        inputs["second_per_grid_ts"] = torch.tensor([0.7] * len(grids["video"]))
+    return inputs
+
+
+def internvl(rows: list[list[Any]], seed: int = 0) -> dict[str, Tensor]:
+    """Tiles and a thumbnail where an image has more than one tile; video frames are images."""
+    generator = torch.Generator().manual_seed(seed)
+    tiles, prompts = 0, []
+    for row in rows:
+        parts = []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+            elif isinstance(part, Image):
+                count = part.height * part.width
+                count += count > 1
+                tiles += count
+                parts.append([VISION_START, *[IMAGE] * (16 * count), VISION_END])
+            else:
+                tiles += part.frames
+                parts += [[50 + i, VISION_START, *[IMAGE] * 16, VISION_END] for i in range(part.frames)]
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    if tiles:
+        inputs["pixel_values"] = torch.randn(tiles, 3, 32, 32, generator=generator)
+    return inputs
+
+
+def llava_onevision(rows: list[list[Any]], seed: int = 0) -> dict[str, Tensor]:
+    """A lone image is tiled (base view, then rows that end in a newline), several are not."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes, counts, views, videos, prompts = [], [], [], [], []
+    for row in rows:
+        images = [part for part in row if isinstance(part, Image)]
+        counts += [len(images)] if images else []
+        parts = []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+            elif isinstance(part, Image):
+                sizes.append([16 * part.height, 16 * part.width])
+                views.append(torch.randn(10, 3, 16, 16, generator=generator))
+                area = part.height * part.width * 16
+                tokens = 16 + area + 4 * part.height if len(images) == 1 else 17
+                parts.append([IMAGE] * tokens)
+            else:
+                videos.append(torch.randn(part.frames, 3, 16, 16, generator=generator))
+                parts.append([VIDEO] * (part.frames * 4 + 1))
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    if sizes:
+        inputs["image_sizes"] = torch.tensor(sizes)
+        inputs["batch_num_images"] = torch.tensor(counts)
+        inputs["pixel_values"] = torch.stack(views)
+    if videos:
+        inputs["pixel_values_videos"] = torch.stack(videos)
+    return inputs
+
+
+def build(family: str, rows: list[list[Any]], seed: int = 0) -> dict[str, Tensor]:
+    """The batch for a family's tiny model."""
+    if family == "internvl":
+        return internvl(rows, seed)
+    if family == "llava_onevision":
+        return llava_onevision(rows, seed)
+    return qwen(rows, seed, family)
