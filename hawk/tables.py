@@ -49,10 +49,25 @@ RETENTION = pa.schema(
 )
 
 
+CONTROLS = pa.schema(
+    [
+        ("variant", pa.string()),  # HAWK with calibrated weights
+        ("control", pa.string()),  # uniform, permuted, random, grid, blind ...
+        ("pruning_ratio", pa.string()),
+        ("difference", pa.float64()),  # overall, points of retention; described, not tested
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
+    ]
+)
+
+
 def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
-    """Compare all variants of a run and write ``tables/retention.{parquet,csv,md}``; returns the paths."""
+    """Compare all variants of a run and write ``tables/retention`` and ``tables/controls``.
+
+    ``retention`` as parquet, CSV and Markdown, ``controls`` as parquet and CSV; returns the paths.
+    """
     evaluated = read_evaluation(config, root)
-    rows = compare(config, evaluated)
+    rows, controls = compare(config, evaluated)
     paths = RunPaths(root)
     made = provenance(
         {"table": "retention"},
@@ -69,7 +84,10 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
         },
     )
     out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]
-    records.write_text(out[0], _csv(rows))
+    out += [paths.table("controls", ending) for ending in ("csv", "parquet")]
+    records.write_text(out[3], _csv(controls, CONTROLS.names))
+    records.write_table(out[4], controls, CONTROLS, {**made, "identity": {"table": "controls"}})
+    records.write_text(out[0], _csv(rows, RETENTION.names))
     records.write_text(out[1], markdown(_frame(rows), made["settings"]))
     records.write_table(out[2], rows, RETENTION, made)
     return out
@@ -87,12 +105,17 @@ def read_retention(root: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table.to_pandas(), records.provenance_of(table, path)["settings"]
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def read_controls(root: str) -> pd.DataFrame:
+    path = RunPaths(root).table("controls", "parquet")
+    return records.read_table(path, CONTROLS, {"table": "controls"}).to_pandas()
+
+
+def _csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, RETENTION.names, lineterminator="\n")
+    writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: "" if row[key] is None else row[key] for key in RETENTION.names})
+        writer.writerow({key: "" if row[key] is None else row[key] for key in names})
     return file.getvalue()
 
 
