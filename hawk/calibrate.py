@@ -122,9 +122,7 @@ def _settings(paths: RunPaths, intervention: str, names: list[str]) -> dict[str,
     found: dict[str, dict[str, Any]] = {}
     for name in names:
         path = paths.scores(name, intervention, "reference")
-        _, made = read_scores(
-            path, {"benchmark": name, "intervention": intervention}, ["sample_id"]
-        )
+        _, made = read_scores(path, {"benchmark": name, "intervention": intervention}, ["sample_id"])
         settings = made.get("settings", {})
         for key in ("model", "geometry", "token_score"):
             if not isinstance(settings.get(key), dict):

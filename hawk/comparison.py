@@ -53,7 +53,7 @@ def is_control(variant: Mapping[str, Any]) -> bool:
     if variant["method"] in ("random", "grid", "downscale", "blind"):
         return True
     changed = variant.get("permute") or variant.get("shuffle_query") or variant.get("rope")
-    return variant["method"] == "hawk" and bool(changed or variant.get("weights") == "uniform")
+    return variant["method"] == "hawk" and bool(changed or variant.get("weights", "uniform") == "uniform")
 
 
 def is_calibrated(variant: Mapping[str, Any]) -> bool:
@@ -82,10 +82,7 @@ def _control_rows(
         for control in filter(is_control, variants):
             for ratio in map(canonical_ratio, config["evaluation"]["ratios"]):
                 gap = np.mean(
-                    [
-                        draws[one["name"], ratio, name] - draws[control["name"], ratio, name]
-                        for name in names
-                    ],
+                    [draws[one["name"], ratio, name] - draws[control["name"], ratio, name] for name in names],
                     axis=0,
                 )
                 low, high = percentile_interval(gap, _level(config))
@@ -107,9 +104,7 @@ def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
     ratios = [canonical_ratio(ratio) for ratio in config["evaluation"]["ratios"]]
     conditions: list[tuple[str, str, str | None]] = [(BASELINE, BASELINE, "0")]
     conditions += [
-        (one["name"], one["method"], ratio)
-        for one in config["evaluation"]["variants"]
-        for ratio in ratios
+        (one["name"], one["method"], ratio) for one in config["evaluation"]["variants"] for ratio in ratios
     ]
     return [*conditions, (MAJORITY, MAJORITY, None)]
 
@@ -128,9 +123,7 @@ def _has_reference(config: Mapping[str, Any], variant: str) -> bool:
 # --- resampling ---------------------------------------------------------------------------------------
 
 
-def _draws(
-    config: Mapping[str, Any], evaluated: Sequence[Evaluated]
-) -> dict[str, dict[Cell, np.ndarray]]:
+def _draws(config: Mapping[str, Any], evaluated: Sequence[Evaluated]) -> dict[str, dict[Cell, np.ndarray]]:
     """Retention in every resample, ``[resamples]``: ``own`` drawn per benchmark, ``joint`` together."""
     resamples, seed = config["statistics"]["resamples"], config["seed"]
     joint = JointGroups([one.samples.groups for one in evaluated])
@@ -147,9 +140,7 @@ def _draws(
     return draws
 
 
-def _retention_draws(
-    config: Mapping[str, Any], one: Evaluated, counts: np.ndarray
-) -> dict[Cell, np.ndarray]:
+def _retention_draws(config: Mapping[str, Any], one: Evaluated, counts: np.ndarray) -> dict[Cell, np.ndarray]:
     value = one.samples.benchmark.value
     base = resampled_values(counts, one.baseline.sums[0], value)
     drawn = {}
@@ -196,9 +187,7 @@ def _row(
     if _has_reference(config, variant):
         name = config["evaluation"]["reference"]
         reference = one.variants[name][str(ratio)]
-        ours = float(
-            np.mean(statistics.retention(benchmark.value(reference.sums.sum(axis=1)), base))
-        )
+        ours = float(np.mean(statistics.retention(benchmark.value(reference.sums.sum(axis=1)), base)))
         gap = draws["own"][variant, ratio, one.name] - draws["own"][name, ratio, one.name]
         wins = [statistics.win_tie_loss(a, b) for a, b in _pairs(scored.scores, reference.scores)]
         row["difference"] = row["retention"] - ours
@@ -275,9 +264,7 @@ def _level(config: Mapping[str, Any]) -> float:
     return config["statistics"]["confidence"]
 
 
-def _published(
-    config: Mapping[str, Any], variant: str, ratio: str | None, benchmark: str
-) -> float | None:
+def _published(config: Mapping[str, Any], variant: str, ratio: str | None, benchmark: str) -> float | None:
     """``evaluation.published: {ratio: {benchmark: native value}}``, shown beside the baseline and HAWK."""
     table = config["evaluation"].get("published") or {}
     methods = {one["name"]: one["method"] for one in config["evaluation"]["variants"]}
@@ -308,8 +295,7 @@ def _add_tests(
         for row in family:
             pairings = [_pairing(config, one, row, len(part)) for one in part]
             index = [
-                places[one.name] if name == OVERALL else np.arange(len(one.samples.groups))
-                for one in part
+                places[one.name] if name == OVERALL else np.arange(len(one.samples.groups)) for one in part
             ]
             comparisons.append(list(zip(pairings, index, strict=True)))
         groups = len(joint.union) if name == OVERALL else len(part[0].samples.groups)
@@ -323,9 +309,7 @@ def _add_tests(
         row["verdict"] = statistics.verdict(row["difference"], p)
 
 
-def _pairing(
-    config: Mapping[str, Any], one: Evaluated, row: Mapping[str, Any], parts: int
-) -> Pairing:
+def _pairing(config: Mapping[str, Any], one: Evaluated, row: Mapping[str, Any], parts: int) -> Pairing:
     """In points of retention, so that benchmarks of different scales add up to the overall mean."""
     value, ratio = one.samples.benchmark.value, row["pruning_ratio"]
     base = float(value(one.baseline.sums[0].sum(axis=0)))

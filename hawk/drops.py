@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from hawk import records, statistics
-from hawk.benchmarks import benchmark as get_benchmark
 from hawk.heads import Head, head_table
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
@@ -29,7 +28,7 @@ from hawk.resampling import (
     resampled_stack,
     resampled_values,
 )
-from hawk.scored import SampleIndex, read_scores, require_one_setting, sample_ids
+from hawk.scored import SampleIndex, benchmark_of, read_scores, require_one_setting, sample_ids
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +74,7 @@ def ablated_heads(config: Mapping[str, Any], intervention: str) -> tuple[Head, .
         layers = [layer for layer in layers if layer == config["scoring"]["layer"]]
     chosen = ablation["heads"]
     return tuple(
-        head
-        for head in head_table(layers, model["heads"])
-        if chosen == "all" or head.index in chosen
+        head for head in head_table(layers, model["heads"]) if chosen == "all" or head.index in chosen
     )
 
 
@@ -92,15 +89,15 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
     paths = RunPaths(root)
     samples = SampleIndex.read(
         paths.samples("calibration", name),
-        get_benchmark(name, config.get("data", {}).get(name)),
+        benchmark_of(config, name),
         {"benchmark": name, "role": "calibration"},
     )
-    identity = {"benchmark": name, "intervention": intervention}
+    identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
     protocols: dict[str, Any] = {}
 
     def scores(which: str, **more: str) -> pd.DataFrame:
         path = paths.scores(name, intervention, which)
-        table, made = read_scores(path, {**identity, **more})
+        table, made = read_scores(path, {**identity, "name": which, **more})
         samples.require(sample_ids(table), path)
         protocols[path] = made.get("settings", {}).get("protocol")
         return table.to_pandas()

@@ -15,11 +15,10 @@ import pandas as pd
 import pyarrow as pa
 
 from hawk import records
-from hawk.benchmarks import benchmark as get_benchmark
 from hawk.benchmarks.base import Sample
 from hawk.errors import InputError
 from hawk.paths import RunPaths
-from hawk.scored import SCORE_COLUMNS, SampleIndex, read_scores, require_one_setting, sample_ids
+from hawk.scored import SCORE_COLUMNS, SampleIndex, benchmark_of, read_scores, require_one_setting, sample_ids
 
 NO_BUDGET = frozenset({"blind"})  # methods that show no visual token, whatever the ratio
 MAJORITY_CANDIDATES = 50
@@ -61,20 +60,16 @@ def canonical_ratio(value: Any) -> str:
 def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
     """Every benchmark's baseline and variants, checked and audited."""
     protocols: dict[str, Any] = {}
-    found = [
-        _benchmark(config, root, name, protocols) for name in config["evaluation"]["benchmarks"]
-    ]
+    found = [_benchmark(config, root, name, protocols) for name in config["evaluation"]["benchmarks"]]
     require_one_setting(protocols, "protocol")
     return found
 
 
-def _benchmark(
-    config: Mapping[str, Any], root: str, name: str, protocols: dict[str, Any]
-) -> Evaluated:
+def _benchmark(config: Mapping[str, Any], root: str, name: str, protocols: dict[str, Any]) -> Evaluated:
     paths, role = RunPaths(root), config["evaluation"]["role"]
     samples = SampleIndex.read(
         paths.samples(role, name),
-        get_benchmark(name, config.get("data", {}).get(name)),
+        benchmark_of(config, name),
         {"benchmark": name, "role": role},
     )
     path = paths.baseline(name, role)
@@ -87,9 +82,7 @@ def _benchmark(
     for variant in config["evaluation"]["variants"]:
         path = paths.evaluation(name, variant["name"])
         variants[variant["name"]], protocols[path] = _variant(samples, path, variant, ratios)
-    evaluated = Evaluated(
-        samples, baseline, *majority(samples, config["generation"]["protocol"]), variants
-    )
+    evaluated = Evaluated(samples, baseline, *majority(samples, config["generation"]["protocol"]), variants)
     audit_budget(evaluated, config)
     return evaluated
 
@@ -182,9 +175,7 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
         )
         for row in rows
     ]
-    counted = pd.Series(
-        [ref for one in asked for ref in set(one.references)], dtype=str
-    ).value_counts()
+    counted = pd.Series([ref for one in asked for ref in set(one.references)], dtype=str).value_counts()
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
     best: tuple[float, str, pd.DataFrame] | None = None
     for answer, _ in ordered:

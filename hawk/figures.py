@@ -7,6 +7,7 @@ with colour-blind eyes, and variants also differ by marker.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,24 +76,31 @@ def save(figure: Figure, paths: RunPaths, name: str) -> list[str]:
 
 def make_figures(config: Mapping[str, Any], root: str) -> list[str]:
     """All figures for which ``root`` has the tables; returns the paths written."""
-    from hawk.figures_retention import retention_figure
-
     paths = RunPaths(root)
     out: list[str] = []
-    with style():
-        if Path(paths.drops()).is_file():
-            out += _head_figures(config, paths)
-        if Path(paths.table("retention", "parquet")).is_file():
-            frame, _ = read_retention(root)
-            out += save(retention_figure(frame, [OVERALL]), paths, "retention")
-            names = [n for n in dict.fromkeys(frame["benchmark"]) if n != OVERALL]
-            out += save(retention_figure(frame, names), paths, "retention-benchmarks")
+    if Path(paths.drops()).is_file():
+        with style():
+            out += _head_figures(paths)
+    if Path(paths.table("retention", "parquet")).is_file():
+        out += retention_figures(root)
     return out
 
 
-def _head_figures(config: Mapping[str, Any], paths: RunPaths) -> list[str]:
-    import json
+def retention_figures(root: str) -> list[str]:
+    """``retention`` (overall) and ``retention-benchmarks`` from the comparison table."""
+    from hawk.figures_retention import retention_figure
 
+    paths = RunPaths(root)
+    frame, _ = read_retention(root)
+    names = [name for name in dict.fromkeys(frame["benchmark"]) if name != OVERALL]
+    with style():
+        return [
+            *save(retention_figure(frame, [OVERALL]), paths, "retention"),
+            *save(retention_figure(frame, names), paths, "retention-benchmarks"),
+        ]
+
+
+def _head_figures(paths: RunPaths) -> list[str]:
     drops = records.read_table(paths.drops(), records.DROPS, {"table": "drops"}).to_pandas()
     stability = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))["interventions"]
     interventions = list(dict.fromkeys(drops["intervention"]))
@@ -124,9 +132,7 @@ def drop_heatmap(drops: pd.DataFrame, intervention: str) -> Figure:
     layers = sorted(set(drops["layer"]))
     limit = max(float(drops["drop"].abs().max()), 1e-9)
     if len(layers) > MAX_PANELS:
-        mean = drops.groupby(["layer", "head"])[["drop", "is_noise"]].agg(
-            {"drop": "mean", "is_noise": "all"}
-        )
+        mean = drops.groupby(["layer", "head"])[["drop", "is_noise"]].agg({"drop": "mean", "is_noise": "all"})
         values, noise = mean["drop"].unstack("head"), mean["is_noise"].unstack("head")
         limit = max(float(values.abs().max().max()), 1e-9)
         width, height = 1.6 + 0.42 * values.shape[1], 1.3 + 0.3 * values.shape[0]
@@ -151,9 +157,7 @@ def drop_heatmap(drops: pd.DataFrame, intervention: str) -> Figure:
         axes.set_yticks(range(len(values)), [str(Head(layer, head)) for head in values.index])
         axes.set_xticks(range(len(names)), names, rotation=30, ha="left", rotation_mode="anchor")
         axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False)
-    figure.suptitle(
-        f"Ablating one head ({intervention}): drop in points", x=0.01, ha="left", fontsize=10
-    )
+    figure.suptitle(f"Ablating one head ({intervention}): drop in points", x=0.01, ha="left", fontsize=10)
     figure.supxlabel("hatched, grey: not distinguishable from noise", fontsize=8, color=GREY)
     return figure
 
@@ -178,9 +182,7 @@ def _cells(
         if noise[row, column]:
             colour = GREY
             axes.add_patch(
-                Rectangle(
-                    (column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", ec="#c8c8c8", lw=0
-                )
+                Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", ec="#c8c8c8", lw=0)
             )
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
         axes.text(
@@ -252,9 +254,7 @@ def stability_figure(stability: Mapping[str, Any]) -> Figure:
     grid = figure.subplots(1, len(stability), squeeze=False, sharey=True)[0]
     for axes, (name, found) in zip(grid, stability.items(), strict=True):
         curves = [(key, one["split_half"]) for key, one in found["benchmarks"].items()]
-        for number, (key, curve) in enumerate(
-            [*curves, ("pooled weights", found["pooled"]["split_half"])]
-        ):
+        for number, (key, curve) in enumerate([*curves, ("pooled weights", found["pooled"]["split_half"])]):
             pooled = number == len(curves)
             axes.plot(
                 [point["samples"] for point in curve],
@@ -282,6 +282,4 @@ def stability_figure(stability: Mapping[str, Any]) -> Figure:
 def sequence(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """A colour and a marker per variant; baseline, majority and blind are drawn apart."""
     plain = [name for name in names if name not in (BASELINE, MAJORITY)]
-    return {
-        name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(plain)
-    }
+    return {name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(plain)}

@@ -69,9 +69,7 @@ def _panel(
         y = rows["retention"].to_numpy()
         errors = np.abs(np.stack([y - rows["ci_low"], rows["ci_high"] - y]))
         if (rows["seeds"] > 1).any():
-            axes.fill_between(
-                x, rows["seed_low"], rows["seed_high"], color=colour, alpha=0.18, lw=0
-            )
+            axes.fill_between(x, rows["seed_low"], rows["seed_high"], color=colour, alpha=0.18, lw=0)
         axes.errorbar(
             x,
             y,
@@ -89,15 +87,11 @@ def _panel(
         if method == "blind" and len(rows):
             floor = rows.iloc[0]
             axes.axhspan(floor["ci_low"], floor["ci_high"], color="#e9e9e9", lw=0, zorder=0)
-            axes.axhline(
-                floor["retention"], color=GREY, lw=1.2, zorder=0.5, label=f"{name} (floor)"
-            )
+            axes.axhline(floor["retention"], color=GREY, lw=1.2, zorder=0.5, label=f"{name} (floor)")
     majority = part[part["variant"] == MAJORITY]
     if len(majority):
         value = majority.iloc[0]["retention"]
-        axes.axhline(
-            value, color="black", lw=1.0, ls=(0, (4, 3)), zorder=0.5, label="majority answer"
-        )
+        axes.axhline(value, color="black", lw=1.0, ls=(0, (4, 3)), zorder=0.5, label="majority answer")
     axes.set_xticks([100 * ratio for ratio in ratios], [f"{100 * ratio:g}" for ratio in ratios])
 
 
@@ -105,12 +99,8 @@ def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, methods: Mapping[st
     """In the order of the first panel's curves at their last ratio, so that the eye finds them."""
     handles, labels = axes.get_legend_handles_labels()
     first = frame[frame["benchmark"] == frame["benchmark"].iloc[0]]
-    first = (
-        frame[frame["benchmark"] == "overall"] if "overall" in set(frame["benchmark"]) else first
-    )
-    last = (
-        first.sort_values("pruning_ratio", key=pd.to_numeric).groupby("variant")["retention"].last()
-    )
+    first = frame[frame["benchmark"] == "overall"] if "overall" in set(frame["benchmark"]) else first
+    last = first.sort_values("pruning_ratio", key=pd.to_numeric).groupby("variant")["retention"].last()
 
     def height(label: str) -> float:
         name = MAJORITY if label == "majority answer" else label.removesuffix(" (floor)")

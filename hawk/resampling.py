@@ -232,9 +232,7 @@ def _reaches(flipped: np.ndarray, observed: float) -> np.ndarray:
     return ~(flipped < observed - 1e-9 * max(1.0, observed))
 
 
-def _exact(
-    parts: Sequence[tuple[Pairing, np.ndarray]], differing: np.ndarray, groups: int
-) -> float:
+def _exact(parts: Sequence[tuple[Pairing, np.ndarray]], differing: np.ndarray, groups: int) -> float:
     observed = abs(_statistic(parts, np.ones((1, groups)))[0])
     patterns = 2 ** len(differing)
     bits = (np.arange(patterns)[:, None] >> np.arange(len(differing))) & 1

@@ -17,10 +17,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hawk.benchmarks import benchmark as get_benchmark
 from hawk.benchmarks.base import Benchmark
 from hawk.errors import InputError
 from hawk.records import SAMPLES, SCORES, provenance_of, read_table
 from hawk.resampling import group_codes, group_sums
+
+
+def benchmark_of(config: Mapping[str, Any], name: str) -> Benchmark:
+    """A run's benchmark, told whose rules its aggregate follows."""
+    options = dict(config.get("data", {}).get(name) or {})
+    protocol = config.get("generation", {}).get("protocol")
+    if protocol is not None:
+        options["protocol"] = protocol
+    return get_benchmark(name, options)
+
 
 SAMPLE_COLUMNS = ["sample_id", "group_id", "metric_group", "category"]
 SCORE_COLUMNS = ["sample_id", "parsed", "score", "reference_logprob"]
@@ -111,10 +122,7 @@ def _bad_score(table: pa.Table) -> str | None:
     if not wrong.any():
         return None
     row = int(np.argmax(wrong))
-    return (
-        f"sample {table.column('sample_id')[row].as_py()!r} has score {scores[row]}; "
-        "scores lie in [0, 1]."
-    )
+    return f"sample {table.column('sample_id')[row].as_py()!r} has score {scores[row]}; scores lie in [0, 1]."
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:

@@ -39,8 +39,7 @@ KEYS = {
     ),
     "samples": "samples per part; for pooled weights per part and benchmark, on average",
     "spearman": "rank correlation of the heads' drops between two benchmarks, all samples",
-    "full": "split-half correlation at half of the images, stepped up to all of them "
-    "(Spearman-Brown)",
+    "full": "split-half correlation at half of the images, stepped up to all of them (Spearman-Brown)",
     "left_out": "benchmark left out of the pooled weights (equal drops, or none significant)",
 }
 
@@ -119,10 +118,7 @@ def flipped_drops(part: Measured, signs: np.ndarray) -> np.ndarray:
 def _normalized(
     drops: Sequence[np.ndarray], significant: Sequence[np.ndarray], normalization: str
 ) -> list[np.ndarray]:
-    return [
-        statistics.normalize_drops(d, s, normalization)
-        for d, s in zip(drops, significant, strict=True)
-    ]
+    return [statistics.normalize_drops(d, s, normalization) for d, s in zip(drops, significant, strict=True)]
 
 
 def _pool(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -189,16 +185,12 @@ def _split_half(
 def _part_drops(part: Measured, mask: np.ndarray) -> np.ndarray:
     """Drops ``[splits, heads]`` over the groups where mask ``[splits, groups]`` is 1; NaN if undefined."""
     splits, groups = mask.shape
-    sums = (mask @ part.ablated.transpose(1, 0, 2).reshape(groups, -1)).reshape(
-        splits, len(part.heads), -1
-    )
+    sums = (mask @ part.ablated.transpose(1, 0, 2).reshape(groups, -1)).reshape(splits, len(part.heads), -1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return part.points(mask @ part.reference)[:, None] - part.points(sums)
 
 
-def _curve_point(
-    first: np.ndarray, second: np.ndarray, fraction: float, samples: float
-) -> dict[str, Any]:
+def _curve_point(first: np.ndarray, second: np.ndarray, fraction: float, samples: float) -> dict[str, Any]:
     # A part in which all drops are equal (or the aggregate undefined) ranks nothing: it counts as
     # 0, since leaving it out would make few samples look more reliable than they are.
     values = np.nan_to_num(statistics.spearman(first, second), nan=0.0)

@@ -75,9 +75,7 @@ def pooled_weights(
     for name, values in drops.items():
         values = np.asarray(values, dtype=np.float64)
         if not np.isfinite(values).all():
-            raise InputError(
-                f"{name}: head {int(np.argmin(np.isfinite(values)))} has no finite drop."
-            )
+            raise InputError(f"{name}: head {int(np.argmin(np.isfinite(values)))} has no finite drop.")
         if np.ptp(values) == 0.0:
             flat.append(name)
             log.warning("%s: all %d drops are equal; left out of the weights.", name, len(values))
@@ -113,8 +111,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Rank correlation over the last axis, ties averaged; NaN where one side is constant."""
     # Rounded, so that drops equal but for the last bit are ties; NaN stays NaN in its whole row.
     ranks = [
-        stats.rankdata(np.round(np.asarray(one, dtype=np.float64), 9), axis=-1)
-        for one in (first, second)
+        stats.rankdata(np.round(np.asarray(one, dtype=np.float64), 9), axis=-1) for one in (first, second)
     ]
     a, b = (one - one.mean(axis=-1, keepdims=True) for one in ranks)
     with np.errstate(divide="ignore", invalid="ignore"):

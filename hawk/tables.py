@@ -157,13 +157,15 @@ def ordered(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[keys.sort_values(list(keys.columns), kind="stable").index]
 
 
-def text_table(frame: pd.DataFrame, benchmark: str = OVERALL) -> str:
+def text_table(
+    frame: pd.DataFrame, benchmark: str = OVERALL, settings: Mapping[str, Any] | None = None
+) -> str:
     """One benchmark's comparison for a terminal, at most 80 columns."""
-    rows = [["variant", "removed", "kept", "retention %", "", "vs ref", "", "p", ""]]
+    rows = [["variant", "cut", "kept", "retention", "", "vs ref", "", "p", ""]]
     for row in ordered(frame[frame["benchmark"] == benchmark]).to_dict("records"):
         rows.append(
             [
-                _short(row["variant"], 18),
+                _short(row["variant"], 17),
                 _word(row["pruning_ratio"]),
                 number(row["kept_tokens"], 0),
                 number(row["retention"]),
@@ -176,13 +178,22 @@ def text_table(frame: pd.DataFrame, benchmark: str = OVERALL) -> str:
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     left = {0, 4, 6, 8}
-    return "\n".join(
+    lines = [
         " ".join(
             text.ljust(width) if i in left else text.rjust(width)
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
-    )
+    ]
+    if settings is not None:
+        tests = int(frame["p_adjusted"].notna().sum())
+        lines += [
+            "",
+            f"{benchmark}: retention in % of the unpruned model, "
+            f"{100 * settings['statistics']['confidence']:g} % intervals over images;",
+            f"vs ref: paired, to {settings.get('reference')}; p: sign flips, Holm over {tests}.",
+        ]
+    return "\n".join(lines)
 
 
 def _word(value: Any) -> str:

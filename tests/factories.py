@@ -173,9 +173,7 @@ def write_samples(config: dict[str, Any], root: str, role: str, benchmark: str) 
     records.write_table(RunPaths(root).samples(role, benchmark), rows, records.SAMPLES, made)
 
 
-def score_rows(
-    samples: Any, right: np.ndarray, kept: int, visual: int = 64
-) -> list[dict[str, Any]]:
+def score_rows(samples: Any, right: np.ndarray, kept: int, visual: int = 64) -> list[dict[str, Any]]:
     """Rows of a score table: right answers repeat the reference, wrong ones say the other or nothing."""
     rows = []
     for i, (sample_id, references) in enumerate(
@@ -235,7 +233,7 @@ def _write_ablation(
     made = settings(config)
     base = rng.random(count) < 0.9
     for intervention in config["ablation"]["interventions"]:
-        identity = {"benchmark": name, "intervention": intervention}
+        identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
         kept = 13 if intervention == "selection" else 64
 
         def write(
@@ -250,7 +248,7 @@ def _write_ablation(
                 paths.scores(name, intervention, which),
                 score_rows(samples, right, kept),
                 records.SCORES,
-                provenance({**identity, **more}, **made),
+                provenance({**identity, "name": which, **more}, **made),
             )
 
         reference = base & (rng.random(count) < (0.9 if intervention == "selection" else 1.0))
