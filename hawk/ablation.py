@@ -133,8 +133,7 @@ def record_head_means(
         return hook
 
     handles = [
-        family.output_projection(model, layer).register_forward_pre_hook(hook_for(layer))
-        for layer in layers
+        family.output_projection(model, layer).register_forward_pre_hook(hook_for(layer)) for layer in layers
     ]
     try:
         yield means

@@ -60,9 +60,7 @@ def fill(raw: Mapping[str, Any], where: str, partial: bool = False) -> dict[str,
         _drop_required(schema)
     else:
         _fill_defaults(config, schema)
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(config)
-    )
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         raise InputError(f"{where}: {_explain(error)}")
     return config
@@ -261,3 +259,24 @@ def part(config: Mapping[str, Any], *keys: str) -> str:
         else:
             out[section] = config[section]
     return json.dumps(out, sort_keys=True)
+
+
+def weights_subset(
+    config: Mapping[str, Any], variant: Mapping[str, Any], name: str
+) -> tuple[str, str] | None:
+    """(intervention, subset) of the run's weight file that a variant uses on a benchmark, or None.
+
+    Leaving one benchmark out leaves out its whole family: benchmarks that share images.
+    """
+    source = _weight_source(variant)
+    if source not in WEIGHT_SOURCES:
+        return None
+    if config["calibration"]["holdout"] != "leave_one_benchmark_out":
+        return source, "pooled"
+    return source, f"without-{benchmarks.benchmark(name, config['data'].get(name)).family}"
+
+
+def _weight_source(variant: Mapping[str, Any]) -> Any:
+    """``weights`` of the variant, or of the scorer it combines (MMR and the like)."""
+    scorer = variant.get("scorer")
+    return variant.get("weights", scorer.get("weights") if isinstance(scorer, Mapping) else None)

@@ -7,7 +7,6 @@ SHA-256 of an image's encoded bytes to its embeddings; grids and the like are in
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 import struct
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from hawk.benchmarks import Sample
+from hawk.benchmarks.images import open_image, rgb
 from hawk.errors import InputError
 from hawk.models.base import VisionLanguageModel, VisualItem
 from hawk.progress import progress
@@ -80,10 +80,9 @@ def encode(vlm: VisionLanguageModel, content: bytes, preprocessing: Mapping[str,
 
 def prepare_image(vlm: VisionLanguageModel, content: bytes, preprocessing: Mapping[str, Any]) -> Any:
     """Decode, apply EXIF rotation, convert to RGB, pad to a square if the config says so."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(io.BytesIO(content)) as file:
-        image = ImageOps.exif_transpose(file).convert("RGB")
+    image = rgb(open_image(content))
     if preprocessing.get("pad_to_square"):
         mean = getattr(vlm.processor.image_processor, "image_mean", None) or [0.5] * 3
         color = tuple(round(255 * value) for value in mean)

@@ -195,9 +195,7 @@ def read_table(
         raise InputError(f"{path}: not a readable parquet file ({error}). Delete it and run again.") from None
     expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     if not table.schema.equals(expected, check_metadata=False):
-        raise InputError(
-            f"{path}: columns {_fields(table.schema)} are not the expected {_fields(expected)}."
-        )
+        raise InputError(f"{path}: columns {_fields(table.schema)} are not the expected {_fields(expected)}.")
     found = provenance_of(table, path).get("identity", {})
     for key, value in (identity or {}).items():
         if found.get(key) != value:

@@ -8,13 +8,13 @@ without any step having to know of the others.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 from hawk.benchmarks import Benchmark, Sample, benchmark
+from hawk.benchmarks.images import open_image
 from hawk.errors import InputError, unknown
 from hawk.provenance import provenance
 from hawk.records import SAMPLES, read_table, write_table
@@ -79,7 +79,9 @@ def checked(bench: Benchmark, samples: Iterable[Sample]) -> list[Sample]:
         if not sample.images and sample.video is None:
             raise InputError(f"benchmark {bench.name!r}: sample {sample.sample_id!r} has no image or video.")
         if not sample.references:
-            raise InputError(f"benchmark {bench.name!r}: sample {sample.sample_id!r} has no reference answer.")
+            raise InputError(
+                f"benchmark {bench.name!r}: sample {sample.sample_id!r} has no reference answer."
+            )
         out.append(sample)
     if not out:
         raise InputError(f"benchmark {bench.name!r} is empty: its source gave no sample.")
@@ -88,14 +90,11 @@ def checked(bench: Benchmark, samples: Iterable[Sample]) -> list[Sample]:
 
 def check_images(sample: Sample) -> None:
     """Decode every image once, so that a broken file is found here and not in a GPU job."""
-    from PIL import Image
-
     for number, image in enumerate(sample.images):
         try:
-            with Image.open(io.BytesIO(image["bytes"])) as picture:
-                picture.load()
-        except Exception as error:
-            raise InputError(f"sample {sample.sample_id!r}: image {number} cannot be read ({error}).") from None
+            open_image(image["bytes"])
+        except InputError as error:
+            raise InputError(f"sample {sample.sample_id!r}, image {number}: {error}") from None
 
 
 def draw(bench: Benchmark, samples: Sequence[Sample], wanted: int | None, seed: int) -> list[Sample]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -39,6 +40,9 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
         device=section["device"],
         vision=vision,
     )
+    if not gc.isenabled():  # the command line turned it off for the imports
+        gc.freeze()
+        gc.enable()
     geometry = vlm.geometry
     for name in ("layers", "heads"):
         if section.get(name) not in (None, getattr(geometry, name)):

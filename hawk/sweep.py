@@ -96,9 +96,7 @@ def _treatment(
     return None, AblateHeads([head], mode=intervention, means=means)
 
 
-def selection_pruner(
-    config: Mapping[str, Any], vlm: VisionLanguageModel, without: Head | None
-) -> Pruner:
+def selection_pruner(config: Mapping[str, Any], vlm: VisionLanguageModel, without: Head | None) -> Pruner:
     """Uniform weights over all heads of the scoring layer, or over all but one.
 
     The model is untouched: the drop tells how much a head helps to choose tokens.
@@ -142,7 +140,9 @@ def common_settings(
         "protocol": config["generation"]["protocol"],
         "batch_size": config["generation"]["batch_size"],
         "preprocessing": config["preprocessing"],
-        "token_score": {key: scoring[key] for key in ("normalization", "rope", "query_span") if key in scoring},
+        "token_score": {
+            key: scoring[key] for key in ("normalization", "rope", "query_span") if key in scoring
+        },
         "pruner": None if pruner is None else repr(pruner),
         "seed": config["seed"],
     }

@@ -67,9 +67,7 @@ class HeadWeights:
             raise InputError(f"{path}: format {found!r}; this version reads format {FORMAT}.")
         try:
             model = dict(raw["model"])
-            geometry = Geometry(
-                *(int(model.pop(key)) for key in ("layers", "heads", "kv_heads", "head_dim"))
-            )
+            geometry = Geometry(*(int(model.pop(key)) for key in ("layers", "heads", "kv_heads", "head_dim")))
             return cls(
                 weights=tuple(raw["weights"]),
                 geometry=geometry,

@@ -1,0 +1,5 @@
+"""``python -m hawk`` is the same as ``hawk``."""
+
+from hawk.cli import main
+
+main()

@@ -1,0 +1,90 @@
+"""The config, checked; the lists that the rules expand over; wildcard constraints. No rules here,
+and no heavy import: this is read before every dry run."""
+
+import re
+import shlex
+import sys
+
+from hawk import config as hawk_config
+from hawk.benchmarks import benchmark
+from hawk.paths import RunPaths
+
+_source = ", ".join(map(str, workflow.configfiles)) or "config/config.yaml"
+config = hawk_config.check(hawk_config.fill(config, _source), _source)
+
+PATHS = RunPaths(f"outputs/{config['run']}")
+LOGS = f"{PATHS.root}/logs"
+TIMES = f"{PATHS.root}/benchmarks"
+
+# Under --sdm conda or apptainer the job's own python; else the one that runs Snakemake.
+_own = workflow.deployment_settings.deployment_method
+HAWK = "python -m hawk" if _own else f"{shlex.quote(sys.executable)} -m hawk"
+
+CALIBRATION = config["calibration"]["benchmarks"]
+EVALUATION = config["evaluation"]["benchmarks"]
+EVALUATION_ROLE = config["evaluation"]["role"]
+INTERVENTIONS = config["ablation"]["interventions"]
+HEADS = [str(head) for head in hawk_config.ablated_heads(config)]
+REPEATS = [f"repeat{n}" for n in range(1, config["statistics"]["repeats"] + 1)]
+VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
+STORED = config["features"] == "stored"
+
+ROLES = [("calibration", name) for name in CALIBRATION]
+ROLES += [(EVALUATION_ROLE, name) for name in EVALUATION]
+
+# Heads of one job. A wildcard stands for the head where every head is a job of its own.
+_per_job = config["ablation"]["heads_per_job"]
+_per_job = len(HEADS) if _per_job == "all" else _per_job
+HEAD_JOBS = (
+    [["{head}"]]
+    if _per_job == 1
+    else [HEADS[i : i + _per_job] for i in range(0, len(HEADS), _per_job)]
+)
+
+SCORE_FILES = [
+    PATHS.scores(name, intervention, what)
+    for name in CALIBRATION
+    for intervention in INTERVENTIONS
+    for what in ["reference", *REPEATS, *HEADS]
+]
+EVALUATION_FILES = [
+    PATHS.evaluation(name, variant) for name in EVALUATION for variant in VARIANTS
+] + [PATHS.baseline(name, EVALUATION_ROLE) for name in EVALUATION]
+
+
+def weight_files():
+    """(intervention, subset) of every weight file: pooled, and what the evaluation asks for."""
+    if config["ablation"]["heads"] != "all":
+        return []
+    if config["scoring"]["layer"] not in config["ablation"]["layers"]:
+        return []
+    families = {benchmark(name, config["data"].get(name)).family for name in CALIBRATION + EVALUATION}
+    calibrated = {benchmark(name, config["data"].get(name)).family for name in CALIBRATION}
+    subsets = ["pooled"]
+    if len(calibrated) > 1:
+        subsets += [f"without-{family}" for family in sorted(families)]
+    return [(intervention, subset) for intervention in INTERVENTIONS for subset in subsets]
+
+
+WEIGHT_FILES = weight_files()
+
+
+def part(*keys):
+    """The parts of the config that a job depends on, as JSON: its params and its argument."""
+    return hawk_config.part(config, *keys)
+
+
+def feature_file(role, name="{benchmark}", view="native"):
+    """A features file as an input, or no input where the vision tower runs in every job."""
+    return PATHS.features(role, name, view) if STORED else []
+
+
+wildcard_constraints:
+    role="calibration|development|evaluation",
+    benchmark="|".join(map(re.escape, dict.fromkeys(CALIBRATION + EVALUATION))),
+    intervention="|".join(INTERVENTIONS),
+    head=r"L\d+H\d+",
+    repeat=r"repeat\d+",
+    variant="|".join(map(re.escape, VARIANTS)),
+    subset=r"pooled|without-\w+",
+    view=r"[\w.-]+",

@@ -1,0 +1,72 @@
+def variant_config(wildcards):
+    """What a variant's evaluation depends on: itself, not the other variants."""
+    variant = hawk_config.variant_named(config, wildcards.variant)
+    own = {**config, "evaluation": {**config["evaluation"], "variants": [variant]}}
+    return hawk_config.part(
+        own,
+        "seed",
+        "model",
+        "preprocessing",
+        "features",
+        "generation",
+        "scoring",
+        "calibration.holdout",
+        "evaluation.ratios",
+        "evaluation.role",
+        "evaluation.variants",
+        f"data.{wildcards.benchmark}",
+    )
+
+
+def variant_weights(wildcards):
+    """The run's weight file that a variant uses, if any, and the images it was calibrated on."""
+    variant = hawk_config.variant_named(config, wildcards.variant)
+    subset = hawk_config.weights_subset(config, variant, wildcards.benchmark)
+    if subset is None:
+        return []
+    return [PATHS.head_weights(*subset), *(PATHS.samples("calibration", n) for n in CALIBRATION)]
+
+
+rule score_baseline:
+    """The model with all its visual tokens."""
+    input:
+        PATHS.samples("{role}", "{benchmark}"),
+        feature_file("{role}"),
+    output:
+        PATHS.baseline("{benchmark}", "{role}"),
+    log:
+        f"{LOGS}/scores/{{benchmark}}/baseline/{{role}}.log",
+    benchmark:
+        f"{TIMES}/scores/{{benchmark}}/baseline/{{role}}.jsonl"
+    conda:
+        "../environment.yml"
+    threads: config["model"]["threads"]
+    resources:
+        gpu=1,
+    params:
+        config=score_config,
+    shell:
+        SCORE
+
+
+rule evaluate_pruned:
+    """One variant on one benchmark at every ratio and seed."""
+    input:
+        PATHS.samples(EVALUATION_ROLE, "{benchmark}"),
+        feature_file(EVALUATION_ROLE),
+        variant_weights,
+    output:
+        PATHS.evaluation("{benchmark}", "{variant}"),
+    log:
+        f"{LOGS}/evaluation/{{benchmark}}/{{variant}}.log",
+    benchmark:
+        f"{TIMES}/evaluation/{{benchmark}}/{{variant}}.jsonl"
+    conda:
+        "../environment.yml"
+    threads: config["model"]["threads"]
+    resources:
+        gpu=1,
+    params:
+        config=variant_config,
+    shell:
+        "{HAWK} evaluate-pruned --config {params.config:q} {output} 2> {log}"

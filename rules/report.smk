@@ -1,0 +1,2 @@
+FIGURES = []
+TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
