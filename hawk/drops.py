@@ -89,7 +89,7 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
     paths = RunPaths(root)
     samples = SampleIndex.read(
         paths.samples("calibration", name),
-        benchmark_of(config, name),
+        benchmark_of(config, name, paths.scores(name, intervention, "reference")),
         {"benchmark": name, "role": "calibration"},
     )
     identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
@@ -204,7 +204,7 @@ def head_drops(config: Mapping[str, Any], root: str, output: str | None = None) 
             parts.append(measured.only(np.array(scoring)))
             log.info("%s, %s: %d heads", name, intervention, len(measured.heads))
         if parts[0].heads:
-            report[intervention] = stability(config, parts, lows)
+            report[intervention] = stability(parts, lows, seed)
     made = provenance(
         {"table": "drops"},
         statistics=dict(options),

@@ -69,7 +69,7 @@ def _benchmark(config: Mapping[str, Any], root: str, name: str, protocols: dict[
     paths, role = RunPaths(root), config["evaluation"]["role"]
     samples = SampleIndex.read(
         paths.samples(role, name),
-        benchmark_of(config, name),
+        benchmark_of(config, name, paths.baseline(name, role)),
         {"benchmark": name, "role": role},
     )
     path = paths.baseline(name, role)

@@ -214,7 +214,8 @@ def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]
     grid = figure.subplots(len(weights), 1, squeeze=False)[:, 0]
     for axes, (name, one) in zip(grid, weights.items(), strict=True):
         places = np.arange(len(one.weights))
-        pooled = stability.get(name, {}).get("pooled")
+        nulls = stability.get(name, {}).get("nulls", {})
+        pooled = nulls.get(one.weight_normalization, {}).get("pooled")
         if pooled:
             null = pooled["head_null"]
             low, high = np.array(null["q025"]), np.array(null["q975"])
@@ -253,8 +254,9 @@ def stability_figure(stability: Mapping[str, Any]) -> Figure:
     figure = new_figure(2.0 + 3.0 * len(stability), 3.2)
     grid = figure.subplots(1, len(stability), squeeze=False, sharey=True)[0]
     for axes, (name, found) in zip(grid, stability.items(), strict=True):
-        curves = [(key, one["split_half"]) for key, one in found["benchmarks"].items()]
-        for number, (key, curve) in enumerate([*curves, ("pooled weights", found["pooled"]["split_half"])]):
+        halves = found["split_half"]
+        curves = [(key, one["curve"]) for key, one in halves["benchmarks"].items()]
+        for number, (key, curve) in enumerate([*curves, ("pooled weights", halves["pooled"]["curve"])]):
             pooled = number == len(curves)
             axes.plot(
                 [point["samples"] for point in curve],

@@ -24,10 +24,14 @@ from hawk.records import SAMPLES, SCORES, provenance_of, read_table
 from hawk.resampling import group_codes, group_sums
 
 
-def benchmark_of(config: Mapping[str, Any], name: str) -> Benchmark:
-    """A run's benchmark, told whose rules its aggregate follows."""
+def benchmark_of(config: Mapping[str, Any], name: str, scores: str) -> Benchmark:
+    """A run's benchmark, told whose rules its aggregate follows: those that ``scores`` were made by.
+
+    Read from the score file and not from the config, so that old scores are never aggregated by
+    the rules of another harness.
+    """
     options = dict(config.get("data", {}).get(name) or {})
-    protocol = config.get("generation", {}).get("protocol")
+    protocol = read_scores(scores, {"benchmark": name}, ["sample_id"])[1].get("settings", {}).get("protocol")
     if protocol is not None:
         options["protocol"] = protocol
     return get_benchmark(name, options)

@@ -91,20 +91,21 @@ def weights_text(weights: HeadWeights) -> str:
 def _stability(interventions: dict[str, Any]) -> str:
     lines = []
     for name, found in interventions.items():
-        lines += [f"{name} ({found['normalization']})", ""]
-        rows = [["", "distance", "null 95 %", "p", "split-half", "noise?"]]
-        for key, one in [("pooled", found["pooled"]), *found["benchmarks"].items()]:
-            rows.append(
-                [
-                    key[:24],
-                    f"{one['distance']:.3f}",
-                    f"{one['null']['q95']:.3f}",
-                    f"{one['p']:.4f}",
-                    f"{one['split_half'][-1]['correlation']:+.2f}",
-                    "explained by noise" if one["explained_by_null"] else "",
-                ]
-            )
-        lines += [*_aligned(rows, left={0, 5}), ""]
+        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
+        for normalization, nulls in found["nulls"].items():
+            rows = [["", "distance", "null 95 %", "p", "split-half", ""]]
+            for key, one in [("pooled", nulls["pooled"]), *nulls["benchmarks"].items()]:
+                rows.append(
+                    [
+                        key[:24],
+                        f"{one['distance']:.3f}",
+                        f"{one['null']['q95']:.3f}",
+                        f"{one['p']:.4f}",
+                        f"{halves[key]['curve'][-1]['correlation']:+.2f}",
+                        "explained by noise" if one["explained_by_null"] else "",
+                    ]
+                )
+            lines += [f"{name}, {normalization}", "", *_aligned(rows, left={0, 5}), ""]
     return "\n".join(lines).rstrip()
 
 

@@ -24,29 +24,31 @@ SPLITS = 200
 FRACTIONS = (0.0625, 0.125, 0.25, 0.5)  # of the images, in each of two disjoint parts
 
 KEYS = {
+    "nulls": "per weight normalization, pooled and per benchmark: weights against a null",
     "distance": "total variation distance of the weights to uniform, 0 (uniform) to 1 - 1/heads",
     "null": (
-        "the same distance when reference and ablated run are swapped at random per image, "
-        "for all heads at once: no head matters"
+        "mean and 95 % quantile of the same distance when reference and ablated run are swapped "
+        "at random per image, for all heads at once: no head matters"
     ),
     "p": "share of null distances at least as large as the observed one, which is counted too",
     "explained_by_null": "p >= 0.05: the unequal weights are what noise alone would give",
     "head_null": "per head, mean and 2.5 % and 97.5 % quantiles of its weight under the null",
-    "split_half": (
-        "mean rank correlation (Spearman) of the heads' drops between two disjoint parts of "
-        "the images, with 2.5 % and 97.5 % quantiles over random splits, for growing parts; "
-        "a part in which all drops are equal counts as 0"
-    ),
-    "samples": "samples per part; for pooled weights per part and benchmark, on average",
-    "spearman": "rank correlation of the heads' drops between two benchmarks, all samples",
-    "full": "split-half correlation at half of the images, stepped up to all of them (Spearman-Brown)",
     "left_out": "benchmark left out of the pooled weights (equal drops, or none significant)",
+    "split_half": (
+        "rank correlation (Spearman) between two disjoint parts of the images, of a benchmark's "
+        "drops and of the pooled min_shift weights"
+    ),
+    "curve": (
+        "for growing parts: mean and 2.5 % and 97.5 % quantiles over random splits; a part in "
+        "which all drops are equal counts as 0"
+    ),
+    "samples": "samples per part (pooled: per part and benchmark, on average)",
+    "full": "the correlation at half of the images, stepped up to all of them (Spearman-Brown)",
+    "spearman": "rank correlation of the heads' drops between two benchmarks, all samples",
 }
 
 
-def stability(
-    config: Mapping[str, Any], parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
     """Nulls, split-half correlations and Spearman between benchmarks of one intervention.
 
     parts: one per benchmark, heads of the scoring layer only. ci_low: lower interval ends of their
@@ -54,55 +56,56 @@ def stability(
     """
     from hawk.drops import drop_values, rng_of
 
-    normalization, seed = config["weights"]["normalization"], config["seed"]
     intervention = parts[0].intervention
     joint = JointGroups([part.samples.groups for part in parts])
     drops = [drop_values(part) for part in parts]
-    observed = _normalized(drops, [ci_low[part.name] > 0.0 for part in parts], normalization)
-
-    # --- null --------------------------------------------------------------------------------------
+    lows = [ci_low[part.name] for part in parts]
     rng = rng_of(seed, "null", intervention)
     signs = 1.0 - 2.0 * rng.integers(0, 2, size=(NULL_FLIPS, len(joint.union)))
-    null_drops = [
-        flipped_drops(part, signs[:, index]) for part, index in zip(parts, joint.index, strict=True)
-    ]
-    # Significance under the null by the width of the observed interval: a flip keeps it.
-    reach = [d - ci_low[part.name] for d, part in zip(drops, parts, strict=True)]
-    null = _normalized(
-        null_drops,
-        [flipped > width for flipped, width in zip(null_drops, reach, strict=True)],
-        normalization,
-    )
-    benchmarks: dict[str, Any] = {}
-    for part, weights, drawn in zip(parts, observed, null, strict=True):
-        benchmarks[part.name] = {
-            "left_out": bool(np.isnan(weights).any()),
-            **_against_null(weights, drawn),
-        }
-    pooled = _against_null(_pool(observed), _pool(null), heads=True)
-
-    # --- ranks -------------------------------------------------------------------------------------
-    rng = rng_of(seed, "split", intervention)
-    pooled["split_half"], curves = _split_half(parts, joint, normalization, rng)
-    for part, curve in zip(parts, curves, strict=True):
-        benchmarks[part.name]["split_half"] = curve
-        benchmarks[part.name]["full"] = _spearman_brown(curve[-1]["correlation"])
-    pooled["full"] = _spearman_brown(pooled["split_half"][-1]["correlation"])
-    between = [
-        {
-            "first": parts[i].name,
-            "second": parts[j].name,
-            "spearman": _number(statistics.spearman(drops[i], drops[j])),
-        }
-        for i in range(len(parts))
-        for j in range(i + 1, len(parts))
-    ]
+    flipped = [flipped_drops(part, signs[:, index]) for part, index in zip(parts, joint.index, strict=True)]
+    names = [part.name for part in parts]
+    pooled, curves = _split_half(parts, joint, rng_of(seed, "split", intervention))
     return {
         "heads": [str(head) for head in parts[0].heads],
-        "normalization": normalization,
-        "pooled": pooled,
+        "nulls": {
+            normalization: _null(names, drops, lows, flipped, normalization)
+            for normalization in statistics.NORMALIZATIONS
+        },
+        "split_half": {
+            "pooled": _with_full(pooled),
+            "benchmarks": dict(zip(names, map(_with_full, curves), strict=True)),
+        },
+        "between_benchmarks": [
+            {
+                "first": names[i],
+                "second": names[j],
+                "spearman": _number(statistics.spearman(drops[i], drops[j])),
+            }
+            for i in range(len(parts))
+            for j in range(i + 1, len(parts))
+        ],
+    }
+
+
+def _null(
+    names: Sequence[str],
+    drops: Sequence[np.ndarray],
+    lows: Sequence[np.ndarray],
+    flipped: Sequence[np.ndarray],
+    normalization: str,
+) -> dict[str, Any]:
+    """Observed weights against weights of flipped drops ``[flips, heads]``, per benchmark and pooled."""
+    observed = _normalized(drops, [low > 0.0 for low in lows], normalization)
+    # Significance of a flip by the width of the observed interval, which a flip keeps.
+    clear = [f > d - low for f, d, low in zip(flipped, drops, lows, strict=True)]
+    null = _normalized(flipped, clear, normalization)
+    benchmarks = {
+        name: {"left_out": bool(np.isnan(weights).any()), **_against_null(weights, drawn)}
+        for name, weights, drawn in zip(names, observed, null, strict=True)
+    }
+    return {
+        "pooled": _against_null(_pool(observed), _pool(null), heads=True),
         "benchmarks": benchmarks,
-        "between_benchmarks": between,
     }
 
 
@@ -153,7 +156,7 @@ def _against_null(weights: np.ndarray, null: np.ndarray, heads: bool = False) ->
 
 
 def _split_half(
-    parts: Sequence[Measured], joint: JointGroups, normalization: str, rng: np.random.Generator
+    parts: Sequence[Measured], joint: JointGroups, rng: np.random.Generator
 ) -> tuple[list[dict[str, Any]], list[list[dict[str, Any]]]]:
     """Curves of rank correlation against part size: of the pooled weights, and of each benchmark's drops."""
     orders = [rng.permutation(len(joint.union)) for _ in range(SPLITS)]
@@ -202,6 +205,10 @@ def _curve_point(first: np.ndarray, second: np.ndarray, fraction: float, samples
         "low": float(low),
         "high": float(high),
     }
+
+
+def _with_full(curve: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"curve": curve, "full": _spearman_brown(curve[-1]["correlation"])}
 
 
 def _spearman_brown(half: float) -> float:
