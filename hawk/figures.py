@@ -214,18 +214,12 @@ def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]
     grid = figure.subplots(len(weights), 1, squeeze=False)[:, 0]
     for axes, (name, one) in zip(grid, weights.items(), strict=True):
         places = np.arange(len(one.weights))
-        nulls = stability.get(name, {}).get("nulls", {})
-        pooled = nulls.get(one.weight_normalization, {}).get("pooled")
-        if pooled:
-            null = pooled["head_null"]
+        found = stability.get(name)
+        if found and one.weight_normalization in found["head_null"]:
+            null = found["head_null"][one.weight_normalization]
             low, high = np.array(null["q025"]), np.array(null["q975"])
             axes.bar(
-                places + 0.2,
-                high - low,
-                0.34,
-                bottom=low,
-                color="#d5d5d5",
-                label="no head matters, 95 %",
+                places + 0.2, high - low, 0.34, bottom=low, color="#d5d5d5", label="no head matters, 95 %"
             )
             axes.hlines(null["mean"], places + 0.03, places + 0.37, color=GREY, lw=1.2)
         axes.bar(places - 0.2, one.weights, 0.38, color=PALETTE[0], label="weight")
@@ -234,19 +228,20 @@ def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]
         axes.tick_params(axis="x", length=0, rotation=90 if len(places) > 10 else 0)
         axes.set_xlim(-0.6, len(places) - 0.4)
         axes.set_ylabel("weight")
-        axes.set_title(_weight_title(name, one, pooled), loc="left")
+        axes.set_title(_weight_title(name, one, found), loc="left")
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
-def _weight_title(name: str, one: HeadWeights, pooled: Mapping[str, Any] | None) -> str:
+def _weight_title(name: str, one: HeadWeights, found: Mapping[str, Any] | None) -> str:
     title = f"{name}, {one.weight_normalization}"
-    if pooled is None:
+    if not found:
         return title
-    said = "no further than noise alone" if pooled["explained_by_null"] else "further than noise"
+    pooled = found["null"]["pooled"]
+    said = "no more than noise alone" if pooled["explained_by_null"] else "more than noise alone"
     p = f"p = {pooled['p']:.3f}" if pooled["p"] >= 0.001 else "p < 0.001"
-    return f"{title}\n{pooled['distance']:.2f} away from uniform: {said} ({p})"
+    return f"{title}\nheads differ {said} gives ({p})"
 
 
 def stability_figure(stability: Mapping[str, Any]) -> Figure:

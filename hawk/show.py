@@ -92,20 +92,21 @@ def _stability(interventions: dict[str, Any]) -> str:
     lines = []
     for name, found in interventions.items():
         halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
-        for normalization, nulls in found["nulls"].items():
-            rows = [["", "distance", "null 95 %", "p", "split-half", ""]]
-            for key, one in [("pooled", nulls["pooled"]), *nulls["benchmarks"].items()]:
-                rows.append(
-                    [
-                        key[:24],
-                        f"{one['distance']:.3f}",
-                        f"{one['null']['q95']:.3f}",
-                        f"{one['p']:.4f}",
-                        f"{halves[key]['curve'][-1]['correlation']:+.2f}",
-                        "explained by noise" if one["explained_by_null"] else "",
-                    ]
-                )
-            lines += [f"{name}, {normalization}", "", *_aligned(rows, left={0, 5}), ""]
+        rows = [["", "distance", "null 95 %", "p", "split-half", ""]]
+        null = {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}
+        for key, one in null.items():
+            rows.append(
+                [
+                    key[:24],
+                    f"{one['distance']:.3f}",
+                    f"{one['null_q95']:.3f}",
+                    f"{one['p']:.4f}",
+                    f"{halves[key]['curve'][-1]['correlation']:+.2f}",
+                    "explained by noise" if one["explained_by_null"] else "",
+                ]
+            )
+        lines += [name, "", *_aligned(rows, left={0, 5}), ""]
+    lines.append("distance of min-shift weights to uniform; split-half: rank correlation of two halves")
     return "\n".join(lines).rstrip()
 
 

@@ -24,16 +24,20 @@ SPLITS = 200
 FRACTIONS = (0.0625, 0.125, 0.25, 0.5)  # of the images, in each of two disjoint parts
 
 KEYS = {
-    "nulls": "per weight normalization, pooled and per benchmark: weights against a null",
-    "distance": "total variation distance of the weights to uniform, 0 (uniform) to 1 - 1/heads",
     "null": (
-        "mean and 95 % quantile of the same distance when reference and ablated run are swapped "
-        "at random per image, for all heads at once: no head matters"
+        "per benchmark and pooled: distance of the min_shift weights to uniform, against the same "
+        "when reference and ablated run are swapped at random per image, for all heads at once "
+        "(no head matters)"
     ),
+    "distance": "total variation distance to uniform weights, 0 (uniform) to 1 - 1/heads",
+    "null_mean": "mean distance under the null",
+    "null_q95": "95 % quantile of the distance under the null",
     "p": "share of null distances at least as large as the observed one, which is counted too",
-    "explained_by_null": "p >= 0.05: the unequal weights are what noise alone would give",
-    "head_null": "per head, mean and 2.5 % and 97.5 % quantiles of its weight under the null",
-    "left_out": "benchmark left out of the pooled weights (equal drops, or none significant)",
+    "explained_by_null": "p >= 0.05: the unequal drops are what noise alone would give",
+    "head_null": (
+        "per weight normalization and head: mean and 2.5 % and 97.5 % quantiles of its pooled "
+        "weight under the null"
+    ),
     "split_half": (
         "rank correlation (Spearman) between two disjoint parts of the images, of a benchmark's "
         "drops and of the pooled min_shift weights"
@@ -67,8 +71,9 @@ def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed:
     pooled, curves = _split_half(parts, joint, rng_of(seed, "split", intervention))
     return {
         "heads": [str(head) for head in parts[0].heads],
-        "nulls": {
-            normalization: _null(names, drops, lows, flipped, normalization)
+        "null": _distances(names, drops, flipped),
+        "head_null": {
+            normalization: _head_null(drops, lows, flipped, normalization)
             for normalization in statistics.NORMALIZATIONS
         },
         "split_half": {
@@ -87,26 +92,40 @@ def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed:
     }
 
 
-def _null(
-    names: Sequence[str],
+def _distances(
+    names: Sequence[str], drops: Sequence[np.ndarray], flipped: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """Distance of min_shift weights to uniform against flipped drops, per benchmark and pooled.
+
+    Always min_shift: under positive_significant a single head that is significant by chance is as
+    far from uniform as weights can be, so the distance would be no evidence of anything.
+    """
+    observed, null = (
+        [statistics.normalize_drops(d, d > 0.0, statistics.MIN_SHIFT) for d in side]
+        for side in (drops, flipped)
+    )
+    benchmarks = {
+        name: _against_null(weights, drawn)
+        for name, weights, drawn in zip(names, observed, null, strict=True)
+    }
+    return {"pooled": _against_null(_pool(observed), _pool(null)), "benchmarks": benchmarks}
+
+
+def _head_null(
     drops: Sequence[np.ndarray],
     lows: Sequence[np.ndarray],
     flipped: Sequence[np.ndarray],
     normalization: str,
 ) -> dict[str, Any]:
-    """Observed weights against weights of flipped drops ``[flips, heads]``, per benchmark and pooled."""
-    observed = _normalized(drops, [low > 0.0 for low in lows], normalization)
+    """Each head's pooled weight when no head matters."""
     # Significance of a flip by the width of the observed interval, which a flip keeps.
-    clear = [f > d - low for f, d, low in zip(flipped, drops, lows, strict=True)]
-    null = _normalized(flipped, clear, normalization)
-    benchmarks = {
-        name: {"left_out": bool(np.isnan(weights).any()), **_against_null(weights, drawn)}
-        for name, weights, drawn in zip(names, observed, null, strict=True)
-    }
-    return {
-        "pooled": _against_null(_pool(observed), _pool(null), heads=True),
-        "benchmarks": benchmarks,
-    }
+    parts = [
+        statistics.normalize_drops(f, f > d - low, normalization)
+        for f, d, low in zip(flipped, drops, lows, strict=True)
+    ]
+    null = _pool(parts)
+    low, high = np.quantile(null, [0.025, 0.975], axis=0)
+    return {"mean": null.mean(axis=0).tolist(), "q025": low.tolist(), "q975": high.tolist()}
 
 
 def flipped_drops(part: Measured, signs: np.ndarray) -> np.ndarray:
@@ -118,12 +137,6 @@ def flipped_drops(part: Measured, signs: np.ndarray) -> np.ndarray:
     return part.points(middle + moved) - part.points(middle - moved)
 
 
-def _normalized(
-    drops: Sequence[np.ndarray], significant: Sequence[np.ndarray], normalization: str
-) -> list[np.ndarray]:
-    return [statistics.normalize_drops(d, s, normalization) for d, s in zip(drops, significant, strict=True)]
-
-
 def _pool(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Mean over the benchmarks that are defined; uniform where none is."""
     stacked = np.stack(parts)
@@ -132,27 +145,20 @@ def _pool(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), 1.0 / stacked.shape[-1])
 
 
-def _against_null(weights: np.ndarray, null: np.ndarray, heads: bool = False) -> dict[str, Any]:
-    # Weights that are undefined (equal drops, nothing significant) count as uniform: distance 0.
+def _against_null(weights: np.ndarray, null: np.ndarray) -> dict[str, Any]:
+    # Weights that are undefined (all drops equal) count as uniform: distance 0.
     uniform = 1.0 / weights.shape[-1]
     weights, null = (np.where(np.isnan(one), uniform, one) for one in (weights, null))
     distance = float(statistics.distance_to_uniform(weights))
     drawn = statistics.distance_to_uniform(null)
     p = (1 + int((drawn >= distance - 1e-12).sum())) / (1 + len(drawn))
-    result = {
+    return {
         "distance": distance,
-        "null": {"mean": float(drawn.mean()), "q95": float(np.quantile(drawn, 0.95))},
+        "null_mean": float(drawn.mean()),
+        "null_q95": float(np.quantile(drawn, 0.95)),
         "p": p,
         "explained_by_null": p >= 0.05,
     }
-    if heads:
-        low, high = np.quantile(null, [0.025, 0.975], axis=0)
-        result["head_null"] = {
-            "mean": null.mean(axis=0).tolist(),
-            "q025": low.tolist(),
-            "q975": high.tolist(),
-        }
-    return result
 
 
 def _split_half(
@@ -180,7 +186,10 @@ def _split_half(
                 side.append(values)
             curves[number].append(_curve_point(drops[0], drops[1], fraction, sizes[-1]))
         # Significance cannot be known on a part without a bootstrap of it: min-shift for ranks.
-        weights = [_pool(_normalized(s, s, statistics.MIN_SHIFT)) for s in sides]
+        weights = [
+            _pool([statistics.normalize_drops(d, d > 0.0, statistics.MIN_SHIFT) for d in side])
+            for side in sides
+        ]
         pooled.append(_curve_point(weights[0], weights[1], fraction, float(np.mean(sizes))))
     return pooled, curves
 
