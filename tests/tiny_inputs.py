@@ -1,10 +1,13 @@
 """Prompts with random pixels for the models of ``tests/tiny_random.py``, as a processor gives them.
 
 A prompt is a list of parts: an int is a text id, an :class:`Image` or a :class:`Video` what it says.
+A row's pixels depend on its draw alone (its number, unless given), so that a row can be had again
+by itself or several times in one batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +61,18 @@ def left_padded(prompts: list[list[int]]) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def qwen(rows: list[list[Any]], seed: int = 0, family: str = "qwen2_5_vl") -> dict[str, Tensor]:
+def generators(draws: Sequence[int]) -> Iterator[torch.Generator]:
+    for draw in draws:
+        yield torch.Generator().manual_seed(draw)
+
+
+def qwen(rows: list[list[Any]], draws: Sequence[int], family: str) -> dict[str, Tensor]:
     """The frames of a video stand apart in Qwen3-VL; only Qwen2.5-VL knows their times."""
     frame_groups = family == "qwen3_vl"
-    generator = torch.Generator().manual_seed(seed)
     grids: dict[str, list[list[int]]] = {"image": [], "video": []}
     pixels: dict[str, list[Tensor]] = {"image": [], "video": []}
     prompts = []
-    for row in rows:
+    for row, generator in zip(rows, generators(draws), strict=True):
         parts = []
         for part in row:
             if isinstance(part, int):
@@ -97,11 +104,10 @@ def qwen(rows: list[list[Any]], seed: int = 0, family: str = "qwen2_5_vl") -> di
     return inputs
 
 
-def internvl(rows: list[list[Any]], seed: int = 0) -> dict[str, Tensor]:
+def internvl(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]:
     """Tiles and a thumbnail where an image has more than one tile; video frames are images."""
-    generator = torch.Generator().manual_seed(seed)
-    tiles, prompts = 0, []
-    for row in rows:
+    pixels, prompts = [], []
+    for row, generator in zip(rows, generators(draws), strict=True):
         parts = []
         for part in row:
             if isinstance(part, int):
@@ -109,23 +115,22 @@ def internvl(rows: list[list[Any]], seed: int = 0) -> dict[str, Tensor]:
             elif isinstance(part, Image):
                 count = part.height * part.width
                 count += count > 1
-                tiles += count
+                pixels.append(torch.randn(count, 3, 32, 32, generator=generator))
                 parts.append([VISION_START, *[IMAGE] * (16 * count), VISION_END])
             else:
-                tiles += part.frames
+                pixels.append(torch.randn(part.frames, 3, 32, 32, generator=generator))
                 parts += [[50 + i, VISION_START, *[IMAGE] * 16, VISION_END] for i in range(part.frames)]
         prompts.append(prompt_ids(parts))
     inputs = left_padded(prompts)
-    if tiles:
-        inputs["pixel_values"] = torch.randn(tiles, 3, 32, 32, generator=generator)
+    if pixels:
+        inputs["pixel_values"] = torch.cat(pixels)
     return inputs
 
 
-def llava_onevision(rows: list[list[Any]], seed: int = 0) -> dict[str, Tensor]:
+def llava_onevision(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]:
     """A lone image is tiled (base view, then rows that end in a newline), several are not."""
-    generator = torch.Generator().manual_seed(seed)
     sizes, counts, views, videos, prompts = [], [], [], [], []
-    for row in rows:
+    for row, generator in zip(rows, generators(draws), strict=True):
         images = [part for part in row if isinstance(part, Image)]
         counts += [len(images)] if images else []
         parts = []
@@ -152,10 +157,11 @@ def llava_onevision(rows: list[list[Any]], seed: int = 0) -> dict[str, Tensor]:
     return inputs
 
 
-def build(family: str, rows: list[list[Any]], seed: int = 0) -> dict[str, Tensor]:
+def build(family: str, rows: list[list[Any]], draws: Sequence[int] | None = None) -> dict[str, Tensor]:
     """The batch for a family's tiny model."""
+    draws = range(len(rows)) if draws is None else draws
     if family == "internvl":
-        return internvl(rows, seed)
+        return internvl(rows, draws)
     if family == "llava_onevision":
-        return llava_onevision(rows, seed)
-    return qwen(rows, seed, family)
+        return llava_onevision(rows, draws)
+    return qwen(rows, draws, family)

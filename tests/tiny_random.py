@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from hawk.models.base import Markers, remember_markers
+
 HIDDEN, LAYERS, HEADS, KV_HEADS, VOCAB = 64, 3, 4, 2, 96
 START, USER, NEWLINE, END, PAD, VISION_START, VISION_END, IMAGE, VIDEO = range(9)
 
@@ -50,7 +52,9 @@ def build(cls: type, config: Any, attention: str, seed: int) -> torch.nn.Module:
     for part in (config, config.text_config, config.vision_config):
         part._attn_implementation = attention
     torch.manual_seed(seed)
-    return enlarge(cls(config), seed)
+    model = enlarge(cls(config), seed)
+    remember_markers(model, Markers((START, USER, NEWLINE), END, frozenset({VISION_START, VISION_END})))
+    return model
 
 
 @cache

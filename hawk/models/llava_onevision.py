@@ -47,7 +47,10 @@ class LlavaOneVision(Family):
             tiled = [n == 1 for n in counts for _ in range(n)]
         if output is None:
             output = model.model.get_image_features(
-                inputs["pixel_values"], sizes, batch_num_images=inputs.get("batch_num_images"), return_dict=True
+                inputs["pixel_values"],
+                sizes,
+                batch_num_images=inputs.get("batch_num_images"),
+                return_dict=True,
             )
         side = _side(model.config)
         lengths = [
@@ -137,4 +140,3 @@ def _tiled_length(model: nn.Module, size: Tensor) -> int:
         [empty], size[None], torch.zeros(1), vision_aspect_ratio=config.vision_aspect_ratio
     )
     return int(lengths[0])
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from hawk.errors import InputError, unknown
 from hawk.models import family_by_type

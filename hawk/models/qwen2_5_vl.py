@@ -12,7 +12,7 @@ from hawk.errors import InputError
 from hawk.models.base import Family, Markers, VisualItem
 
 
-class Qwen2_5VL(Family):
+class Qwen2_5VL(Family):  # noqa: N801
     """``Qwen2_5_VLForConditionalGeneration``."""
 
     name = "qwen2_5_vl"
@@ -31,9 +31,7 @@ class Qwen2_5VL(Family):
             if output is None and inputs.get(pixels) is None:
                 continue
             if grids is None:
-                raise InputError(
-                    f"{modality}_grid_thw is missing; the processor gives it beside {pixels}."
-                )
+                raise InputError(f"{modality}_grid_thw is missing; the processor gives it beside {pixels}.")
             if output is None:
                 encoder = getattr(model.model, f"get_{modality}_features")
                 output = encoder(inputs[pixels], grids, return_dict=True)

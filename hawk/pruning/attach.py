@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import threading
 import types
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +17,7 @@ from torch import Tensor, nn
 
 from hawk.errors import InputError
 from hawk.models import family_of
-from hawk.models.base import remember_markers
+from hawk.models.base import Family, inference_device, remember_markers
 from hawk.pruning.prompt import CONSUMED, prune
 
 if TYPE_CHECKING:
@@ -25,51 +29,126 @@ def attach(pruner: Pruner, model: nn.Module, processor: Any = None) -> Iterator[
     """Prune in every ``model.generate`` call inside the context.
 
     The result has the same shape and meaning as without pruning: full prompt + new tokens, with
-    ``max_length`` and ``min_length`` counted on the full prompt. With no visual token, or at ratio
-    0, the plain ``generate`` is called with its arguments untouched. ``model(...)`` called directly
-    is not pruned. Nested contexts: the inner pruner is used. Attentions, hidden states and caches
-    in the result, custom logits processors and stopping criteria see the pruned prompt.
+    ``max_length`` and ``min_length`` counted on the full prompt, whatever the decoding strategy
+    (greedy, sampling, beams, several returned sequences, assisted, static cache, streamer). With
+    no visual token, or at ratio 0, the plain ``generate`` is called with its arguments untouched.
 
-    The override lies on the instance and is taken away on exit, also after an exception. It is
-    seen by every thread that uses the model object; attach in one thread at a time.
+    Not hidden: attentions, hidden states and caches in the result, custom logits processors and
+    stopping criteria see the pruned prompt. For families with plain 2-D positions ``use_cache``
+    is always on (without a cache transformers takes gaps in positions for packed sequences).
+    Sliding-window attention counts what is in the cache: with it, a pruned prompt sees further
+    back than the unpruned one. The published checkpoints have it off.
+
+    ``model(...)`` called directly is not pruned, nor is a deep copy of the model. Nested contexts:
+    the innermost pruner is used, alone. Threads: a thread that attached something uses its own
+    innermost pruner; one that attached nothing (a worker that generates into a streamer, say) uses
+    the one attached last by any thread. ``pruner.last`` then tells of the call that pruned last.
+    Pruners that hook into the model while it generates serve one call at a time.
+
+    The override lies on the instance and is gone when the last context ends, also by an exception.
+    Wrappers of torch.compile and peft are looked through; prompt-tuning adapters are refused.
 
     processor is needed for models that hawk.load did not load and whose vocabulary is not a
     published one: the chat template's token ids are read off it.
     """
     model = _base_model(model)
     family = family_of(model)
+    if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
+        raise InputError("this model takes no mm_encoder_outputs; transformers 5.18 or later is needed.")
     if processor is not None:
         remember_markers(model, family.markers(processor.tokenizer, model.config))
     pruner.check(model, family)
-    own = model.__dict__.get("generate")
-    plain = model.generate
-
-    def generate(self: nn.Module, inputs: Tensor | None = None, **kwargs: Any) -> Any:
-        ids = kwargs.get("input_ids") if inputs is None else inputs
-        placeholders = family.placeholders(self.config).values()
-        if ids is None or pruner.inactive or not any((ids == token).any() for token in placeholders):
-            return plain(inputs, **kwargs) if inputs is not None else plain(**kwargs)
-        _refuse(kwargs)
-        with torch.no_grad():
-            prompt = prune(pruner, self, family, {**kwargs, "input_ids": ids, **_mask(self, ids, kwargs)})
-        kwargs = {key: value for key, value in kwargs.items() if key not in CONSUMED}
-        _shift_lengths(self, kwargs, prompt.removed_width)
-        if kwargs.get("streamer") is not None:
-            kwargs["streamer"] = _FullPromptStreamer(kwargs["streamer"], prompt.full_ids)
-        if family.position_rows == 1:
-            kwargs["use_cache"] = True  # 2-D positions with gaps are only right with a cache
-        with pruner.hooks(self, family):
-            result = plain(**prompt.kwargs(), **kwargs)
-        return _restore_prompt(result, prompt.full_ids, prompt.input_ids.shape[1])
-
-    model.generate = types.MethodType(generate, model)
+    entry = _Entry(pruner, family, threading.get_ident())
+    _push(model, entry)
     try:
         yield
     finally:
-        if own is None:
-            del model.generate
+        _pop(model, entry)
+
+
+@dataclass(eq=False)
+class _Entry:
+    """One open ``attach``."""
+
+    pruner: Pruner
+    family: Family
+    thread: int
+
+
+@dataclass
+class _Override:
+    """What is attached to one model, and how its ``generate`` was before."""
+
+    plain: Any
+    had_own: bool
+    entries: list[_Entry] = field(default_factory=list)
+
+    def current(self) -> _Entry | None:
+        own = [entry for entry in self.entries if entry.thread == threading.get_ident()]
+        return (own or self.entries or [None])[-1]
+
+
+_OVERRIDES: weakref.WeakKeyDictionary[nn.Module, _Override] = weakref.WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def _push(model: nn.Module, entry: _Entry) -> None:
+    with _LOCK:
+        if model not in _OVERRIDES:
+            had_own = "generate" in model.__dict__
+            _OVERRIDES[model] = _Override(model.generate, had_own)
+            model.generate = types.MethodType(_generate, model)
+        _OVERRIDES[model].entries.append(entry)
+
+
+def _pop(model: nn.Module, entry: _Entry) -> None:
+    with _LOCK:
+        override = _OVERRIDES[model]
+        override.entries.remove(entry)
+        if override.entries:
+            return
+        del _OVERRIDES[model]
+        if override.had_own:
+            model.generate = override.plain
         else:
-            model.generate = own
+            del model.generate
+
+
+def _generate(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """Stands in for ``model.generate`` while something is attached."""
+    override = _OVERRIDES.get(self)
+    entry = None if override is None else override.current()
+    if override is None or entry is None:  # a deep copy, or a context that closed meanwhile
+        return type(self).generate(self, *args, **kwargs)
+    given = _by_name(override.plain, args, kwargs)
+    ids = given.get("input_ids") if given.get("inputs") is None else given["inputs"]
+    if ids is None:
+        return override.plain(*args, **kwargs)
+    visual = _visual_tokens(ids, entry.family.placeholders(self.config).values())
+    if entry.pruner.inactive or not visual.any():
+        entry.pruner.note_unpruned(visual.tolist())
+        return override.plain(*args, **kwargs)
+    return _pruned(self, entry.pruner, entry.family, override.plain, ids, given)
+
+
+def _pruned(
+    model: nn.Module, pruner: Pruner, family: Family, plain: Any, ids: Tensor, kwargs: dict[str, Any]
+) -> Any:
+    _refuse(kwargs)
+    device = inference_device(model)
+    inputs = {**kwargs, "input_ids": ids, **_mask(model, ids, kwargs)}
+    inputs = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
+    with torch.no_grad():
+        prompt = prune(pruner, model, family, inputs)
+    kwargs = {key: value for key, value in kwargs.items() if key not in CONSUMED}
+    _shift_lengths(model, kwargs, prompt.removed_width)
+    if kwargs.get("streamer") is not None:
+        kwargs["streamer"] = _FullPromptStreamer(kwargs["streamer"], prompt.full_ids)
+    if family.position_rows == 1:
+        kwargs["use_cache"] = True  # 2-D positions with gaps are only right with a cache
+    with pruner.hooks(model, family):
+        result = plain(**prompt.kwargs(), **kwargs)
+    return _restore_prompt(result, prompt.full_ids, prompt.input_ids.shape[1])
 
 
 def _base_model(model: nn.Module) -> nn.Module:
@@ -83,15 +162,35 @@ def _base_model(model: nn.Module) -> nn.Module:
     return model
 
 
+def _visual_tokens(ids: Tensor, placeholders: Iterable[int]) -> Tensor:
+    """Placeholders per row, [batch]."""
+    return torch.stack([(ids == token).sum(-1) for token in placeholders]).sum(0)
+
+
+def _by_name(plain: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All arguments by name; ``generate`` takes its first ones by position as well."""
+    if not args:
+        return dict(kwargs)
+    bound = inspect.signature(plain).bind_partial(*args, **kwargs).arguments
+    extra = bound.pop("kwargs", {})
+    return {**bound, **extra}
+
+
 def _mask(model: nn.Module, ids: Tensor, kwargs: dict[str, Any]) -> dict[str, Tensor]:
     """The attention mask, inferred from the pad token as ``generate`` does when none is given."""
     if kwargs.get("attention_mask") is not None:
         return {}
-    pad = model.generation_config.pad_token_id
-    eos = model.generation_config.eos_token_id
+    pad, eos = _setting(model, kwargs, "pad_token_id"), _setting(model, kwargs, "eos_token_id")
     ends = eos if isinstance(eos, list) else [eos]
     usable = pad is not None and pad not in ends and bool((ids == pad).any())
     return {"attention_mask": (ids != pad).long() if usable else torch.ones_like(ids)}
+
+
+def _setting(model: nn.Module, kwargs: dict[str, Any], name: str) -> Any:
+    """A generation setting: the argument, else the given configuration's, else the model's."""
+    sources = (kwargs.get("generation_config"), model.generation_config)
+    found = [kwargs.get(name), *(getattr(source, name, None) for source in sources)]
+    return next((value for value in found if value is not None), None)
 
 
 def _refuse(kwargs: dict[str, Any]) -> None:
@@ -105,23 +204,18 @@ def _refuse(kwargs: dict[str, Any]) -> None:
 def _shift_lengths(model: nn.Module, kwargs: dict[str, Any], removed: int) -> None:
     """Lengths that count the prompt keep their unpruned meaning."""
     given = kwargs.get("generation_config")
-    config = given if given is not None else model.generation_config
     shifted = {}
-    for name in ("max_length", "min_length"):
-        if kwargs.get(name) is not None:
-            kwargs[name] = max(kwargs[name] - removed, 0)
-        elif getattr(config, name, None) is not None and _is_set(config, name):
-            shifted[name] = max(getattr(config, name) - removed, 0)
-    if shifted:
-        config = copy.deepcopy(config)
+    for name, least in (("max_length", 1), ("min_length", 0)):
+        value = _setting(model, kwargs, name)
+        if value:  # neither absent nor a minimum of 0
+            shifted[name] = max(value - removed, least)
+    if given is None or any(kwargs.get(name) is not None for name in shifted):
+        kwargs.update(shifted)
+    elif shifted:
+        given = copy.deepcopy(given)
         for name, value in shifted.items():
-            setattr(config, name, value)
-        kwargs["generation_config"] = config
-
-
-def _is_set(config: Any, name: str) -> bool:
-    """max_length's default of 20 new tokens counts from the prompt it gets; it needs no shift."""
-    return not (name == "max_length" and config.max_length == 20) and bool(getattr(config, name))
+            setattr(given, name, value)
+        kwargs["generation_config"] = given
 
 
 def _restore_prompt(result: Any, full_ids: Tensor, width: int) -> Any:

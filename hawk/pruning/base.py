@@ -57,13 +57,34 @@ class PruningContext:
         mask[self.visual_index] = False
         return mask.nonzero().flatten()
 
+    @cached_property
+    def budget_group(self) -> Tensor:
+        """Which image, or which frame of a video, every visual token belongs to, [n]."""
+        groups = torch.zeros_like(self.item_of)
+        used = 0
+        for i, item in enumerate(self.items):
+            frames = item.grid[0] if item.modality == "video" else 1
+            # A token beyond the last whole frame (a closing newline) goes with that frame.
+            of_frame = torch.arange(item.tokens) // max(1, item.tokens // frames)
+            groups[self.item_of == i] = used + of_frame.clamp(max=frames - 1).to(groups)
+            used += frames
+        return groups
+
     def query_index(self, span: str = "instruction") -> Tensor:
-        """Positions of the query text, see :func:`hawk.models.base.instruction_index`."""
+        """Positions of the query text, see :func:`hawk.models.base.instruction_index`.
+
+        What stands between the frames of one video (their times, in Qwen3-VL) is no query.
+        """
         visual = set(self.family.placeholders(self.model.config).values())
         markers = markers_of(self.model, self.family)
-        return torch.tensor(
-            instruction_index(self.ids.tolist(), visual, markers, span), device=self.ids.device
-        )
+        found = instruction_index(self.ids.tolist(), visual, markers, span)
+        index = torch.tensor(found, device=self.ids.device)
+        inside = torch.zeros_like(self.ids, dtype=torch.bool)
+        for i in range(len(self.items)):
+            where = self.visual_index[self.item_of == i]
+            inside[where.min() : where.max()] = True
+        outside = index[~inside[index]]
+        return outside if len(outside) else index
 
     def query_embeddings(self, span: str = "instruction") -> Tensor:
         """Input embeddings of the query text, [Q, hidden]; another sample's when one is given."""
@@ -96,7 +117,8 @@ class Pruner:
 
     pruning_ratio: fraction of visual tokens removed, in [0, 1), at most four decimals.
     rounding: of tokens x (1 - ratio): "ceil" (authors' code), "floor" (paper) or "round".
-    budget: "pooled" over all images of a sample, or "per_image".
+    budget: "pooled" over all images of a sample, or "per_image": for every image, and every
+        frame of a video, its own share.
     position_policy: "keep", "rebase" or "repack", see :mod:`hawk.pruning.positions`.
     """
 
@@ -124,14 +146,19 @@ class Pruner:
         """Importance of every visual token, [n], higher is kept. Override this or ``select``."""
         raise TypeError(f"{type(self).__name__} defines neither scores nor select.")
 
-    def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
-        """``count`` distinct entries of ``candidates`` (indices into the sample's visual tokens)."""
+    def finite_scores(self, context: PruningContext) -> Tensor:
+        """``scores``, refused where one is NaN or infinite."""
         scores = self.scores(context)
         if not torch.isfinite(scores).all():
             raise InputError(
                 f"{self!r}: {int((~torch.isfinite(scores)).sum())} of {len(scores)} token scores are "
                 "not finite; the model's features or weights hold NaN or infinity."
             )
+        return scores
+
+    def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
+        """``count`` distinct entries of ``candidates`` (indices into the sample's visual tokens)."""
+        scores = self.finite_scores(context)
         # A stable sort keeps the lower position first among equal scores.
         order = torch.sort(scores[candidates], descending=True, stable=True).indices
         return candidates[order[:count]]
@@ -148,7 +175,8 @@ class Pruner:
         if self.budget == "pooled":
             groups = [every]
         else:
-            groups = [every[context.item_of == i] for i in context.item_of.unique()]
+            group = context.budget_group
+            groups = [every[group == i] for i in group.unique()]
         chosen = []
         for candidates in groups:
             count = self.count(len(candidates))
@@ -175,6 +203,11 @@ class Pruner:
         """What happened in the last ``generate`` inside ``attach`` (or the last ``prune``)."""
         return self._state.get("last", LastRun())
 
+    def note_unpruned(self, visual_tokens: list[int]) -> None:
+        """Record a call in which nothing was removed, so that ``last`` never tells of an older one."""
+        kept = [torch.arange(count) for count in visual_tokens]
+        self._state["last"] = LastRun(list(visual_tokens), list(visual_tokens), kept)
+
     @contextmanager
     def attach(self, model: nn.Module, processor: Any = None) -> Iterator[Pruner]:
         """Inside this context ``model.generate`` prunes; see :func:`hawk.pruning.attach.attach`."""
@@ -186,9 +219,9 @@ class Pruner:
     def watch(self, model: nn.Module, family: Family) -> Any:
         """A context manager around the encoding of a batch, for methods that look into the tower.
 
-        It yields modality → one number per visual token of the batch, filled while the tower runs.
+        It yields a list that gets one tensor per run of the tower: a number per visual token.
         """
-        return nullcontext({})
+        return nullcontext([])
 
     def prepared(self, prompt: Any, contexts: Sequence[PruningContext | None]) -> None:
         """Told after a batch was pruned; contexts are per row, None for rows without images."""
