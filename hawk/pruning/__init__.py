@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 # method → "module:class". Adding a pruner is one new file and one line here.
 REGISTRY: dict[str, str] = {
     "hawk": "hawk.pruning.hawk:Hawk",
+    "fastv": "hawk.pruning.fastv:FastV",
     "divprune": "hawk.pruning.divprune:DivPrune",
+    "cdpruner": "hawk.pruning.cdpruner:CDPruner",
+    "mmtok": "hawk.pruning.mmtok:MMTok",
+    "visionzip": "hawk.pruning.visionzip:VisionZip",
+    "dart": "hawk.pruning.dart:Dart",
+    "evs": "hawk.pruning.evs:Evs",
+    "facility_location": "hawk.pruning.facility_location:FacilityLocation",
+    "mmr": "hawk.pruning.mmr:Mmr",
     "random": "hawk.pruning.controls:Random",
     "grid": "hawk.pruning.controls:Grid",
     "blind": "hawk.pruning.controls:Blind",

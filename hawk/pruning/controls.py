@@ -34,11 +34,11 @@ class Grid(Pruner):
         scores = torch.empty(context.tokens, dtype=torch.float64)
         for i, item in enumerate(context.items):
             where = (context.item_of == i).nonzero().flatten().cpu()
-            scores[where] = -_visiting_time(item.grid, len(where))
+            scores[where] = -visiting_time(item.grid, len(where))
         return scores.to(context.visual_index.device)
 
 
-def _visiting_time(grid: tuple[int, int, int], tokens: int) -> Tensor:
+def visiting_time(grid: tuple[int, int, int], tokens: int) -> Tensor:
     """When each cell of a grid is first visited, [tokens]; cells beyond the grid come last."""
     frames, rows, columns = grid
     if frames * rows * columns != tokens:  # no rectangle (tiles, separators): along the sequence

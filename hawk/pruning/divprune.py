@@ -1,13 +1,18 @@
 """DivPrune: the subset whose closest two tokens are as far apart as possible, greedily.
 
-Paper: DivPrune, CVPR 2025 (max-min diversity problem, its algorithm 1), written from the paper's
-description. Distance is 1 - cosine of the visual embeddings that enter the language model. The
-first token is the one farthest from its nearest neighbour; then, again and again, the token whose
-nearest chosen token is farthest. Text plays no part.
+Paper: DivPrune, CVPR 2025 (arXiv 2503.02175), written from its description. With D_jk = 1 - cos of
+the visual embeddings that enter the language model, and S the tokens chosen so far:
 
-Unlike the official code a chosen token is never chosen again (there, duplicated features give fewer
-distinct tokens than asked for), the running minimum makes it O(count · n · hidden), and no n x n
-matrix is kept. Ties go to the lower position.
+    first pick:  argmax_j  min over k != j of D_jk     (farthest from its nearest neighbour)
+    then:        argmax_j  min over s in S of D_js     (max-min diversity, algorithm 1)
+
+Text plays no part. Differences from the official code, and why:
+- A chosen token is never chosen again. There, every remaining distance 0 (duplicated features, as
+  padding makes them) gives the same token again and fewer tokens than asked for.
+- The count is the central budget, not ``round`` of a ratio; every image size and family.
+- A running minimum and slabs of D replace the n x n matrix and the O(count² n) loop.
+
+Time O((n + count) · n · hidden), memory O(n · hidden). Ties go to the lower position.
 """
 
 from __future__ import annotations
@@ -17,10 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hawk.errors import InputError
 from hawk.pruning.base import Pruner, PruningContext
-
-_CHUNK = 512
+from hawk.pruning.similarity import cosine_slabs, unit
 
 
 @dataclass(frozen=True)
@@ -28,30 +31,27 @@ class DivPrune(Pruner):
     """Max-min diverse visual tokens."""
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
-        features = context.features[candidates].float()
-        if not torch.isfinite(features).all():
-            raise InputError(f"{self!r}: the visual features hold NaN or infinity.")
-        unit = torch.nn.functional.normalize(features, dim=-1)
-        return candidates[max_min_diverse(unit, count)]
+        return candidates[max_min_diverse(unit(context.features[candidates]), count)]
 
 
-def max_min_diverse(unit: Tensor, count: int) -> Tensor:
-    """Greedy max-min selection of ``count`` rows of unit vectors [n, d], in the order of choice."""
-    chosen = [int(_nearest_distance(unit).argmax())]
-    closest = 1 - unit @ unit[chosen[0]]  # distance to the nearest chosen token
-    while len(chosen) < count:
-        closest[chosen[-1]] = -torch.inf
-        chosen.append(int(closest.argmax()))
-        closest = torch.minimum(closest, 1 - unit @ unit[chosen[-1]])
-    return torch.tensor(chosen, device=unit.device)
+def max_min_diverse(vectors: Tensor, count: int) -> Tensor:
+    """Greedy max-min selection of ``count`` unit vectors [n, d], in the order of choice."""
+    chosen = torch.empty(count, dtype=torch.long, device=vectors.device)
+    chosen[0] = _nearest_distance(vectors).argmax()
+    closest = torch.full((len(vectors),), torch.inf, device=vectors.device)  # to the nearest chosen
+    for step in range(1, count):
+        last = chosen[step - 1 : step]  # stays on the device: no wait per step on an accelerator
+        closest = torch.minimum(closest, 1 - (vectors @ vectors[last].T)[:, 0])
+        closest[last] = -torch.inf
+        chosen[step] = closest.argmax()
+    return chosen
 
 
-def _nearest_distance(unit: Tensor) -> Tensor:
-    """Distance of every token to its nearest other token, [n], a slab of the matrix at a time."""
-    nearest = torch.empty(len(unit), device=unit.device)
-    for begin in range(0, len(unit), _CHUNK):
-        slab = 1 - unit[begin : begin + _CHUNK] @ unit.T
-        rows = torch.arange(len(slab), device=unit.device)
-        slab[rows, begin + rows] = torch.inf
-        nearest[begin : begin + _CHUNK] = slab.amin(1)
+def _nearest_distance(vectors: Tensor) -> Tensor:
+    """Distance of every token to its nearest other token, [n]."""
+    nearest = torch.empty(len(vectors), device=vectors.device)
+    for begin, cosines in cosine_slabs(vectors, vectors):
+        rows = torch.arange(len(cosines), device=vectors.device)
+        cosines[rows, begin + rows] = -torch.inf
+        nearest[begin : begin + len(cosines)] = 1 - cosines.amax(1)
     return nearest

@@ -24,7 +24,7 @@ CONSUMED = (
     "pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw", "image_sizes",
     "mm_token_type_ids", "second_per_grid_ts", "mm_encoder_outputs", "input_ids", "inputs",
     "attention_mask", "position_ids", "batch_num_images", "image_sizes_videos",
-    "image_tiled", "video_frames",
+    "image_tiled", "video_frames", "observed",
 )  # fmt: skip
 
 
@@ -126,13 +126,14 @@ def prune(
     """Select and leave out visual tokens of every row.
 
     inputs: what a processor gives (ids, mask, pixels, grids), or ids with stored features in
-    ``mm_encoder_outputs``. keys name the samples for seeded pruners; without them the prompt's ids
+    ``mm_encoder_outputs``, and in ``observed`` what :meth:`Pruner.watch` saw when they were made,
+    one tensor per modality. keys name the samples for seeded pruners; without them the prompt's ids
     do. queries are other samples' question ids (the shuffled-query control).
     """
     pruner.check(model, family)
     with pruner.watch(model, family) as seen:
         rows = take_apart(model, family, inputs)
-    observed = _observed(seen, rows)
+    observed = _observed(seen or inputs.get("observed") or [], rows)
     hidden = _HiddenStates(model, family, rows)
     kept_index, keeps, prompt_tokens = [], [], []
     contexts: list[PruningContext | None] = []
@@ -177,18 +178,18 @@ def prune(
     return pruned
 
 
-def _observed(seen: Mapping[str, Tensor], rows: Rows) -> list[Tensor | None]:
-    """Numbers per modality, in batch order, → numbers per row, in prompt order."""
+def _observed(seen: Sequence[Tensor], rows: Rows) -> list[Tensor | None]:
+    """Numbers per run of the tower (images, then videos), → numbers per row, in prompt order."""
     if not seen:
         return [None] * len(rows.items)
-    offset = dict.fromkeys(seen, 0)
+    found = {item.modality for items in rows.items for item in items}
+    left = dict(zip([m for m in MODALITIES if m in found], seen, strict=True))
     out: list[Tensor | None] = []
     for items in rows.items:
         parts = []
         for item in items:
-            begin = offset[item.modality]
-            offset[item.modality] = begin + item.tokens
-            parts.append(seen[item.modality][begin : begin + item.tokens])
+            part, left[item.modality] = left[item.modality].tensor_split([item.tokens])
+            parts.append(part)
         out.append(torch.cat(parts) if parts else None)
     return out
 
