@@ -1,0 +1,378 @@
+"""The sections of the report. Each takes a run and gives HTML, or an empty string to be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hawk import verdicts
+from hawk.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.heads import Head
+from hawk.report import Run, escape, picture
+from hawk.tables import interval, number, ordered, p_text
+
+_RULE = (
+    "Better and worse mean: Holm-adjusted p < .05 in a paired sign-flip test over images, over one "
+    "declared family (all variants against the reference, all ratios, all benchmarks and overall). "
+    "Numbers are points of retention with {confidence:g} % intervals; an interval alone decides nothing."
+)
+
+
+# --- what it says -----------------------------------------------------------------------------------
+
+
+def verdict(run: Run) -> str:
+    text = ""
+    settings = {
+        **run.settings,
+        "normalization": run.config.get("weights", {}).get("normalization", "min_shift"),
+    }
+    if run.retention is not None and run.controls is not None:
+        own = verdicts.recipe(run.retention, run.controls, settings)
+        if own:
+            text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(own)
+        text += "<h3>All variants, overall</h3>"
+        text += f'<p class="soft">{escape(_RULE.format(confidence=_confidence(run)))}</p>'
+        text += _statements(verdicts.against_reference(run.retention, settings))
+    found = verdicts.notes(run.config, run.stability, run.retention)
+    if found:
+        text += "<h3>Before you believe it</h3>" + _statements(found)
+    return text
+
+
+def _statements(items: Iterable[verdicts.Statement]) -> str:
+    listed = "".join(f'<li class="{escape(one.kind)}">{escape(one.text)}</li>' for one in items)
+    return f'<ul class="statements">{listed}</ul>'
+
+
+def _confidence(run: Run) -> float:
+    settings = run.settings or run.drops_made.get("settings", {})
+    return 100 * settings["statistics"]["confidence"]
+
+
+# --- what was run -----------------------------------------------------------------------------------
+
+
+def what_was_run(run: Run) -> str:
+    model = run.config.get("model", {})
+    facts: list[tuple[str, str]] = [("model", str(model.get("path", "")))]
+    for one in list(run.weights.values())[:1]:
+        shape = one.geometry
+        facts.append(
+            (
+                "geometry",
+                f"{shape.layers} layers of {shape.heads} heads ({shape.kv_heads} key-value heads), "
+                f"scoring layer {one.layer}",
+            )
+        )
+        if one.model.get("revision"):
+            facts.append(("revision", str(one.model["revision"])))
+    facts += [(key, str(model[key])) for key in ("dtype", "attention") if key in model]
+    if run.settings:
+        facts.append(("protocol", str(run.settings.get("protocol"))))
+        facts.append(("reference variant", str(run.settings.get("reference"))))
+        facts.append(("role of the evaluated samples", str(run.settings.get("role"))))
+        seeds = {v: n for v, n in _seeds(run.retention) if n > 1}
+        if seeds:
+            facts.append(("seeds", ", ".join(f"{name} {n}" for name, n in seeds.items())))
+        answers = run.settings.get("majority_answer", {})
+        facts.append(("majority answers", ", ".join(f"{k}: {v!r}" for k, v in answers.items())))
+    made = run.drops_made
+    options = (made or {"settings": run.settings})["settings"]["statistics"]
+    facts.append(
+        ("resampling", f"{options['resamples']} resamples of images, seed {run.config.get('seed', 0)}")
+    )
+    environment = made.get("environment", {})
+    libraries = environment.get("libraries", {})
+    if environment:
+        dirty = ", with uncommitted changes" if environment.get("dirty") else ""
+        commit = str(environment.get("commit", ""))[:12]
+        facts.append(("hawk", f"{environment.get('hawk', '')} {commit}{dirty}".strip()))
+        facts.append(("libraries", ", ".join(f"{name} {number}" for name, number in libraries.items())))
+    rows = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in facts)
+    return f'<table class="facts">{rows}</table>' + _samples(run)
+
+
+def _seeds(frame: pd.DataFrame | None) -> list[tuple[str, int]]:
+    if frame is None:
+        return []
+    rows = frame[frame["benchmark"] == OVERALL].drop_duplicates("variant")
+    return [(row["variant"], int(row["seeds"])) for row in rows.to_dict("records")]
+
+
+def _samples(run: Run) -> str:
+    """Samples, images and noise floor per benchmark and use."""
+    rows: list[list[Any]] = []
+    if run.drops is not None:
+        first = run.drops.drop_duplicates(["intervention", "benchmark"])
+        for row in first.to_dict("records"):
+            use = f"calibration, {row['intervention']}"
+            score, floor = number(row["reference_value"]), number(row["noise_floor"])
+            rows.append([row["benchmark"], use, row["samples"], row["groups"], score, floor])
+    if run.retention is not None:
+        base = run.retention[run.retention["variant"] == BASELINE]
+        for row in base[base["benchmark"] != OVERALL].to_dict("records"):
+            use = f"{run.settings.get('role')}, unpruned"
+            rows.append(
+                [row["benchmark"], use, row["samples"], row["groups"], number(row["native_value"]), ""]
+            )
+    head = ["benchmark", "use", "samples", "images", "native value", "noise floor, points"]
+    return _table(head, rows, left=2)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1, names: str = "") -> str:
+    def cells(row: Sequence[Any], tag: str) -> str:
+        return "".join(
+            f"<{tag}{' class=left' if i < left else ''}>{escape(cell)}</{tag}>" for i, cell in enumerate(row)
+        )
+
+    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table class="{names}"><thead><tr>{cells(head, "th")}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+# --- heads ------------------------------------------------------------------------------------------
+
+
+def head_data(run: Run) -> dict[str, Any]:
+    """What the script draws the heatmap from, per intervention."""
+    if run.drops is None:
+        return {}
+    out: dict[str, Any] = {}
+    for name, part in run.drops.groupby("intervention", sort=False):
+        benchmarks = list(dict.fromkeys(part["benchmark"]))
+        heads = sorted({Head(layer, head) for layer, head in zip(part["layer"], part["head"], strict=True)})
+        cells = {
+            (row["benchmark"], row["layer"], row["head"]): {
+                "drop": row["drop"],
+                "low": row["ci_low"],
+                "high": row["ci_high"],
+                "noise": bool(row["is_noise"]),
+                "floor": row["noise_floor"],
+                "logprob": row["logprob_drop"],
+                "samples": int(row["samples"]),
+                "groups": int(row["groups"]),
+                "unparsed": int(row["unparsed"]),
+            }
+            for row in part.to_dict("records")
+        }
+        weights = run.weights.get(str(name))
+        out[str(name)] = {
+            "benchmarks": benchmarks,
+            "heads": [str(head) for head in heads],
+            "cells": [[_finite(cells[one, *head]) for one in benchmarks] for head in heads],
+            "weights": [
+                weights.weights[head.index] if weights and head.layer == weights.layer else None
+                for head in heads
+            ],
+            "confidence": round(_confidence(run), 4),
+        }
+    return out
+
+
+def _finite(cell: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and v != v else v for k, v in cell.items()}
+
+
+def heads(run: Run) -> str:
+    if run.drops is None:
+        return ""
+    still = "".join(
+        picture(run.paths.figure(f"heatmap-{name}"), f"drops under {name}")
+        for name in dict.fromkeys(run.drops["intervention"])
+    )
+    return (
+        "<p>Each cell is the drop when one head is ablated: reference minus ablated, in points of the "
+        "benchmark's scale, over the same samples. Red: the head matters. Hatched: not distinguishable from "
+        "noise. Point at a cell for its interval; click a heading to sort.</p>"
+        '<div class="controls"><span>intervention <span id="interventions"></span></span>'
+        '<label>sort by <select id="order"></select></label></div>'
+        '<div id="heatmap-scroll"><table id="heatmap"></table></div>'
+        f"<noscript>{still}</noscript>"
+    )
+
+
+# --- weights ----------------------------------------------------------------------------------------
+
+
+def weights(run: Run) -> str:
+    if not run.stability:
+        return ""
+    text = picture(
+        run.paths.figure("weights"),
+        "head weights beside their null",
+        "Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered (reference and "
+        "ablated runs swapped at random per image). Min-shift makes noise look like weights, so a bar inside "
+        "its grey range is no evidence.",
+    )
+    rows = []
+    for name, found in run.stability.items():
+        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
+        for key, one in {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}.items():
+            rows.append(
+                [
+                    name,
+                    key,
+                    number(one["distance"], 3),
+                    number(one["null_q95"], 3),
+                    p_text(one["p"]),
+                    number(halves[key]["curve"][-1]["correlation"], 2, sign=True),
+                    number(halves[key]["full"], 2, sign=True),
+                    "noise alone gives as much" if one["explained_by_null"] else "more than noise",
+                ]
+            )
+    head = ["intervention", "benchmark", "distance to uniform", "95 % of noise", "p"]
+    head += ["split-half", "all samples (est.)", "heads differ by"]
+    text += _table(head, rows, left=2)
+    text += picture(
+        run.paths.figure("stability"),
+        "rank correlation against samples",
+        "Rank correlation of the heads' drops between two disjoint parts of the images. Where a curve still "
+        "rises, more samples would still change the ranking.",
+    )
+    pairs = [
+        [name, one["first"], one["second"], number(one["spearman"], 2, sign=True)]
+        for name, found in run.stability.items()
+        for one in found["between_benchmarks"]
+    ]
+    if pairs:
+        table = _table(["intervention", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
+        text += f"<details><summary>Agreement between benchmarks</summary>{table}</details>"
+    return text
+
+
+# --- retention --------------------------------------------------------------------------------------
+
+
+def retention(run: Run) -> str:
+    if run.retention is None:
+        return ""
+    frame, reference = run.retention, run.settings.get("reference")
+    text = picture(
+        run.paths.figure("retention"),
+        "retention against pruning ratio",
+        "Retention overall: unweighted mean over benchmarks, in percent of the unpruned model. Bands show the "
+        "range over seeds. blind sees no visual token: the floor. Points of one ratio are set side by side.",
+    )
+    names = [OVERALL, *(name for name in dict.fromkeys(frame["benchmark"]) if name != OVERALL)]
+    text += picture(run.paths.figure("retention-benchmarks"), "retention per benchmark")
+    for name in names:
+        table = _retention_table(frame[frame["benchmark"] == name], reference)
+        mark = " open" if name == OVERALL else ""
+        text += f"<details{mark}><summary>Table: {escape(name)}</summary>{table}</details>"
+    return text
+
+
+def _retention_table(part: pd.DataFrame, reference: str | None) -> str:
+    published = part["published"].notna().any()
+    head = [
+        "variant",
+        "removed",
+        "kept",
+        "native",
+        "retention",
+        "interval",
+        "seeds",
+        "difference",
+        "interval",
+    ]
+    head += ["p (Holm)", "verdict", "win / tie / loss"] + (["published"] if published else [])
+    rows = []
+    for row in ordered(part).to_dict("records"):
+        kind = {reference: "reference", BASELINE: "floor", MAJORITY: "floor"}.get(row["variant"], "")
+        kind = "floor" if row["method"] == "blind" else kind
+        seeds = ""
+        if row["seeds"] > 1:
+            seeds = f"{row['seeds']}: {number(row['seed_low'])} to {number(row['seed_high'])}"
+        ratio = row["pruning_ratio"] if isinstance(row["pruning_ratio"], str) else ""
+        word = row["verdict"] if isinstance(row["verdict"], str) else ""
+        counts = " / ".join(number(row[key], 0) for key in ("wins", "ties", "losses"))
+        cells: list[tuple[str, Any, str]] = [
+            (row["variant"], row["variant"], "left"),
+            (ratio, ratio, ""),
+            (number(row["kept_tokens"]), row["kept_tokens"], ""),
+            (number(row["native_value"]), row["native_value"], ""),
+            (number(row["retention"]), row["retention"], ""),
+            (interval(row["ci_low"], row["ci_high"]), row["ci_low"], ""),
+            (seeds, row["seeds"], ""),
+            (number(row["difference"], sign=True), row["difference"], ""),
+            (interval(row["difference_low"], row["difference_high"], sign=True), row["difference_low"], ""),
+            (p_text(row["p_adjusted"]), row["p_adjusted"], ""),
+            (word, word, word if word in ("better", "worse") else ""),
+            (counts if word else "", row["wins"], ""),
+        ]
+        if published:
+            cells.append((number(row["published"]), row["published"], ""))
+        rows.append(f'<tr class="{kind}">{"".join(map(_cell, cells))}</tr>')
+    headings = "".join(f'<th aria-sort="none">{escape(one)}</th>' for one in head)
+    return (
+        f'<div class="scroll"><table class="sortable"><thead><tr>{headings}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(cell: tuple[str, Any, str]) -> str:
+    text, value, kind = cell
+    value = "" if isinstance(value, float) and value != value else value
+    return f'<td class="{kind}" data-v="{escape(value)}">{escape(text)}</td>'
+
+
+# --- the rest ---------------------------------------------------------------------------------------
+
+
+def kept_tokens(run: Run) -> str:
+    folder = Path(run.paths.figure("kept_tokens", "png")).parent
+    found = sorted(folder.glob("kept_tokens*.png"))
+    return "".join(
+        picture(
+            str(path),
+            "visual tokens that each variant keeps",
+            "Framed, in colour: kept. Grey: removed." if number == len(found) - 1 else "",
+        )
+        for number, path in enumerate(found)
+    )
+
+
+def cost(run: Run) -> str:
+    if run.cost is None:
+        return ""
+    columns: Mapping[str, tuple[str, float, int]] = {
+        "total_ms": ("total, ms", 1, 1),
+        "vision_ms": ("vision, ms", 1, 1),
+        "token_score_ms": ("token score, ms", 1, 2),
+        "prefill_ms": ("prefill, ms", 1, 1),
+        "decode_ms_per_token": ("decode, ms per token", 1, 2),
+        "kv_cache_bytes": ("KV cache, MB", 1e6, 2),
+        "peak_memory_bytes": ("peak memory, MB", 1e6, 0),
+        "kept_tokens": ("kept tokens", 1, 0),
+    }
+    groups = run.cost.groupby(["variant", "pruning_ratio"], sort=False)
+    median, repeats = groups[list(columns)].median(), groups.size()
+    rows = [
+        [variant, ratio, int(repeats[variant, ratio])]
+        + [number(row[key] / unit, digits) for key, (_, unit, digits) in columns.items()]
+        for (variant, ratio), row in median.iterrows()
+    ]
+    head = ["variant", "removed", "repeats", *(title for title, _, _ in columns.values())]
+    return '<p class="soft">Medians over repeats.</p>' + _table(head, rows, names="sortable")
+
+
+def reading(run: Run) -> str:
+    confidence = f"{_confidence(run):g}"
+    items = [
+        "Drop: reference minus ablated value on the same samples, in points of 100 · native / native_max. "
+        "zero and mean are measured against the untouched model, selection against the model pruned with "
+        "uniform weights.",
+        f"Intervals: {confidence} % percentile bootstrap over images; rows that share an image move together.",
+        "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
+        "shows. A floor of 0 means that the repeat agreed on every sample.",
+        "Retention: pruned in percent of the unpruned native value; overall is the unweighted mean over "
+        "benchmarks.",
+        "majority: the best that one constant answer reaches. blind: the model without any visual token.",
+    ]
+    return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in items) + "</ul>"

@@ -1,0 +1,170 @@
+"""What the comparison says, in plain words. "Better" and "worse" follow the rule and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from hawk.comparison import BASELINE, MAJORITY, OVERALL, is_calibrated
+from hawk.tables import interval, number, p_text
+
+
+class Statement(NamedTuple):
+    kind: str  # better, worse, open, note
+    text: str
+
+
+def percent(ratio: str) -> str:
+    return f"{100 * float(ratio):g} %"
+
+
+def against_reference(frame: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
+    """One statement per ratio and verdict: who is better, worse, or not told apart, overall."""
+    reference = settings.get("reference")
+    if reference is None:
+        return [Statement("note", "No reference variant is configured, so nothing was tested.")]
+    out: list[Statement] = []
+    rows = frame[(frame["benchmark"] == OVERALL) & frame["p_adjusted"].notna()]
+    for ratio in settings["ratios"]:
+        part = rows[rows["pruning_ratio"] == ratio].sort_values("retention", ascending=False)
+        for kind, words in (
+            ("better", f"better than {reference}"),
+            ("worse", f"worse than {reference}"),
+            ("open", f"not told apart from {reference}"),
+        ):
+            some = part[part["verdict"] == ("—" if kind == "open" else kind)]
+            if len(some):
+                listed = "; ".join(_difference(row) for row in some.to_dict("records"))
+                out.append(Statement(kind, f"{percent(ratio)} removed, {words}: {listed}."))
+    return out
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    bounds = interval(row["difference_low"], row["difference_high"], sign=True)
+    return f"{row['variant']} {number(row['difference'], sign=True)} {bounds}"
+
+
+def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
+    """Does HAWK with calibrated weights beat its controls? Says plainly where it does not."""
+    out: list[Statement] = []
+    variants = {name: {"name": name, **one} for name, one in settings["variants"].items()}
+    for name, variant in variants.items():
+        if not is_calibrated(variant):
+            continue
+        paper = variant.get("weights") == "zero" and settings.get("normalization") == "min_shift"
+        title = f"{name} (the paper's recipe)" if paper else name
+        if name == settings.get("reference"):
+            continue
+        out += _tested(frame, settings, name, title)
+        own = controls[(controls["variant"] == name) & (controls["control"] != settings.get("reference"))]
+        out += _described(own, title)
+    return out
+
+
+def _tested(frame: pd.DataFrame, settings: Mapping[str, Any], name: str, title: str) -> list[Statement]:
+    rows = frame[(frame["variant"] == name) & (frame["benchmark"] == OVERALL)]
+    out = []
+    for row in rows.to_dict("records"):
+        if not isinstance(row["verdict"], str):
+            continue
+        words = {"better": "beats", "worse": "loses to"}.get(row["verdict"], "is not told apart from")
+        kind = row["verdict"] if row["verdict"] in ("better", "worse") else "open"
+        bounds = interval(row["difference_low"], row["difference_high"], sign=True)
+        out.append(
+            Statement(
+                kind,
+                f"{title} {words} {settings['reference']} at {percent(row['pruning_ratio'])} removed: "
+                f"{number(row['difference'], sign=True)} points of retention {bounds}, "
+                f"adjusted p {p_text(row['p_adjusted'])}.",
+            )
+        )
+    return out
+
+
+def _described(controls: pd.DataFrame, title: str) -> list[Statement]:
+    """Against the other controls: intervals, named as such; they carry no verdict."""
+    out = []
+    for control, part in controls.groupby("control", sort=False):
+        below = part[part["difference"] < 0.0]
+        kind = "below" if len(below) else "note"
+        listed = "; ".join(
+            f"{number(row['difference'], sign=True)} "
+            f"{interval(row['difference_low'], row['difference_high'], sign=True)} at "
+            f"{percent(row['pruning_ratio'])}"
+            for row in part.to_dict("records")
+        )
+        where = "above it everywhere"
+        if len(below) == len(part):
+            where = "below it everywhere"
+        elif len(below):
+            where = "below it at " + ", ".join(percent(ratio) for ratio in below["pruning_ratio"])
+        out.append(Statement(kind, f"{title} against {control}, not tested, {where}: {listed}."))
+    return out
+
+
+def notes(
+    config: Mapping[str, Any], stability: Mapping[str, Any], frame: pd.DataFrame | None
+) -> list[Statement]:
+    """What a reader must know before believing any of it."""
+    out: list[Statement] = []
+    if "models/tiny" in str(config.get("model", {}).get("path", "")):
+        out.append(
+            Statement(
+                "note",
+                "The model is small and was trained by this project on synthetic pictures. It shows that "
+                "the workflow works; it says nothing about which method wins on a real model.",
+            )
+        )
+    for name, found in stability.items():
+        flagged = [key for key, one in found["null"]["benchmarks"].items() if one["explained_by_null"]]
+        if flagged:
+            out.append(
+                Statement(
+                    "warning",
+                    f"Intervention {name}: noise alone gives drops as unequal as those of "
+                    f"{', '.join(flagged)}; what these benchmarks add to the weights may be noise.",
+                )
+            )
+        if found["null"]["pooled"]["explained_by_null"]:
+            out.append(
+                Statement(
+                    "warning",
+                    f"Intervention {name}: the pooled weights are no further from uniform than noise "
+                    "alone would put them. Use more calibration samples before trusting them.",
+                )
+            )
+    if config.get("calibration", {}).get("holdout") == "none":
+        out.append(
+            Statement(
+                "warning",
+                "calibration.holdout is none: weights may be evaluated on the images that made them, "
+                "as in the paper. Retention is then too good.",
+            )
+        )
+    if frame is not None:
+        out += _floor_notes(frame)
+    return out
+
+
+def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
+    """Benchmarks on which seeing nothing costs little can show nothing about pruning."""
+    blind = frame[(frame["method"] == "blind") & (frame["benchmark"] != OVERALL)]
+    weak = blind.drop_duplicates("benchmark")
+    weak = weak[weak["retention"] > 90.0]
+    if not len(weak):
+        return []
+    listed = ", ".join(f"{r['benchmark']} {number(r['retention'])} %" for r in weak.to_dict("records"))
+    return [
+        Statement(
+            "warning",
+            f"Without any visual token the model keeps most of its score ({listed}): these benchmarks "
+            "cannot tell pruning methods apart.",
+        )
+    ]
+
+
+def unseeded(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of real variants: neither baseline nor majority."""
+    return frame[~frame["variant"].isin([BASELINE, MAJORITY])]
