@@ -231,9 +231,7 @@ class _Cut:
             kept_index=kept_index,
         )
 
-    def causal_mask(
-        self, number: int, module: nn.Module, hidden: Tensor, kwargs: dict[str, Any]
-    ) -> Any:
+    def causal_mask(self, number: int, module: nn.Module, hidden: Tensor, kwargs: dict[str, Any]) -> Any:
         from transformers.masking_utils import create_causal_mask
 
         seen = _seen(kwargs, number)
@@ -272,8 +270,7 @@ class _Cut:
 def _light(context: PruningContext) -> PruningContext:
     """Without the features, which would stay in memory until the next batch."""
     items = [
-        replace(item, features=item.features.new_empty(item.tokens, 0), levels=())
-        for item in context.items
+        replace(item, features=item.features.new_empty(item.tokens, 0), levels=()) for item in context.items
     ]
     return replace(context, items=items, hidden_at=_gone)
 
