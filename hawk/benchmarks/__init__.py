@@ -16,6 +16,27 @@ REGISTRY: dict[str, str] = {
     "shapes": "hawk.benchmarks.scenes:Shapes",
     "colors": "hawk.benchmarks.scenes:Colors",
     "presence": "hawk.benchmarks.scenes:Presence",
+    # published: images
+    "ai2d": "hawk.benchmarks.ai2d:AI2D",
+    "ccbench": "hawk.benchmarks.mmbench:CCBench",
+    "chartqa": "hawk.benchmarks.chartqa:ChartQA",
+    "gqa": "hawk.benchmarks.gqa:GQA",
+    "hallusionbench": "hawk.benchmarks.hallusionbench:HallusionBench",
+    "mmbench": "hawk.benchmarks.mmbench:MMBench",
+    "mme": "hawk.benchmarks.mme:MME",
+    "mmstar": "hawk.benchmarks.mmstar:MMStar",
+    "mmvet": "hawk.benchmarks.mmvet:MMVet",
+    "ocrbench": "hawk.benchmarks.ocrbench:OCRBench",
+    "pope": "hawk.benchmarks.pope:POPE",
+    "realworldqa": "hawk.benchmarks.realworldqa:RealWorldQA",
+    "scienceqa": "hawk.benchmarks.scienceqa:ScienceQA",
+    "textvqa": "hawk.benchmarks.textvqa:TextVQA",
+    "vizwiz": "hawk.benchmarks.vizwiz:VizWiz",
+    # published: video
+    "longvideobench": "hawk.benchmarks.longvideobench:LongVideoBench",
+    "mlvu": "hawk.benchmarks.mlvu:MLVU",
+    "videomme": "hawk.benchmarks.videomme:VideoMME",
+    "worldsense": "hawk.benchmarks.worldsense:WorldSense",
 }
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hawk.errors import InputError, unknown
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -53,10 +55,25 @@ class Benchmark(ABC):
     protocols: ClassVar[tuple[str, ...]] = (DEFAULT_PROTOCOL,)
     # True if rolled copies, pairs or categories must be complete for the aggregate to be defined
     needs_every_category: ClassVar[bool] = False
+    # protocol → why it cannot be followed here (a judge model); such a protocol is an error
+    refused: ClassVar[Mapping[str, str]] = {}
 
-    options: Mapping[str, Any] = field(default_factory=dict)  # the benchmark's own config section
+    # The benchmark's own config section. ``options["protocol"]`` names the rules of the aggregate,
+    # where harnesses differ in it; a step that aggregates puts the run's protocol there.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def check_protocol(self, protocol: str) -> None:
+        """Refuse a protocol that this benchmark does not have, with the reason."""
+        if protocol in self.refused:
+            raise InputError(f"benchmark {self.name!r}, protocol {protocol!r}: {self.refused[protocol]}")
+        if protocol not in self.protocols:
+            raise unknown(f"protocol of benchmark {self.name!r}", protocol, self.protocols)
 
     # --- data ---------------------------------------------------------------------------------
+    def origin(self) -> dict[str, str | None]:
+        """Where the rows come from, for provenance: source, id, config, split, revision."""
+        return {}
+
     @abstractmethod
     def load(self) -> Iterator[Sample]:
         """All usable samples, in a fixed order. The only method that may use the network."""
@@ -112,3 +129,7 @@ class Benchmark(ABC):
     def aggregate(self, rows: pd.DataFrame) -> float:
         """The native value of a table of scored rows."""
         return float(self.value(self.contributions(rows).sum(axis=0)))
+
+    def report(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """What the harness prints: the aggregate and its parts, in the harness's own numbers."""
+        return {"Overall": self.aggregate(rows)}

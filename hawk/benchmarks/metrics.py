@@ -84,9 +84,7 @@ def bare_text(text: str) -> str:
     return text.lower().translate(_NO_PUNCTUATION).rstrip("\0")
 
 
-def contains_reference(
-    text: str, references: Sequence[str], clean: Callable[[str], str]
-) -> float:
+def contains_reference(text: str, references: Sequence[str], clean: Callable[[str], str]) -> float:
     """1 if any reference, cleaned like the text, is part of the text (OCRBench)."""
     text = clean(text)
     return float(any(clean(reference) in text for reference in references))
@@ -111,9 +109,7 @@ def edit_distance(first: str, second: str) -> int:
     return row[-1]
 
 
-def anls(
-    answer: str, references: Sequence[str], threshold: float = 0.5, raw_length: bool = False
-) -> float:
+def anls(answer: str, references: Sequence[str], threshold: float = 0.5, raw_length: bool = False) -> float:
     """1 - distance / length of the nearest reference; below the threshold 0 (DocVQA, InfoVQA).
 
     ``raw_length``: ms-vlmeval 0.0.18 measures the length before surplus spaces are removed.

@@ -20,10 +20,8 @@ _PERIOD_BEFORE_NO_DIGIT = re.compile(r"\.(?!\d)")
 _PERIODS_REMOVED = 32
 
 _ARTICLES = {"a", "an", "the"}
-_NUMBERS = {
-    word: str(value)
-    for value, word in enumerate("zero one two three four five six seven eight nine ten".split())
-} | {"none": "0"}
+_DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBERS = {word: str(value) for value, word in enumerate(_DIGIT_WORDS)} | {"none": "0"}
 
 # Contractions of the VQA evaluation. An answer that lacks one of the apostrophes gets it back.
 _CONTRACTIONS = """
@@ -35,10 +33,10 @@ someone's something'd something'd've something'll that's there'd there'd've ther
 they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's
 what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's
 won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
-""".split()
+"""
 _RESTORED = {
     word[:i] + word[i + 1 :]: word
-    for word in _CONTRACTIONS
+    for word in _CONTRACTIONS.split()
     for i, letter in enumerate(word)
     if letter == "'"
 }

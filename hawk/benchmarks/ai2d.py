@@ -1,0 +1,54 @@
+"""AI2D: multiple choice about school diagrams.
+
+VLMEvalKit ``AI2D_TEST`` (the rows of the Hub copies agree in number: 3,088); lmms-eval ``tasks/ai2d``.
+In ``lmms-lab/ai2d`` letters in the picture stand in boxes ("masked labels").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.metrics import bare_text
+from hawk.benchmarks.multiple_choice import LETTERS, MultipleChoice
+from hawk.benchmarks.protocols import LMMS_EVAL
+from hawk.errors import InputError
+
+_LEADING = re.compile(r"\s*([A-Z])\.")
+
+
+@dataclass(frozen=True)
+class AI2D(MultipleChoice):
+    name: ClassVar[str] = "ai2d"
+    family: ClassVar[str] = "science"  # MMStar takes images of AI2D and ScienceQA
+    hub_id: ClassVar[str] = "lmms-lab-encoder/ai2d"
+    columns: ClassVar[tuple[str, ...]] = ("question", "options", "answer", "image")
+    tsv: ClassVar[str | None] = "AI2D_TEST"
+    published_rows: ClassVar[int] = 3088
+
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        answer = str(row["answer"])
+        if not answer.isdecimal() or int(answer) >= len(row["options"]):
+            raise InputError(
+                f"benchmark 'ai2d', row {number}: answer {answer!r}; allowed: 0 to "
+                f"{len(row['options']) - 1}, the number of an option."
+            )
+        letter = LETTERS[int(answer)]
+        return self.sample(row, str(number), str(row["question"]), row["options"], letter)
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        answer = {"answer": str(LETTERS.find(references[0]))} if references else {}
+        return {**super().stand_ins(references), **answer}
+
+    def lmms_parse(self, prediction: str, sample: Sample) -> str:
+        """A leading "B." is cut out; then case and punctuation are ignored."""
+        match = _LEADING.match(prediction)
+        return bare_text(match.group(1) if match else prediction)
+
+    def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
+        if protocol == LMMS_EVAL:
+            return float(parsed == bare_text(sample.references[0]))
+        return super().score(parsed, sample, protocol)

@@ -1,0 +1,80 @@
+"""ChartQA: questions about charts; relaxed accuracy, numbers within 5 %.
+
+VLMEvalKit ``utils/vqa_eval.py:relaxed_correctness``; lmms-eval ``tasks/chartqa``. In ms-vlmeval
+0.0.18 prediction and target are swapped in the call (mended upstream in PR #1204), so the tolerance
+is relative to the prediction: "95" for 100 is wrong there, "105.2" right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.dataset import DatasetBenchmark
+from hawk.benchmarks.metrics import listed, relaxed_match
+from hawk.benchmarks.protocols import LMMS_EVAL, MS_VLMEVAL, SHORT_WORDS, SINGLE_WORD
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# VLMEvalKit's names of the halves, by the Hub's.
+_HALVES = {"human_test": "test_human", "augmented_test": "test_augmented"}
+
+
+@dataclass(frozen=True)
+class ChartQA(DatasetBenchmark):
+    name: ClassVar[str] = "chartqa"
+    family: ClassVar[str] = "reading"  # OCRBench takes images of ChartQA
+    hub_id: ClassVar[str] = "lmms-lab-encoder/ChartQA"
+    columns: ClassVar[tuple[str, ...]] = ("type", "question", "answer", "image")
+    tsv: ClassVar[str | None] = "ChartQA_TEST"
+    published_rows: ClassVar[int] = 2500
+    licence: ClassVar[str] = "GPL-3.0 (original)"
+
+    # --- data ---------------------------------------------------------------------------------
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        return self._sample(row, str(number), _HALVES.get(row["type"], str(row["type"])))
+
+    def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
+        return self._sample(row, str(row["index"]), row.get("split"))
+
+    def _sample(self, row: Mapping[str, Any], sample_id: str, half: str | None) -> Sample:
+        return Sample(
+            sample_id=sample_id,
+            group_id="",
+            question=str(row["question"]),
+            references=(str(row["answer"]),),
+            images=self.images(row, sample_id),
+            category=half,
+            split=self.hub_split,
+        )
+
+    # --- prompt and scoring ---------------------------------------------------------------------
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        self.check_protocol(protocol)
+        if protocol == LMMS_EVAL:
+            return f"{sample.question}\nAnswer the question with a single word."
+        return f"{sample.question}\n{SHORT_WORDS if self.style == 'qwen' else SINGLE_WORD}"
+
+    def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        """The whole answer; lmms-eval keeps even spaces at its ends."""
+        self.check_protocol(protocol)
+        return prediction if protocol == LMMS_EVAL else prediction.strip()
+
+    def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
+        """The best over the references. A list literal is several for VLMEvalKit, one for lmms-eval."""
+        if protocol == LMMS_EVAL:
+            return max(relaxed_match(parsed, one) for one in sample.references)
+        targets = [one for reference in sample.references for one in listed(reference)]
+        if protocol == MS_VLMEVAL:
+            return max((relaxed_match(one, parsed) for one in targets), default=0.0)
+        return max((relaxed_match(parsed, one) for one in targets), default=0.0)
+
+    # --- aggregate ------------------------------------------------------------------------------
+    def report(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Percent overall (mean over rows) and per half."""
+        halves = rows["category"].dropna().unique()
+        by_half = {one: self.aggregate(rows[rows["category"] == one]) for one in sorted(halves)}
+        return {**by_half, "Overall": self.aggregate(rows)}

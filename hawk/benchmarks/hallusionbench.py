@@ -1,0 +1,158 @@
+"""HallusionBench: yes/no questions about figures; mean of question, figure and group accuracy.
+
+VLMEvalKit ``image_yorn.py``, ``utils/yorn.py:Hallusion_rating``. aAcc counts questions, fAcc figures
+with every question right, qAcc questions that are right on every figure they are asked about.
+lmms-eval asks a GPT judge, so its protocol is refused. VLMEvalKit adds no "yes or no" to the
+question, so verbose answers are unreadable and count as wrong; the share of them is worth a look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.dataset import LEVEL, DatasetBenchmark, check_groups
+from hawk.benchmarks.metrics import UNKNOWN, yes_or_no
+from hawk.benchmarks.protocols import LMMS_EVAL, MS_VLMEVAL, SINGLE_WORD, VLMEVALKIT, YES_NO
+from hawk.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class HallusionBench(DatasetBenchmark):
+    name: ClassVar[str] = "hallusionbench"
+    family: ClassVar[str] = "hallusionbench"
+    grouped: ClassVar[bool] = True
+    protocols: ClassVar[tuple[str, ...]] = (VLMEVALKIT, MS_VLMEVAL)
+    refused: ClassVar[Mapping[str, str]] = {
+        LMMS_EVAL: "its metric asks a GPT judge, which is not approximated. "
+        "Use vlmevalkit or ms-vlmeval-0.0.18."
+    }
+    hub_id: ClassVar[str] = "lmms-lab-encoder/HallusionBench"
+    hub_split: ClassVar[str] = "image"
+    columns: ClassVar[tuple[str, ...]] = (
+        "category",
+        "subcategory",
+        "set_id",
+        "figure_id",
+        "question_id",
+        "question",
+        "gt_answer",
+        "image",
+    )
+    tsv: ClassVar[str | None] = "HallusionBench"
+    tsv_columns: ClassVar[tuple[str, ...]] = ("index", "question", "answer", "category", "l2-category")
+    published_rows: ClassVar[int] = 951
+    licence: ClassVar[str] = "BSD-3-Clause (original)"
+
+    # --- data ---------------------------------------------------------------------------------
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        if row["gt_answer"] not in ("0", "1"):
+            raise InputError(
+                f"benchmark {self.name!r}, row {number}: gt_answer {row['gt_answer']!r}; "
+                "allowed: '1' (yes), '0' (no)."
+            )
+        names = ("category", "subcategory", "set_id", "figure_id", "question_id")
+        # The same six fields as VLMEvalKit's index.
+        sample_id = "_".join([str(number), *(str(row[name]) for name in names)])
+        answer = "Yes" if row["gt_answer"] == "1" else "No"
+        return self._sample(row, sample_id, answer)
+
+    def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
+        return self._sample(row, str(row["index"]), str(row["answer"]))
+
+    def _sample(self, row: Mapping[str, Any], sample_id: str, answer: str) -> Sample:
+        category, kind, set_id, _, _ = keys(sample_id)
+        return Sample(
+            sample_id=sample_id,
+            group_id="",
+            question=str(row["question"]),
+            references=(answer,),
+            images=self.images(row, sample_id),
+            category=LEVEL.join([category, f"{category}_{kind}"]),
+            # A set holds its figures and its question groups, which cross, so it stays whole.
+            metric_group=f"{category}_{kind}_{set_id}",
+            split=self.hub_split,
+        )
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        answer = {"gt_answer": "1" if references[0] == "Yes" else "0"} if references else {}
+        return {**super().stand_ins(references), **answer}
+
+    # --- prompt and scoring ---------------------------------------------------------------------
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        self.check_protocol(protocol)
+        if self.style == "qwen":
+            return f"{sample.question} {YES_NO}"
+        if self.style == "internvl":
+            return f"{sample.question} {YES_NO} {SINGLE_WORD}"
+        return sample.question
+
+    def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str | None:
+        self.check_protocol(protocol)
+        word = yes_or_no(prediction)
+        return None if word == UNKNOWN else word
+
+    # --- aggregate ------------------------------------------------------------------------------
+    def contributions(self, rows: pd.DataFrame) -> np.ndarray:
+        """Right questions, questions, right figures, figures, right groups, groups."""
+        import numpy as np
+
+        check_groups(self.name, rows)
+        fields = np.array([keys(one) for one in rows["sample_id"]], dtype=object).reshape(-1, 5)
+        score = rows["score"].to_numpy(np.float64)
+        columns = [score, np.ones(len(rows))]
+        for last in (3, 4):  # figure, then question: both within category, kind and set
+            label = ["_".join((*one[:3], one[last])) for one in fields]
+            columns += all_right(score, label)
+        return np.column_stack(columns)
+
+    def value(self, sums: np.ndarray) -> np.ndarray:
+        """Mean of aAcc, fAcc and qAcc in percent: the leaderboard's number (VLMEvalKit PR #1670)."""
+        return accuracies(sums).mean(axis=-1)
+
+    def report(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """aAcc, fAcc and qAcc overall, per category and per kind of figure."""
+        sums = self.contributions(rows)
+        parts = rows["category"].str.split(LEVEL, expand=True)
+        result: dict[str, Any] = {"mean": float(self.value(sums.sum(axis=0)))}
+        result["Overall"] = _named(sums)
+        for level in parts:
+            for one in sorted(parts[level].dropna().unique()):
+                result[one] = _named(sums[(parts[level] == one).to_numpy()])
+        return result
+
+
+def keys(sample_id: str) -> tuple[str, str, str, str, str]:
+    """Category, kind, set, figure and question: the last five of the six fields of an index."""
+    fields = str(sample_id).split("_")
+    if len(fields) != 6:
+        raise InputError(
+            f"benchmark 'hallusionbench': index {sample_id!r} has {len(fields)} fields; expected six "
+            "separated by '_', such as '0_VD_chart_1_0_2'."
+        )
+    return tuple(fields[1:])  # type: ignore[return-value]
+
+
+def all_right(score: np.ndarray, label: list[str]) -> list[np.ndarray]:
+    """Whether all rows of a label are right, and 1: each on the label's first row, else 0."""
+    import pandas as pd
+
+    codes, _ = pd.factorize(pd.Series(label, dtype=object))
+    first = ~pd.Series(codes).duplicated().to_numpy()
+    right = pd.Series(score).groupby(codes).transform("min").to_numpy() if len(score) else score
+    return [right * first, first.astype(float)]
+
+
+def accuracies(sums: np.ndarray) -> np.ndarray:
+    """``[..., 6]`` → aAcc, fAcc, qAcc in percent, ``[..., 3]``."""
+    return 100.0 * sums[..., 0::2] / sums[..., 1::2]
+
+
+def _named(sums: np.ndarray) -> dict[str, float]:
+    return dict(zip(("aAcc", "fAcc", "qAcc"), map(float, accuracies(sums.sum(axis=0))), strict=True))

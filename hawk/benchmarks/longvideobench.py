@@ -1,0 +1,59 @@
+"""LongVideoBench, validation, without subtitles: up to five options.
+
+VLMEvalKit ``longvideobench.py:extract_characters_regex``. lmms-eval interleaves subtitles with frames,
+which is not offered here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.multiple_choice import LETTERS, lettered
+from hawk.benchmarks.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
+from hawk.benchmarks.video import VideoBenchmark
+
+_OPTIONS = tuple(f"option{number}" for number in range(5))
+
+
+@dataclass(frozen=True)
+class LongVideoBench(VideoBenchmark):
+    name: ClassVar[str] = "longvideobench"
+    family: ClassVar[str] = "longvideobench"
+    protocols: ClassVar[tuple[str, ...]] = (VLMEVALKIT, MS_VLMEVAL)
+    refused: ClassVar[Mapping[str, str]] = {
+        LMMS_EVAL: "its prompt interleaves subtitles with the frames, which is not offered."
+    }
+    letters: ClassVar[str] = "ABCDE"
+    hub_id: ClassVar[str] = "longvideobench/LongVideoBench"
+    hub_split: ClassVar[str] = "validation"
+    columns: ClassVar[tuple[str, ...]] = ("id", "video_path", "correct_choice", "question", *_OPTIONS)
+    optional_columns: ClassVar[tuple[str, ...]] = ("duration_group",)
+    published_rows: ClassVar[int] = 1337
+    licence: ClassVar[str] = "CC-BY-NC-SA-4.0, gated"
+
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        options = [str(row[one]) for one in _OPTIONS if row[one] not in (None, "N/A")]
+        group = row.get("duration_group")
+        return Sample(
+            sample_id=str(row["id"]),
+            group_id="",
+            question=str(row["question"]),
+            references=(LETTERS[int(row["correct_choice"])],),
+            video=self.video(str(row["video_path"]), str(row["id"])),
+            options=tuple(options),
+            category=None if group is None else str(group),
+            split=self.hub_split,
+        )
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        answer = {"correct_choice": LETTERS.find(references[0])} if references else {}
+        options = dict.fromkeys(_OPTIONS, "")
+        return {**super().stand_ins(references), **options, **answer}
+
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        self.check_protocol(protocol)
+        options = [f"{letter}. {one}" for letter, one in lettered(sample.options).items()]
+        return "\n".join([sample.question, *options, LETTER])

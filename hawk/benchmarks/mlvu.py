@@ -1,0 +1,107 @@
+"""MLVU, the seven multiple-choice tasks of its dev split (the two written tasks need a judge).
+
+VLMEvalKit ``utils/mlvu.py:check_ans_with_model`` and M-Avg, which pools all questions; lmms-eval
+``tasks/mlvu`` takes the mean over the seven tasks, a task without a question counting 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.choices import REFUSED, infer_option
+from hawk.benchmarks.metrics import listed
+from hawk.benchmarks.multiple_choice import LETTERS, lettered
+from hawk.benchmarks.protocols import LMMS_EVAL, MS_VLMEVAL
+from hawk.benchmarks.video import VideoBenchmark
+from hawk.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+TASKS = ("anomaly_reco", "count", "ego", "needle", "order", "plotQA", "topic_reasoning")
+_SYSTEM = (
+    "Carefully watch this video and pay attention to every detail. Based on your observations, "
+    "select the best option that accurately addresses the question."
+)
+
+
+@dataclass(frozen=True)
+class MLVU(VideoBenchmark):
+    name: ClassVar[str] = "mlvu"
+    family: ClassVar[str] = "mlvu"
+    hub_id: ClassVar[str] = "sy1998/MLVU_dev"
+    columns: ClassVar[tuple[str, ...]] = ("video_name", "question", "candidates", "answer", "task_type")
+    published_rows: ClassVar[int] = 2174
+    licence: ClassVar[str] = "CC-BY-NC-SA-4.0"
+
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        """``candidates`` are bare texts; the answer is a letter or one of them."""
+        options, answer = listed(row["candidates"]), str(row["answer"]).strip()
+        if answer in options:
+            answer = LETTERS[options.index(answer)]
+        if answer not in LETTERS[: len(options)]:
+            raise InputError(f"benchmark 'mlvu', row {number}: answer {answer!r} is none of {list(options)}.")
+        question = str(row["question"]).partition("\n(A)")[0]
+        return Sample(
+            sample_id=str(number),
+            group_id="",
+            question=question,
+            references=(answer,),
+            video=self.video(str(row["video_name"]), str(number)),
+            options=options,
+            category=str(row["task_type"]),
+            split=self.hub_split,
+        )
+
+    # --- prompt and scoring ---------------------------------------------------------------------
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        self.check_protocol(protocol)
+        if protocol == LMMS_EVAL:
+            return self.lmms_prompt(sample)
+        options = "".join(f"({key}) {one}\n" for key, one in lettered(sample.options).items())
+        return f"Question: {sample.question}\nOptions:\n{options.rstrip()}\nOnly give the best option."
+
+    def lmms_prompt(self, sample: Sample) -> str:
+        options = [f"({letter}) {one}" for letter, one in lettered(sample.options).items()]
+        question = "\n".join([sample.question, *options])
+        return f"{question}\nOnly give the best option.\nBest option: ("
+
+    def messages(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> list[dict[str, Any]]:
+        messages = super().messages(sample, protocol)
+        if protocol == LMMS_EVAL:
+            return messages
+        return [{"role": "system", "content": [{"type": "text", "text": _SYSTEM}]}, *messages]
+
+    def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str | None:
+        """What stands before the first ")" if that is an option's letter, else as in images."""
+        self.check_protocol(protocol)
+        if protocol == LMMS_EVAL:
+            return self.lmms_parse(prediction, sample)
+        options = lettered(sample.options)
+        bracket = prediction.find(")")
+        letter = prediction[bracket - 1 : bracket] if bracket >= 0 else prediction
+        if letter == sample.references[0]:
+            return letter
+        inferred = infer_option(prediction, options, plain=protocol == MS_VLMEVAL)
+        return None if inferred == REFUSED else inferred
+
+    # --- aggregate ------------------------------------------------------------------------------
+    def contributions(self, rows: pd.DataFrame) -> np.ndarray:
+        """Right and all, once; for lmms-eval once per task."""
+        import numpy as np
+
+        if self.protocol != LMMS_EVAL:
+            return super().contributions(rows)
+        score = rows["score"].to_numpy(np.float64)
+        inside = [(rows["category"] == task).to_numpy(np.float64) for task in TASKS]
+        return np.column_stack([one for part in inside for one in (score * part, part)])
+
+    def value(self, sums: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        right, count = sums[..., 0::2], sums[..., 1::2]
+        return (100.0 * np.divide(right, count, out=np.zeros_like(right), where=count > 0)).mean(-1)

@@ -1,0 +1,172 @@
+"""Questions with lettered options: what AI2D, RealWorldQA, ScienceQA, MMBench and MMStar share.
+
+VLMEvalKit ``image_mcq.py`` with exact matching. The letter in an answer is inferred by
+:func:`hawk.benchmarks.choices.infer_option`; what cannot be read is wrong, never a random guess.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.choices import REFUSED, infer_option
+from hawk.benchmarks.dataset import LEVEL, DatasetBenchmark, text
+from hawk.benchmarks.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL
+from hawk.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LETTERS = string.ascii_uppercase
+# A hint stands before the question in ``Sample.question``, parted by this line.
+HINT = "\n[question]\n"
+
+
+def lettered(options: Sequence[str]) -> dict[str, str]:
+    return dict(zip(LETTERS, options, strict=False))
+
+
+def with_hint(hint: str | None, question: str) -> str:
+    """Hint and question as one text of the contract."""
+    return f"{hint}{HINT}{question}" if hint else question
+
+
+def split_hint(question: str) -> tuple[str | None, str]:
+    hint, parted, rest = question.partition(HINT)
+    return (hint, rest) if parted else (None, question)
+
+
+@dataclass(frozen=True)
+class MultipleChoice(DatasetBenchmark):
+    """One image, one question, options A, B, …; the reference is a letter."""
+
+    tsv_columns: ClassVar[tuple[str, ...]] = ("index", "question", "answer", "A", "B")
+
+    # --- data ---------------------------------------------------------------------------------
+    def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample | None:
+        options = [row[letter] for letter in LETTERS if text(row.get(letter)) is not None]
+        category = LEVEL.join(one for one in (text(row.get("category")), text(row.get("l2-category"))) if one)
+        return self.sample(
+            row,
+            str(row["index"]),
+            with_hint(text(row.get("hint")), str(row["question"])),
+            options,
+            str(row["answer"]).strip(),
+            category or None,
+        )
+
+    def sample(
+        self,
+        row: Mapping[str, Any],
+        sample_id: str,
+        question: str,
+        options: Sequence[str],
+        answer: str,
+        category: str | None = None,
+        metric_group: str | None = None,
+    ) -> Sample:
+        if options and answer not in LETTERS[: len(options)]:
+            raise InputError(
+                f"benchmark {self.name!r}, sample {sample_id!r}: answer {answer!r} is none of the "
+                f"{len(options)} options ({', '.join(LETTERS[: len(options)])})."
+            )
+        return Sample(
+            sample_id=sample_id,
+            group_id="",
+            question=question,
+            references=(answer,),
+            images=self.images(row, sample_id),
+            options=tuple(map(str, options)),
+            category=category,
+            metric_group=metric_group,
+            split=self.hub_split,
+        )
+
+    # --- prompt ---------------------------------------------------------------------------------
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        self.check_protocol(protocol)
+        if protocol == LMMS_EVAL:
+            return self.lmms_prompt(sample)
+        hint, question = split_hint(sample.question)
+        options = [f"{letter}. {option}" for letter, option in lettered(sample.options).items()]
+        if self.style == "internvl":
+            lines = [*([hint] if hint else []), question, *options]
+            return "\n".join([*lines, LETTER] if options else lines)
+        lines = [*([f"Hint: {hint}"] if hint else []), f"Question: {question}"]
+        if options:
+            ask = "Please select the correct answer from the options above."
+            lines += ["Options:", *options, ask if self.style == "qwen" else f"{ask} "]
+        prompt = "\n".join([*lines, ""])
+        return prompt.rstrip() if self.style == "qwen" else prompt
+
+    def lmms_prompt(self, sample: Sample) -> str:
+        """lmms-eval's prompt: the question, its options, an instruction."""
+        options = [f"{letter}. {option}" for letter, option in lettered(sample.options).items()]
+        return "\n".join([split_hint(sample.question)[1], *options, LETTER])
+
+    # --- scoring --------------------------------------------------------------------------------
+    def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str | None:
+        self.check_protocol(protocol)
+        if protocol == LMMS_EVAL:
+            return self.lmms_parse(prediction, sample)
+        letter = infer_option(prediction, lettered(sample.options), protocol == MS_VLMEVAL)
+        return None if letter == REFUSED else letter
+
+    def lmms_parse(self, prediction: str, sample: Sample) -> str | None:
+        raise NotImplementedError
+
+    # --- aggregate ------------------------------------------------------------------------------
+    def report(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Fractions, as VLMEvalKit prints them: overall, and per level of category."""
+        from hawk.benchmarks.dataset import levels
+
+        result = {"Overall": self.aggregate(rows) / 100.0}
+        parts = levels(rows)
+        for level in reversed(parts.columns):
+            for one in sorted(set(parts[level].dropna()) - {""}):
+                result[one] = self.aggregate(rows[parts[level] == one]) / 100.0
+        return result
+
+
+# --- options inside the question text ----------------------------------------------------------
+_MARKS = (
+    r"(?:^|(?<=\s)){}\.\s*",  # A. left
+    r"(?:^|(?<=\s))\({}\)\s*",  # (A) left
+    r"(?:^|(?<=\s)){}:\s*",  # A: left
+    r"(?:^|(?<=\s)){}\)\s*",  # A) left
+)
+_LEAD = re.compile(r"\s*(?:Options|Choices)\s*:?\s*$", re.IGNORECASE)
+
+
+def split_options(question: str) -> tuple[str, tuple[str, ...]]:
+    """The question without its options, and the options; none if it has no run of A, B, ….
+
+    Of several runs the last is taken: a question may itself speak of points A and B.
+    """
+    best: tuple[int, str, tuple[str, ...]] = (-1, question, ())
+    for mark in _MARKS:
+        starts = list(re.finditer(mark.format("A"), question))
+        for start in reversed(starts):
+            options, position, end = [], start.end(), start
+            for letter in LETTERS[1:]:
+                following = re.compile(mark.format(letter)).search(question, position)
+                if following is None:
+                    break
+                options.append(question[position : following.start()])
+                position, end = following.end(), following
+            if end is start:
+                continue
+            options.append(question[position:])
+            if start.start() > best[0]:
+                stem = _LEAD.sub("", question[: start.start()].rstrip())
+                best = (start.start(), stem.rstrip(), tuple(map(_option, options)))
+            break
+    return best[1], best[2]
+
+
+def _option(text: str) -> str:
+    return text.strip().rstrip(",;").rstrip()

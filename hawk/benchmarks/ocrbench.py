@@ -1,0 +1,104 @@
+"""OCRBench: reading text in five kinds of picture; the count of hits out of 1,000.
+
+VLMEvalKit ``image_vqa.py:OCRBench``; lmms-eval ``tasks/ocrbench``. A hit is a reference that occurs in
+the answer. VLMEvalKit also lowers the minimum of pixels to 78,400 here: set
+``preprocessing.min_pixels`` in a config of its own to follow that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.dataset import DatasetBenchmark
+from hawk.benchmarks.metrics import contains_reference, formula_text, listed, ocr_text
+from hawk.benchmarks.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+_FORMULAS = "Handwritten Mathematical Expression Recognition"
+_RECOGNITION = tuple(
+    f"{kind} Recognition"
+    for kind in (
+        "Regular Text",
+        "Irregular Text",
+        "Artistic Text",
+        "Handwriting",
+        "Digit String",
+        "Non-Semantic Text",
+    )
+)
+_OTHERS = ("Scene Text-centric VQA", "Doc-oriented VQA", "Key Information Extraction", _FORMULAS)
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " "}
+
+
+@dataclass(frozen=True)
+class OCRBench(DatasetBenchmark):
+    name: ClassVar[str] = "ocrbench"
+    family: ClassVar[str] = "reading"  # takes images of TextVQA and ChartQA
+    native_max: ClassVar[float] = 1000.0
+    hub_id: ClassVar[str] = "echo840/OCRBench"
+    columns: ClassVar[tuple[str, ...]] = ("dataset", "question", "question_type", "answer", "image")
+    tsv: ClassVar[str | None] = "OCRBench"
+    tsv_columns: ClassVar[tuple[str, ...]] = ("index", "question", "answer", "category")
+    published_rows: ClassVar[int] = 1000
+    lmms_tokens: ClassVar[int] = 128
+
+    # --- data ---------------------------------------------------------------------------------
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        return self._sample(row, str(number), str(row["question_type"]))
+
+    def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
+        return self._sample(row, str(row["index"]), str(row["category"]))
+
+    def _sample(self, row: Mapping[str, Any], sample_id: str, category: str) -> Sample:
+        return Sample(
+            sample_id=sample_id,
+            group_id="",
+            question=str(row["question"]),
+            references=listed(row["answer"]),
+            images=self.images(row, sample_id),
+            category=category,
+            split=self.hub_split,
+        )
+
+    # --- prompt and scoring ---------------------------------------------------------------------
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        self.check_protocol(protocol)
+        if protocol == LMMS_EVAL:
+            return sample.question.strip()
+        line = {"qwen": SHORT_WORDS, "internvl": SINGLE_WORD}.get(self.style)
+        return f"{sample.question}\n{line}" if line else sample.question
+
+    def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        """The text in which references are looked for."""
+        self.check_protocol(protocol)
+        return _cleaner(sample, protocol)(prediction)
+
+    def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
+        return contains_reference(parsed, sample.references, _cleaner(sample, protocol))
+
+    # --- aggregate ------------------------------------------------------------------------------
+    def value(self, sums: np.ndarray) -> np.ndarray:
+        """Hits per 1,000 questions; of the whole benchmark, the count."""
+        return 1000.0 * sums[..., 0] / sums[..., 1]
+
+    def report(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Counts of hits; ``Final Score Norm`` is a tenth of their sum."""
+        hits = rows.groupby("category")["score"].sum()
+        counts = {"Text Recognition": int(sum(hits.get(one, 0) for one in _RECOGNITION))}
+        counts |= {one: int(hits.get(one, 0)) for one in _OTHERS}
+        total = sum(counts.values())
+        return {**counts, "Final Score": total, "Final Score Norm": total / 10}
+
+
+def _cleaner(sample: Sample, protocol: str) -> Any:
+    if sample.category == _FORMULAS:
+        return formula_text
+    if protocol == LMMS_EVAL:  # full-width ASCII counts as ASCII there
+        return lambda text: ocr_text(text.translate(_FULL_WIDTH))
+    return ocr_text

@@ -1,0 +1,81 @@
+"""RealWorldQA: questions about photographs, mostly from cars; options stand in the question's text.
+
+VLMEvalKit ``RealWorldQA`` splits them off (three of its 765 rows had lost an option, issue #677);
+we split the Hub's text ourselves. A question without options keeps its own instruction, and its answer
+must equal the reference but for case and a final full stop, which is lmms-eval's rule for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.choices import extract_option
+from hawk.benchmarks.multiple_choice import LETTERS, MultipleChoice, split_options
+from hawk.benchmarks.protocols import LMMS_EVAL
+
+_LETTER_LINE = "Please answer directly with only the letter of the correct option and nothing else."
+
+
+@dataclass(frozen=True)
+class RealWorldQA(MultipleChoice):
+    name: ClassVar[str] = "realworldqa"
+    family: ClassVar[str] = "realworldqa"
+    hub_id: ClassVar[str] = "lmms-lab-encoder/RealWorldQA"
+    columns: ClassVar[tuple[str, ...]] = ("image", "question", "answer")
+    tsv: ClassVar[str | None] = "RealWorldQA"
+    published_rows: ClassVar[int] = 765
+    licence: ClassVar[str] = "CC-BY-ND-4.0 (original)"
+
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        """The question stays as stored: lmms-eval asks it so. Options are read from it besides."""
+        question, answer = str(row["question"]), str(row["answer"]).strip()
+        options = split_options(question.replace(_LETTER_LINE, "").rstrip())[1]
+        if options and answer not in LETTERS[: len(options)]:
+            options = ()  # letters in the text that are no options
+        return self.sample(row, str(number), question, options, answer)
+
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        if protocol == LMMS_EVAL:
+            self.check_protocol(protocol)
+            return sample.question.strip()
+        if not sample.options:
+            self.check_protocol(protocol)
+            return sample.question
+        stem = split_options(sample.question.replace(_LETTER_LINE, "").rstrip())
+        question = stem[0] if stem[1] == sample.options else sample.question
+        return super().prompt(_with_question(sample, question), protocol)
+
+    def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str | None:
+        self.check_protocol(protocol)
+        if protocol == LMMS_EVAL:
+            return self.lmms_parse(prediction, sample)
+        if not sample.options:
+            return _open(prediction)
+        return super().parse(prediction, sample, protocol)
+
+    def lmms_parse(self, prediction: str, sample: Sample) -> str | None:
+        """A letter if the reference is one, else the answer's text."""
+        if sample.references[0].upper() in ("A", "B", "C", "D"):
+            return extract_option(prediction, "ABCD")
+        return _open(prediction)
+
+    def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
+        answer = sample.references[0]
+        if protocol == LMMS_EVAL and answer.upper() in ("A", "B", "C", "D"):
+            return float(parsed == answer.upper())
+        if protocol == LMMS_EVAL or not sample.options:
+            return float(parsed == answer.lower())
+        return float(parsed == answer)
+
+
+def _open(prediction: str) -> str:
+    return prediction.lower().strip().rstrip(".")
+
+
+def _with_question(sample: Sample, question: str) -> Sample:
+    from dataclasses import replace
+
+    return replace(sample, question=question)

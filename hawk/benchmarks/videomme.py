@@ -1,0 +1,74 @@
+"""Video-MME without subtitles: 2,700 questions about 900 videos of three lengths.
+
+VLMEvalKit ``videomme.py`` (the share of right answers over all questions), lmms-eval ``tasks/videomme``
+(the same as a percentage; its prompt speaks of subtitles although none are given).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hawk.benchmarks.base import Sample
+from hawk.benchmarks.dataset import LEVEL
+from hawk.benchmarks.metrics import listed
+from hawk.benchmarks.protocols import LETTER
+from hawk.benchmarks.video import VideoBenchmark
+
+_LMMS = (
+    "Select the best answer to the following multiple-choice question based on the video and the "
+    "subtitles. Respond with only the letter (A, B, C, or D) of the correct option.\n"
+)
+
+
+@dataclass(frozen=True)
+class VideoMME(VideoBenchmark):
+    name: ClassVar[str] = "videomme"
+    family: ClassVar[str] = "videomme"
+    hub_id: ClassVar[str] = "lmms-eval/Video-MME"
+    hub_config: ClassVar[str | None] = "videomme"
+    columns: ClassVar[tuple[str, ...]] = (
+        "duration",
+        "domain",
+        "sub_category",
+        "videoID",
+        "question_id",
+        "task_type",
+        "question",
+        "options",
+        "answer",
+    )
+    tsv_columns: ClassVar[tuple[str, ...]] = (
+        "index",
+        "duration",
+        "domain",
+        "sub_category",
+        "task_type",
+        "candidates",
+        "answer",
+    )
+    published_rows: ClassVar[int] = 2700
+    licence: ClassVar[str] = "research terms"
+
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        sample_id = str(row["question_id"])
+        parts = ("duration", "domain", "sub_category", "task_type")
+        return Sample(
+            sample_id=sample_id,
+            group_id="",
+            question=str(row["question"]),
+            references=(str(row["answer"]).strip(),),
+            video=self.video(str(row["videoID"]), sample_id),
+            options=tuple(map(str, row["options"])),
+            category=LEVEL.join(str(row[one]) for one in parts),
+            split=self.hub_split,
+        )
+
+    def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
+        """VLMEvalKit's names; options are a list literal."""
+        names = {"question_id": row["index"], "options": listed(row["candidates"])}
+        return self.from_hub({"videoID": row.get("video", ""), **row, **names}, number)
+
+    def lmms_prompt(self, sample: Sample) -> str:
+        return "\n".join([f"{_LMMS}{sample.question}", *sample.options, "", LETTER])
