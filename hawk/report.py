@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ class Run:
     controls: pd.DataFrame | None = None
     cost: pd.DataFrame | None = None
 
+    @property
+    def confidence(self) -> float:
+        """Level of all intervals, percent."""
+        settings = self.settings or self.drops_made["settings"]
+        return round(100 * settings["statistics"]["confidence"], 4)
+
     @classmethod
     def read(cls, config: Mapping[str, Any], root: str) -> Run:
         run = cls(config, RunPaths(root))
@@ -70,6 +76,7 @@ class Run:
 
 def make_report(config: Mapping[str, Any], root: str, output: str | None = None) -> str:
     """Write the report of all that exists under ``root``; returns its path."""
+    from hawk import report_heads
     from hawk import report_parts as parts
 
     output = output or RunPaths(root).report()
@@ -77,15 +84,17 @@ def make_report(config: Mapping[str, Any], root: str, output: str | None = None)
     sections: list[tuple[str, str, Callable[[Run], str]]] = [
         ("verdict", "What it says", parts.verdict),
         ("run", "What was run", parts.what_was_run),
-        ("heads", "Which heads matter", parts.heads),
-        ("weights", "Head weights and noise", parts.weights),
+        ("heads", "Which heads matter", report_heads.heads),
+        ("weights", "Head weights and noise", report_heads.weights),
         ("retention", "Retention", parts.retention),
         ("tokens", "Kept tokens", parts.kept_tokens),
         ("cost", "Cost", parts.cost),
         ("reading", "How to read this", parts.reading),
     ]
     done = [(key, title, text) for key, title, make in sections if (text := make(run))]
-    records.write_text(output, page(str(config.get("run", Path(root).name)), done, parts.head_data(run)))
+    records.write_text(
+        output, page(str(config.get("run", Path(root).name)), done, report_heads.head_data(run))
+    )
     return output
 
 
@@ -131,3 +140,16 @@ def picture(path: str, alt: str, caption: str = "") -> str:
     code = base64.b64encode(file.read_bytes()).decode("ascii")
     note = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f'<figure><img alt="{escape(alt)}" src="data:{kind};base64,{code}">{note}</figure>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1, names: str = "") -> str:
+    def cells(row: Sequence[Any], tag: str) -> str:
+        return "".join(
+            f"<{tag}{' class=left' if i < left else ''}>{escape(cell)}</{tag}>" for i, cell in enumerate(row)
+        )
+
+    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table class="{names}"><thead><tr>{cells(head, "th")}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )

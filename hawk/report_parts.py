@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,7 @@ import pandas as pd
 
 from hawk import verdicts
 from hawk.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.heads import Head
-from hawk.report import Run, escape, picture
+from hawk.report import Run, escape, picture, table
 from hawk.tables import interval, number, ordered, p_text
 
 _RULE = (
@@ -35,7 +34,7 @@ def verdict(run: Run) -> str:
         if own:
             text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(own)
         text += "<h3>All variants, overall</h3>"
-        text += f'<p class="soft">{escape(_RULE.format(confidence=_confidence(run)))}</p>'
+        text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
         text += _statements(verdicts.against_reference(run.retention, settings))
     found = verdicts.notes(run.config, run.stability, run.retention)
     if found:
@@ -46,11 +45,6 @@ def verdict(run: Run) -> str:
 def _statements(items: Iterable[verdicts.Statement]) -> str:
     listed = "".join(f'<li class="{escape(one.kind)}">{escape(one.text)}</li>' for one in items)
     return f'<ul class="statements">{listed}</ul>'
-
-
-def _confidence(run: Run) -> float:
-    settings = run.settings or run.drops_made.get("settings", {})
-    return 100 * settings["statistics"]["confidence"]
 
 
 # --- what was run -----------------------------------------------------------------------------------
@@ -120,130 +114,7 @@ def _samples(run: Run) -> str:
                 [row["benchmark"], use, row["samples"], row["groups"], number(row["native_value"]), ""]
             )
     head = ["benchmark", "use", "samples", "images", "native value", "noise floor, points"]
-    return _table(head, rows, left=2)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1, names: str = "") -> str:
-    def cells(row: Sequence[Any], tag: str) -> str:
-        return "".join(
-            f"<{tag}{' class=left' if i < left else ''}>{escape(cell)}</{tag}>" for i, cell in enumerate(row)
-        )
-
-    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table class="{names}"><thead><tr>{cells(head, "th")}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-# --- heads ------------------------------------------------------------------------------------------
-
-
-def head_data(run: Run) -> dict[str, Any]:
-    """What the script draws the heatmap from, per intervention."""
-    if run.drops is None:
-        return {}
-    out: dict[str, Any] = {}
-    for name, part in run.drops.groupby("intervention", sort=False):
-        benchmarks = list(dict.fromkeys(part["benchmark"]))
-        heads = sorted({Head(layer, head) for layer, head in zip(part["layer"], part["head"], strict=True)})
-        cells = {
-            (row["benchmark"], row["layer"], row["head"]): {
-                "drop": row["drop"],
-                "low": row["ci_low"],
-                "high": row["ci_high"],
-                "noise": bool(row["is_noise"]),
-                "floor": row["noise_floor"],
-                "logprob": row["logprob_drop"],
-                "samples": int(row["samples"]),
-                "groups": int(row["groups"]),
-                "unparsed": int(row["unparsed"]),
-            }
-            for row in part.to_dict("records")
-        }
-        weights = run.weights.get(str(name))
-        out[str(name)] = {
-            "benchmarks": benchmarks,
-            "heads": [str(head) for head in heads],
-            "cells": [[_finite(cells[one, *head]) for one in benchmarks] for head in heads],
-            "weights": [
-                weights.weights[head.index] if weights and head.layer == weights.layer else None
-                for head in heads
-            ],
-            "confidence": round(_confidence(run), 4),
-        }
-    return out
-
-
-def _finite(cell: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and v != v else v for k, v in cell.items()}
-
-
-def heads(run: Run) -> str:
-    if run.drops is None:
-        return ""
-    still = "".join(
-        picture(run.paths.figure(f"heatmap-{name}"), f"drops under {name}")
-        for name in dict.fromkeys(run.drops["intervention"])
-    )
-    return (
-        "<p>Each cell is the drop when one head is ablated: reference minus ablated, in points of the "
-        "benchmark's scale, over the same samples. Red: the head matters. Hatched: not distinguishable from "
-        "noise. Point at a cell for its interval; click a heading to sort.</p>"
-        '<div class="controls"><span>intervention <span id="interventions"></span></span>'
-        '<label>sort by <select id="order"></select></label></div>'
-        '<div id="heatmap-scroll"><table id="heatmap"></table></div>'
-        f"<noscript>{still}</noscript>"
-    )
-
-
-# --- weights ----------------------------------------------------------------------------------------
-
-
-def weights(run: Run) -> str:
-    if not run.stability:
-        return ""
-    text = picture(
-        run.paths.figure("weights"),
-        "head weights beside their null",
-        "Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered (reference and "
-        "ablated runs swapped at random per image). Min-shift makes noise look like weights, so a bar inside "
-        "its grey range is no evidence.",
-    )
-    rows = []
-    for name, found in run.stability.items():
-        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
-        for key, one in {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}.items():
-            rows.append(
-                [
-                    name,
-                    key,
-                    number(one["distance"], 3),
-                    number(one["null_q95"], 3),
-                    p_text(one["p"]),
-                    number(halves[key]["curve"][-1]["correlation"], 2, sign=True),
-                    number(halves[key]["full"], 2, sign=True),
-                    "noise alone gives as much" if one["explained_by_null"] else "more than noise",
-                ]
-            )
-    head = ["intervention", "benchmark", "distance to uniform", "95 % of noise", "p"]
-    head += ["split-half", "all samples (est.)", "heads differ by"]
-    text += _table(head, rows, left=2)
-    text += picture(
-        run.paths.figure("stability"),
-        "rank correlation against samples",
-        "Rank correlation of the heads' drops between two disjoint parts of the images. Where a curve still "
-        "rises, more samples would still change the ranking.",
-    )
-    pairs = [
-        [name, one["first"], one["second"], number(one["spearman"], 2, sign=True)]
-        for name, found in run.stability.items()
-        for one in found["between_benchmarks"]
-    ]
-    if pairs:
-        table = _table(["intervention", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
-        text += f"<details><summary>Agreement between benchmarks</summary>{table}</details>"
-    return text
+    return table(head, rows, left=2)
 
 
 # --- retention --------------------------------------------------------------------------------------
@@ -256,7 +127,7 @@ def retention(run: Run) -> str:
     text = picture(
         run.paths.figure("retention"),
         "retention against pruning ratio",
-        "Retention overall: unweighted mean over benchmarks, in percent of the unpruned model. Bands show the "
+        "Retention overall: unweighted mean over benchmarks, in percent of the unpruned model. Bands: the "
         "range over seeds. blind sees no visual token: the floor. Points of one ratio are set side by side.",
     )
     names = [OVERALL, *(name for name in dict.fromkeys(frame["benchmark"]) if name != OVERALL)]
@@ -359,16 +230,16 @@ def cost(run: Run) -> str:
         for (variant, ratio), row in median.iterrows()
     ]
     head = ["variant", "removed", "repeats", *(title for title, _, _ in columns.values())]
-    return '<p class="soft">Medians over repeats.</p>' + _table(head, rows, names="sortable")
+    return '<p class="soft">Medians over repeats.</p>' + table(head, rows, names="sortable")
 
 
 def reading(run: Run) -> str:
-    confidence = f"{_confidence(run):g}"
+    confidence = f"{run.confidence:g}"
     items = [
         "Drop: reference minus ablated value on the same samples, in points of 100 · native / native_max. "
         "zero and mean are measured against the untouched model, selection against the model pruned with "
         "uniform weights.",
-        f"Intervals: {confidence} % percentile bootstrap over images; rows that share an image move together.",
+        f"Intervals: {confidence} % percentile bootstrap over images; rows of one image move together.",
         "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
         "shows. A floor of 0 means that the repeat agreed on every sample.",
         "Retention: pruned in percent of the unpruned native value; overall is the unweighted mean over "

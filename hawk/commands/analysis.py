@@ -47,7 +47,11 @@ def head_drops(config_source: str, run_dir: str | None, output: str | None) -> N
     from hawk.paths import RunPaths
 
     path = output or RunPaths(root).drops()
-    produce(path, lambda: drops.head_drops(config, root, path) and None)
+
+    def work() -> None:
+        drops.head_drops(config, root, path)
+
+    produce(path, work)
 
 
 @click.command("head-weights")
@@ -62,7 +66,10 @@ def head_weights(config_source: str, output: str) -> None:
     root, names = split_path(output, "head_weights", "intervention", "subset")
     from hawk.calibrate import head_weights as step
 
-    produce(output, lambda: step(config, root, names["intervention"], names["subset"], output) and None)
+    def work() -> None:
+        step(config, root, names["intervention"], names["subset"], output)
+
+    produce(output, work)
 
 
 @click.command("tables")
@@ -75,7 +82,10 @@ def tables(config_source: str, run_dir: str | None) -> None:
     from hawk.paths import RunPaths
     from hawk.tables import make_tables
 
-    produce(RunPaths(root).table("retention", "parquet"), lambda: make_tables(config, root) and None)
+    def work() -> None:
+        make_tables(config, root)
+
+    produce(RunPaths(root).table("retention", "parquet"), work)
 
 
 @click.command("figures")
@@ -103,7 +113,11 @@ def report(config_source: str, run_dir: str | None, output: str | None) -> None:
     from hawk.report import make_report
 
     path = output or RunPaths(root).report()
-    produce(path, lambda: make_report(config, root, path) and None)
+
+    def work() -> None:
+        make_report(config, root, path)
+
+    produce(path, work)
 
 
 @click.command("show")
