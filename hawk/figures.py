@@ -31,7 +31,7 @@ MARKERS = "osD^vPX*<>hd"
 GREY = "#666666"
 MAX_PANELS = 4  # layers shown as one panel each; more are averaged into layers × heads
 
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "hawk",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",

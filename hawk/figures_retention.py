@@ -152,16 +152,16 @@ def veil(axes: Axes, image: Any, rows: int, columns: int, kept: Sequence[int]) -
     if indices.size and (indices.min() < 0 or indices.max() >= mask.size):
         raise ValueError(f"kept token {indices.max()} outside a grid of {rows} x {columns} tokens")
     mask[indices] = True
-    mask = mask.reshape(rows, columns)
+    grid = mask.reshape(rows, columns)
     grey = pixels.mean(axis=2, keepdims=True)
     faded = 0.62 + 0.2 * grey + np.zeros_like(pixels)
     y = np.minimum(np.arange(height) * rows // height, rows - 1)
     x = np.minimum(np.arange(width) * columns // width, columns - 1)
-    shown = np.where(mask[y][:, x][..., None], pixels, faded)
+    shown = np.where(grid[y][:, x][..., None], pixels, faded)
     axes.imshow(shown, extent=(0, columns, rows, 0), interpolation="nearest", aspect="auto")
     axes.set_box_aspect(height / width)
     axes.spines[:].set_visible(False)
-    axes.add_collection(LineCollection(_outline(mask), colors="black", linewidths=1.0))
+    axes.add_collection(LineCollection(_outline(grid), colors="black", linewidths=1.0))
     axes.set(xticks=[], yticks=[], xlim=(0, columns), ylim=(rows, 0))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hawk.commands.workflow import config_option, produce, read_config, split_path
+from hawk.commands.workflow import config_option, produce, read_config
 from hawk.errors import InputError
 
 log = logging.getLogger("hawk")
@@ -56,20 +56,25 @@ def head_drops(config_source: str, run_dir: str | None, output: str | None) -> N
 
 @click.command("head-weights")
 @config_option
-@click.argument("output")
-def head_weights(config_source: str, output: str) -> None:
-    """Head weights from drops.parquet.
-
-    OUTPUT is outputs/RUN/head_weights/INTERVENTION/SUBSET.json; SUBSET is pooled or without-FAMILY.
-    """
+@run_dir_option
+@click.option("--intervention", required=True, help="Whose drops: zero, mean or selection.")
+@click.option("--subset", default="pooled", show_default=True, help="pooled, or without-FAMILY.")
+@output_option
+def head_weights(
+    config_source: str, run_dir: str | None, intervention: str, subset: str, output: str | None
+) -> None:
+    """Head weights from drops.parquet."""
     config = read_config(config_source)
-    root, names = split_path(output, "head_weights", "intervention", "subset")
-    from hawk.calibrate import head_weights as step
+    root = root_of(config, run_dir)
+    from hawk import calibrate
+    from hawk.paths import RunPaths
+
+    path = output or RunPaths(root).head_weights(intervention, subset)
 
     def work() -> None:
-        step(config, root, names["intervention"], names["subset"], output)
+        calibrate.head_weights(config, root, intervention, subset, path)
 
-    produce(output, work)
+    produce(path, work)
 
 
 @click.command("tables")
