@@ -68,7 +68,7 @@ class Mmr(Pruner):
 def marginal_relevance(vectors: Tensor, relevance: Tensor, trade_off: float, count: int) -> Tensor:
     """Greedy MMR over unit vectors [n, d], in the order of choice."""
     chosen = torch.empty(count, dtype=torch.long, device=vectors.device)
-    chosen[0] = relevance.argmax()
+    chosen[0] = (trade_off * relevance).argmax()
     closest = torch.full_like(relevance, -torch.inf)  # cosine to the most similar chosen token
     taken = torch.zeros(len(relevance), dtype=torch.bool, device=vectors.device)
     for step in range(1, count):
