@@ -27,10 +27,14 @@ CASES: dict[str, list[list[Any]]] = {
 
 @torch.no_grad()
 def generate(model: torch.nn.Module, **inputs: Any) -> Any:
-    """Greedy, always NEW tokens, with the logits of every step."""
+    """Greedy, always NEW tokens, with the logits of every step.
+
+    Random models would say placeholders too, which transformers then looks for in the prompt.
+    """
     settings = {
         "max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False,
         "output_logits": True, "output_scores": True, "return_dict_in_generate": True,
+        "suppress_tokens": [IMAGE, VIDEO],
     }  # fmt: skip
     return model.generate(**{**settings, **inputs})
 

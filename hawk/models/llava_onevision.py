@@ -59,7 +59,9 @@ class LlavaOneVision(Family):
         ]
         flat = torch.cat(list(output.pooler_output))
         if sum(lengths) != len(flat):
-            raise InputError(f"image_sizes stand for {sum(lengths)} visual tokens; there are {len(flat)}.")
+            raise InputError(
+                f"image_sizes stand for {sum(lengths)} visual tokens; there are {len(flat)}."
+            )
         return [
             VisualItem(
                 features=features,
@@ -134,7 +136,9 @@ def _tiled_length(model: nn.Module, size: Tensor) -> int:
     )
 
     config = model.config
-    views = image_size_to_num_patches(size, config.image_grid_pinpoints, config.vision_config.image_size)
+    views = image_size_to_num_patches(
+        size, config.image_grid_pinpoints, config.vision_config.image_size
+    )
     empty = torch.zeros(views, _side(config) ** 2, 1)
     _, lengths = model.model.pack_image_features(
         [empty], size[None], torch.zeros(1), vision_aspect_ratio=config.vision_aspect_ratio

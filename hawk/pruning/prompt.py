@@ -78,8 +78,6 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> R
     if not mask[:, -1].all():
         raise InputError("a row ends in padding: decoder-only models need left padding to generate.")
     encoded = family.encode(model, inputs)
-    positions = family.position_ids(model, {**inputs, "attention_mask": mask.long()})
-    positions = positions if positions.ndim == 3 else positions[None]
     items: list[list[VisualItem]] = [[] for _ in ids]
     item_of = torch.full_like(ids, -1)
     starts: list[list[tuple[int, VisualItem]]] = [[] for _ in ids]
@@ -103,6 +101,8 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> R
                 raise InputError(f"an {modality}'s placeholders run over the end of prompt {row}.")
             starts[row].append((int(span[0, 1]), item))
             item_of[row, span[:, 1]] = len(starts[row]) - 1
+    positions = family.position_ids(model, {**inputs, "attention_mask": mask.long()})
+    positions = positions if positions.ndim == 3 else positions[None]
     for row, found in enumerate(starts):
         order = sorted(range(len(found)), key=lambda i: found[i][0])
         items[row] = [found[i][1] for i in order]
@@ -211,17 +211,15 @@ def _pack(
     """Left-pad what remains of every row to one width and gather the features of kept tokens."""
     batch, device = len(keeps), rows.ids.device
     width = max(int(keep.sum()) for keep in keeps)
-    # A padded column needs some id; the first one of a padded row is as good as any other.
-    ids = rows.ids[:, :1].repeat(1, width)
+    ids = torch.empty(batch, width, dtype=torch.long, device=device)
     mask = torch.zeros(batch, width, dtype=torch.long, device=device)
     positions = torch.zeros(len(rows.positions), batch, width, dtype=torch.long, device=device)
     parts: dict[str, list[Tensor]] = {modality: [] for modality in MODALITIES}
     levels: dict[str, list[tuple[Tensor, ...]]] = {modality: [] for modality in MODALITIES}
-    pad = _pad_id(rows, family)
     for row, keep in enumerate(keeps):
         real = rows.mask[row]
         length = int(keep.sum())
-        ids[row, : width - length] = pad
+        ids[row, : width - length] = _padding_id(rows, row)
         ids[row, width - length :] = rows.ids[row, real][keep]
         mask[row, width - length :] = 1
         positions[:, row, width - length :] = remaining_positions(
@@ -250,10 +248,14 @@ def _pack(
     )
 
 
-def _pad_id(rows: Rows, family: Family) -> int:
-    """Any text id will do under a zero mask, but a placeholder would be counted as one."""
-    text = rows.ids[rows.item_of < 0]
-    return int(text[0])
+def _padding_id(rows: Rows, row: int) -> int:
+    """The id that fills up a row: its own padding, else its first text token.
+
+    Never a placeholder, which would be counted, nor an id that the row does not have: penalties on
+    repetition read the ids under a zero mask as well.
+    """
+    padding = rows.ids[row, ~rows.mask[row]]
+    return int(padding[0] if len(padding) else rows.ids[row, rows.item_of[row] < 0][0])
 
 
 class _HiddenStates:
