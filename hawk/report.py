@@ -64,7 +64,8 @@ class Run:
             }
         if Path(paths.table("retention", "parquet")).is_file():
             run.retention, run.settings = read_retention(root)
-            run.controls = read_controls(root)
+            if Path(paths.table("controls", "parquet")).is_file():
+                run.controls = read_controls(root)
         if Path(paths.cost()).is_file():
             run.cost = records.read_table(paths.cost(), records.COST).to_pandas()
         if run.drops is None and run.retention is None:

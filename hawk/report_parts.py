@@ -29,7 +29,7 @@ def verdict(run: Run) -> str:
         **run.settings,
         "normalization": run.config.get("weights", {}).get("normalization", "min_shift"),
     }
-    if run.retention is not None and run.controls is not None:
+    if run.retention is not None:
         own = verdicts.recipe(run.retention, run.controls, settings)
         if own:
             text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(own)

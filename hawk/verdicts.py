@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hawk.comparison import BASELINE, MAJORITY, OVERALL, is_calibrated
+from hawk.comparison import OVERALL, is_calibrated
 from hawk.tables import interval, number, p_text
 
 
@@ -58,6 +58,8 @@ def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, A
         if name == settings.get("reference"):
             continue
         out += _tested(frame, settings, name, title)
+        if controls is None:
+            continue
         own = controls[(controls["variant"] == name) & (controls["control"] != settings.get("reference"))]
         out += _described(own, title)
     return out
@@ -163,8 +165,3 @@ def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
             "cannot tell pruning methods apart.",
         )
     ]
-
-
-def unseeded(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of real variants: neither baseline nor majority."""
-    return frame[~frame["variant"].isin([BASELINE, MAJORITY])]
