@@ -30,6 +30,9 @@ class Features(Protocol):
 
 def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
     """The config's model, its declared layers and heads checked against the loaded one."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # in a log file every refresh is a line
     section = config["model"]
     torch.set_num_threads(section["threads"])
     vlm = load(
@@ -207,8 +210,9 @@ def _generate(vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: in
         eos_token_id=own.eos_token_id,
         pad_token_id=own.pad_token_id,
         disable_compile=True,
+        use_cache=True,
     )
-    out = vlm.model.generate(**prompt.kwargs(), generation_config=settings, use_cache=True)
+    out = vlm.model.generate(**prompt.kwargs(), generation_config=settings)
     new = out[:, prompt.input_ids.shape[1] :]
     return vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
 

@@ -1,2 +1,120 @@
-FIGURES = []
+"""What people look at: tables, figures, the report. None of it is needed by a later step."""
+
 TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
+HEATMAPS = [PATHS.figure(f"heatmap-{intervention}") for intervention in INTERVENTIONS]
+HEAD_FIGURES = [*HEATMAPS, PATHS.figure("weights"), PATHS.figure("stability")]
+RETENTION_FIGURES = [PATHS.figure("retention"), PATHS.figure("retention-benchmarks")]
+FIGURES = [*HEAD_FIGURES, *RETENTION_FIGURES, PATHS.figure("kept_tokens")]
+
+
+def with_png(figures):
+    return [*figures, *(figure.removesuffix("svg") + "png" for figure in figures)]
+
+
+rule make_tables:
+    """Native values, retention, paired differences and their tests, per variant, ratio, benchmark."""
+    input:
+        EVALUATION_FILES,
+        [PATHS.samples(EVALUATION_ROLE, name) for name in EVALUATION],
+    output:
+        report(
+            TABLES,
+            category="Comparison",
+            caption="report/tables.rst",
+            labels={"what": "retention table"},
+        ),
+    log:
+        f"{LOGS}/tables.log",
+    conda:
+        "../environment.yml"
+    params:
+        config=part("run", "seed", "evaluation", "generation", "statistics", "calibration", "data"),
+    shell:
+        "{HAWK} tables --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+
+
+rule make_figures:
+    """Heatmaps of drops, head weights beside their null, stability, retention against ratio."""
+    input:
+        PATHS.drops(),
+        PATHS.stability(),
+        TABLES,
+        [PATHS.head_weights(intervention, "pooled") for intervention, s in WEIGHT_FILES if s == "pooled"],
+    output:
+        report(
+            with_png(HEATMAPS),
+            category="Heads",
+            caption="report/heatmap.rst",
+            labels={"what": "heatmap"},
+        ),
+        report(
+            with_png([PATHS.figure("weights"), PATHS.figure("stability")]),
+            category="Heads",
+            caption="report/weights.rst",
+            labels={"what": "weights and stability"},
+        ),
+        report(
+            with_png(RETENTION_FIGURES),
+            category="Comparison",
+            caption="report/retention.rst",
+            labels={"what": "retention"},
+        ),
+    log:
+        f"{LOGS}/figures.log",
+    conda:
+        "../environment.yml"
+    params:
+        config=part("run", "evaluation", "statistics", "ablation"),
+    shell:
+        "{HAWK} figures --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+
+
+rule kept_tokens:
+    """A few images with the tokens that every variant keeps."""
+    input:
+        EVALUATION_FILES,
+        [feature_file(EVALUATION_ROLE, name) for name in EVALUATION[:4]],
+        [PATHS.head_weights(*pair) for pair in WEIGHT_FILES],
+    output:
+        report(
+            with_png([PATHS.figure("kept_tokens")]),
+            category="Comparison",
+            caption="report/kept_tokens.rst",
+            labels={"what": "kept tokens"},
+        ),
+    log:
+        f"{LOGS}/kept_tokens.log",
+    conda:
+        "../environment.yml"
+    threads: config["model"]["threads"]
+    resources:
+        gpu=1,
+    params:
+        config=part(
+            "seed", "model", "preprocessing", "features", "generation", "scoring", "evaluation", "calibration", "data"
+        ),
+    shell:
+        "{HAWK} kept-tokens --config {params.config:q} {PATHS.root:q} 2> {log}"
+
+
+rule make_report:
+    """report.html: one file that opens offline."""
+    input:
+        FIGURES,
+        TABLES,
+        PATHS.drops(),
+    output:
+        report(
+            PATHS.report(),
+            category="Report",
+            caption="report/workflow.rst",
+            labels={"what": "interactive report"},
+        ),
+    log:
+        f"{LOGS}/report.log",
+    conda:
+        "../environment.yml"
+    params:
+        config=lambda wc: hawk_config.part(config, *config),
+    shell:
+        "{HAWK} report --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"

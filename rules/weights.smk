@@ -30,4 +30,5 @@ rule head_weights:
     params:
         config=part("run", "seed", "model", "scoring", "ablation", "calibration", "statistics", "weights", "data"),
     shell:
-        "{HAWK} head-weights --config {params.config:q} {output} 2> {log}"
+        "{HAWK} head-weights --config {params.config:q} --run-dir {PATHS.root:q}"
+        " --intervention {wildcards.intervention} --subset {wildcards.subset} 2> {log}"

@@ -189,6 +189,18 @@ def evaluate_pruned(config_source: str, output: str) -> None:
     )
 
 
+@click.command("kept-tokens")
+@config_option
+@click.argument("run_dir", type=click.Path())
+def kept_tokens(config_source: str, run_dir: str) -> None:
+    """Draw what every variant keeps of a few images, into RUN_DIR/figures."""
+    config = read_config(config_source)
+    from hawk.kept import kept_tokens_step
+
+    for path in kept_tokens_step(config, run_dir):
+        log.info("wrote %s", path)
+
+
 @click.command("train-tiny")
 @click.option("--family", type=click.Choice(["qwen2_5_vl", "internvl"]), default="qwen2_5_vl")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -212,12 +224,23 @@ def init(model: str, output: str | None, force: bool) -> None:
     print(write_config(model, output, force))
 
 
+@click.command("demo")
+@click.option("--cores", type=click.IntRange(1), default=2, show_default=True)
+def demo(cores: int) -> None:
+    """Run the whole workflow on the embedded model (make demo)."""
+    from hawk.demo import demo as run
+
+    raise click.exceptions.Exit(run(cores))
+
+
 COMMANDS: list[click.Command] = [
     prepare_samples,
     encode_images,
     score_samples,
     head_means,
     evaluate_pruned,
+    kept_tokens,
     train_tiny,
     init,
+    demo,
 ]

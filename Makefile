@@ -1,0 +1,40 @@
+# make demo | test | test-long | bench | lint | clean. The first use of any creates .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= 2
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test test-long bench lint format clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hawk needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/ready ## the whole workflow on the embedded model
+	$(BIN)/python -m hawk demo --cores $(CORES)
+
+test: .venv/ready ## what CI runs
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile
+
+test-long: .venv/ready ## everything, up to 80 minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu"
+
+bench: .venv/ready ## speed, as ratios from one run
+	for script in tests/perf/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+clean: ## outputs of the demo and caches; .venv stays
+	rm -rf outputs/tiny .snakemake .pytest_cache .ruff_cache .mypy_cache build dist
