@@ -176,6 +176,9 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             )
         if config["ablation"]["heads"] != "all":
             raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
+    scorer = variant.get("scorer")
+    if isinstance(scorer, Mapping) and "method" in scorer:
+        _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
 
 
 def option_names(method: str) -> list[str]:
@@ -268,7 +271,7 @@ def weights_subset(
 
     Leaving one benchmark out leaves out its whole family: benchmarks that share images.
     """
-    source = _weight_source(variant)
+    source = weight_source(variant)
     if source not in WEIGHT_SOURCES:
         return None
     if config["calibration"]["holdout"] != "leave_one_benchmark_out":
@@ -276,7 +279,7 @@ def weights_subset(
     return source, f"without-{benchmarks.benchmark(name, config['data'].get(name)).family}"
 
 
-def _weight_source(variant: Mapping[str, Any]) -> Any:
+def weight_source(variant: Mapping[str, Any]) -> Any:
     """``weights`` of the variant, or of the scorer it combines (MMR and the like)."""
     scorer = variant.get("scorer")
     return variant.get("weights", scorer.get("weights") if isinstance(scorer, Mapping) else None)

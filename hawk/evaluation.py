@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hawk.benchmarks import Sample, benchmark
-from hawk.config import WEIGHT_SOURCES, variant_named
+from hawk.config import WEIGHT_SOURCES, variant_named, weight_source
 from hawk.errors import InputError
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
@@ -33,7 +33,7 @@ def evaluate_step(
     variant = variant_named(config, variant_name)
     role = config["evaluation"]["role"]
     samples = read_samples(samples_path, role, name)
-    if weights_path is not None and variant.get("weights") in WEIGHT_SOURCES:
+    if weights_path is not None and weight_source(variant) in WEIGHT_SOURCES:
         refuse_overlap(config, samples, weights_path, root)
     vlm = load_for(config, vision=features_path is None)
     bench = benchmark(name, config.get("data", {}).get(name))

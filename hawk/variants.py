@@ -25,19 +25,35 @@ def build(
 ) -> Pruner:
     """The pruner of a variant at one ratio and seed.
 
-    weights_path is the run's own weight file where ``variant.weights`` names an intervention.
+    weights_path is the run's own weight file where ``variant.weights`` names an intervention, or
+    where that of the scorer does which a variant combines with something else.
     """
-    method = variant["method"]
+    options = _options(config, variant, seed, geometry, weights_path)
+    scorer = options.get("scorer")
+    if isinstance(scorer, Mapping) and "method" in scorer:
+        inner = {"name": f"{variant['name']}: scorer", **scorer}
+        own = _options(config, inner, seed, geometry, weights_path)
+        options["scorer"] = pruner(scorer["method"], **own)
+    return pruner(variant["method"], **options, pruning_ratio=ratio)
+
+
+def _options(
+    config: Mapping[str, Any],
+    variant: Mapping[str, Any],
+    seed: int,
+    geometry: Geometry,
+    weights_path: str | None,
+) -> dict[str, Any]:
+    """A method's own options, with what the run decides: weights, token score, seed."""
     options = {key: value for key, value in variant.items() if key not in VARIANT_KEYS}
-    options["pruning_ratio"] = ratio
-    if method == "hawk":
+    if variant["method"] == "hawk":
         weights = load_weights(config, variant, geometry, weights_path)
         if variant.get("permute"):
             weights = permuted(weights, seed)
         options = {**token_score_options(config["scoring"]), **options, "weights": weights}
-    elif method == "random":
+    elif variant["method"] == "random":
         options["seed"] = seed
-    return pruner(method, **options)
+    return options
 
 
 def load_weights(
