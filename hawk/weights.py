@@ -14,6 +14,7 @@ from hawk.heads import Geometry
 from hawk.records import write_json
 
 FORMAT = 1
+HUB_FILE = "head_weights.json"
 SHIPPED = Path(__file__).parent.parent / "data" / "head_weights"
 _INSTALLED = Path(__file__).parent / "data" / "head_weights"  # where a wheel puts the same files
 
@@ -90,6 +91,28 @@ class HeadWeights:
         """Write the JSON file, atomically."""
         write_json(path, self.to_json())
 
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Upload as ``head_weights.json`` of a Hub repository, made if need be; returns its address.
+
+        ``HeadWeights.load(repo_id)`` reads it back.
+        """
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+        api = HfApi(token=token)
+        content = (json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            api.upload_file(
+                path_or_fileobj=content,
+                path_in_repo=HUB_FILE,
+                repo_id=repo_id,
+                commit_message=f"Head weights of {self.model.get('id', 'a model')}, layer {self.layer}",
+            )
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            raise InputError(f"head weights were not uploaded to {repo_id!r}: {_first_line(error)}") from None
+        return f"https://huggingface.co/{repo_id}"
+
     def to_json(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
@@ -152,5 +175,16 @@ def _resolve(source: str, revision: str | None) -> Path:
     if path.suffix == ".json" or source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise unknown("head weights (no such file or shipped name)", source, names)
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    return Path(hf_hub_download(source, "head_weights.json", revision=revision))
+    try:
+        return Path(hf_hub_download(source, HUB_FILE, revision=revision))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:  # not there, no access, offline
+        raise InputError(
+            f"head weights {source!r}: no such file, no shipped name ({', '.join(names) or 'none'}), and "
+            f"{HUB_FILE} cannot be had from the Hub: {_first_line(error)}"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
