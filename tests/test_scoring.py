@@ -1,0 +1,220 @@
+"""Scores of samples: independent of batch and of stored or recomputed features; oracles on real steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import EMBEDDED, ROOT
+
+from hawk import benchmarks, evaluation, features, sweep
+from hawk import samples as sample_steps
+from hawk.ablation import AblateHeads
+from hawk.config import load_config
+from hawk.errors import InputError
+from hawk.features import FeatureStore, Recomputed, item_key
+from hawk.heads import Head
+from hawk.paths import RunPaths
+from hawk.records import EVALUATION, SCORES, read_table
+from hawk.samples import read_samples
+from hawk.scoring import Prompts, batches, score_samples
+
+BENCH = "digits"
+
+
+@pytest.fixture(scope="module")
+def config() -> dict:
+    import os
+
+    here = os.getcwd()
+    os.chdir(ROOT)
+    try:
+        config = load_config(ROOT / "config" / "config.yaml")
+    finally:
+        os.chdir(here)
+    config["model"] = {**config["model"], "path": str(EMBEDDED), "device": "cpu"}
+    config["calibration"]["samples"] = 24
+    config["evaluation"]["samples"] = 24
+    config["generation"]["batch_size"] = 8
+    return config
+
+
+@pytest.fixture(scope="module")
+def root(config: dict, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    """A run folder with samples and features of one benchmark."""
+    paths = RunPaths(tmp_path_factory.mktemp("run"))
+    for role in ("calibration", "evaluation"):
+        sample_steps.prepare_samples(config, BENCH, role, paths.samples(role, BENCH))
+        features.encode_images(config, paths.samples(role, BENCH), role, BENCH, paths.features(role, BENCH))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def prompts(root: RunPaths, embedded) -> Prompts:
+    samples = read_samples(root.samples("calibration", BENCH), "calibration", BENCH)
+    store = FeatureStore(root.features("calibration", BENCH))
+    return Prompts(embedded, benchmarks.benchmark(BENCH), samples, store, "vlmevalkit")
+
+
+def scored(prompts: Prompts, **settings):
+    return score_samples(prompts, benchmarks.benchmark(BENCH), "vlmevalkit", **{"batch_size": 8, **settings})
+
+
+def same(one: list[dict], two: list[dict], tolerance: float = 1e-4) -> bool:
+    for a, b in zip(one, two, strict=True):
+        close = abs(a["reference_logprob"] - b["reference_logprob"]) < tolerance
+        if not close or {**a, "reference_logprob": 0} != {**b, "reference_logprob": 0}:
+            return False
+    return True
+
+
+def test_the_trained_model_answers(prompts: Prompts) -> None:
+    rows = scored(prompts)
+    assert sum(row["score"] for row in rows) / len(rows) > 0.8
+    assert all(row["kept_tokens"] == row["visual_tokens"] == 64 for row in rows)
+
+
+def test_alone_equals_in_a_batch_equals_another_composition(prompts: Prompts) -> None:
+    together = scored(prompts)
+    assert same(together, scored(prompts, batch_size=1))
+    assert same(together, scored(prompts, shuffle=1))
+    swapped = [together[1], together[0], *together[2:]]
+    assert not same(together, swapped)  # the comparison can fail
+
+
+def test_stored_features_equal_the_vision_tower(prompts: Prompts, embedded) -> None:
+    again = Recomputed(embedded, prompts.samples, {})
+    fresh = Prompts(embedded, benchmarks.benchmark(BENCH), prompts.samples, again, "vlmevalkit")
+    assert same(scored(prompts), scored(fresh))
+    wrong = {**again._contents}
+    keys = list(wrong)
+    wrong[keys[0]], wrong[keys[1]] = wrong[keys[1]], wrong[keys[0]]
+    again._contents = wrong
+    assert not same(scored(prompts), scored(fresh))
+
+
+def test_prompts_are_the_processors_and_generation_is_the_models(prompts: Prompts, embedded) -> None:
+    """The same ids as the processor makes with the picture; the same answer as plain generate."""
+    import io
+
+    from PIL import Image
+
+    sample = prompts.samples[0]
+    image = Image.open(io.BytesIO(sample.images[0]["bytes"])).convert("RGB")
+    messages = [
+        {"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": sample.question}]}
+    ]
+    inputs = embedded.processor.apply_chat_template(
+        messages, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
+    )
+    assert inputs["input_ids"][0].tolist() == prompts.ids[0]
+    out = embedded.model.generate(**inputs, max_new_tokens=16, do_sample=False)
+    text = embedded.processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    row = scored(prompts)[0]
+    assert row["prediction"] == text
+    logits = embedded.model(**inputs).logits[0, -1].log_softmax(-1)
+    assert abs(row["reference_logprob"] - float(logits[prompts.answers[0][0]])) < 1e-4
+
+
+def test_reference_logprob_of_several_tokens_is_teacher_forced(prompts: Prompts, embedded) -> None:
+    """Against one plain forward pass over prompt + answer with the pictures."""
+    chosen = [0, 1, 2]
+    several = [prompts.answers[i] * 3 for i in chosen]  # three tokens each
+    before = prompts.answers
+    prompts.answers = [*several, *before[3:]]
+    try:
+        rows = scored(prompts)
+    finally:
+        prompts.answers = before
+    for i in chosen:
+        inputs = prompts.inputs([i])
+        answer = torch.tensor([several[i]])
+        ids = torch.cat([inputs["input_ids"], answer], dim=1)
+        full = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        full["mm_token_type_ids"] = (ids == embedded.model.config.image_token_id).long()
+        logits = embedded.model(**full).logits[0, -4:-1].log_softmax(-1)
+        expected = float(logits.gather(-1, answer.T).sum())
+        assert abs(rows[i]["reference_logprob"] - expected) < 1e-4
+
+
+@pytest.mark.parametrize("head", [Head(0, 5), Head(2, 1)])
+def test_zero_equals_zeroed_columns_of_the_weight(prompts: Prompts, embedded, head: Head) -> None:
+    projection = embedded.model.model.language_model.layers[head.layer].self_attn.o_proj
+    width = projection.in_features // 8
+    hooked = scored(prompts, ablation=AblateHeads([head]).attach(embedded.model))
+    before = projection.weight.data.clone()
+    for index, equal in ((head.index, True), (head.index - 1, False)):
+        projection.weight.data[:, index * width : (index + 1) * width] = 0
+        try:
+            assert same(hooked, scored(prompts)) is equal
+        finally:
+            projection.weight.data.copy_(before)
+    assert same(scored(prompts), scored(prompts, ablation=AblateHeads([]).attach(embedded.model)))
+    assert not projection._forward_pre_hooks
+
+
+def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> None:
+    """One process for several heads writes the same files as one process each."""
+    jobs = [(what, root.scores(BENCH, "selection", what)) for what in ("reference", "repeat1", "L0H2", "L0H5")]
+    arguments = (root.samples("calibration", BENCH), root.features("calibration", BENCH))
+    sweep.score_step(config, BENCH, "calibration", *arguments, jobs, intervention="selection")
+    tables = {}
+    for what, path in jobs:
+        tables[what] = read_table(path, SCORES, {"benchmark": BENCH, "intervention": "selection", "name": what})
+        alone = path.replace("selection", "alone")
+        sweep.score_step(config, BENCH, "calibration", *arguments, [(what, alone)], intervention="selection")
+        assert read_table(alone, SCORES).equals(tables[what])
+    assert tables["L0H2"].column("kept_tokens").to_pylist() == [13] * 24  # ceil(64 · 0.2)
+    assert not tables["L0H2"].equals(tables["L0H5"])
+    with pytest.raises(InputError, match="the file says name 'L0H2', its path says 'L0H3'"):
+        read_table(jobs[2][1], SCORES, {"name": "L0H3"})
+
+
+def test_selection_leaves_one_head_out_of_the_score(config: dict, embedded) -> None:
+    pruner = sweep.selection_pruner(config, embedded, Head(0, 3))
+    assert pruner.weights.weights[3] == 0
+    assert len(set(pruner.weights.weights)) == 2
+    assert float(pruner.pruning_ratio) == config["ablation"]["selection_ratio"]
+    with pytest.raises(InputError, match="only at scoring.layer 0, not for L1H3"):
+        sweep.selection_pruner(config, embedded, Head(1, 3))
+
+
+def test_evaluation_holds_every_ratio_and_seed(config: dict, root: RunPaths) -> None:
+    output = root.evaluation(BENCH, "random")
+    evaluation.evaluate_step(
+        config, BENCH, "random", root.samples("evaluation", BENCH), root.features("evaluation", BENCH),
+        None, root.root, output,
+    )  # fmt: skip
+    frame = read_table(output, EVALUATION, {"variant": "random"}).to_pandas()
+    assert frame.groupby(["pruning_ratio", "seed"]).size().to_dict() == {
+        (ratio, seed): 24 for ratio in ("0.6", "0.8", "0.9") for seed in range(5)
+    }
+    assert frame.groupby("pruning_ratio")["kept_tokens"].unique().map(list).to_dict() == {
+        "0.6": [26], "0.8": [13], "0.9": [7],
+    }  # fmt: skip
+    predictions = frame[frame.pruning_ratio == "0.9"].groupby("seed")["prediction"].agg("|".join)
+    assert predictions.nunique() > 1  # seeds do differ
+
+
+def test_batches_hold_every_sample_once_and_refuse_size_zero() -> None:
+    lengths = [5, 1, 4, 2, 3]
+    assert batches(lengths, 2) == [[1, 3], [4, 2], [0]]
+    shuffled = batches(lengths, 2, shuffle=1)
+    assert shuffled != batches(lengths, 2)
+    assert sorted(i for batch in shuffled for i in batch) == [0, 1, 2, 3, 4]
+    with pytest.raises(InputError, match="batch_size: 0"):
+        batches(lengths, 0)
+
+
+def test_features_of_another_model_or_image_are_refused(root: RunPaths, embedded, tmp_path: Path) -> None:
+    store = FeatureStore(root.features("calibration", BENCH))
+    with pytest.raises(InputError, match="no features for image"):
+        store[item_key(b"another")]
+    with pytest.raises(InputError, match="model id"):
+        store.check_model({**embedded.source, "id": "other"})
+    (tmp_path / "half.safetensors").write_bytes(Path(store.path).read_bytes()[:100])
+    with pytest.raises(InputError, match="not a readable features file"):
+        FeatureStore(tmp_path / "half.safetensors")
+    with pytest.raises(InputError, match="no such features file"):
+        FeatureStore(tmp_path / "none.safetensors")
