@@ -35,6 +35,8 @@ rule head_means:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory(0.1),
+        runtime=minutes(),
     params:
         config=lambda wc: part(
             "seed", "model", "preprocessing", "features", "generation", "ablation.layers", f"data.{wc.benchmark}"
@@ -58,6 +60,8 @@ rule score_reference:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory(0.1),
+        runtime=minutes(),
     params:
         config=score_config,
     shell:
@@ -79,6 +83,8 @@ rule repeat_reference:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory(0.1),
+        runtime=minutes(),
     params:
         config=score_config,
     shell:
@@ -105,6 +111,8 @@ for _number, _heads in enumerate(HEAD_JOBS):
         threads: config["model"]["threads"]
         resources:
             gpu=1,
+            mem_mb=memory(0.1),
+            runtime=minutes(len(_heads)),
         params:
             config=score_config,
         shell:

@@ -1,9 +1,11 @@
 """The config, checked; the lists that the rules expand over; wildcard constraints. No rules here,
 and no heavy import: this is read before every dry run."""
 
+import os
 import re
 import shlex
 import sys
+from pathlib import Path
 
 from hawk import config as hawk_config
 from hawk.benchmarks import benchmark
@@ -77,6 +79,35 @@ def part(*keys):
 def feature_file(role, name="{benchmark}", view="native"):
     """A features file as an input, or no input where the vision tower runs in every job."""
     return PATHS.features(role, name, view) if STORED else []
+
+
+def model_mb():
+    """Size of the weights: of a folder, of a Hub id in the cache, or what a model of 7B has."""
+    path = config["model"]["path"]
+    hub = os.environ.get("HF_HUB_CACHE") or f"{os.environ.get('HF_HOME', '~/.cache/huggingface')}/hub"
+    folders = [Path(path), *Path(hub).expanduser().glob(f"models--{path.replace('/', '--')}/snapshots/*")]
+    sizes = [sum(file.stat().st_size for file in folder.glob("*.safetensors")) for folder in folders]
+    return max(sizes) // 2**20 or 17_000
+
+
+def memory(factor):
+    """Host memory in MB: libraries, weights, ``factor`` times the input. Half as much more on retry.
+
+    Stored features are memory-mapped and count little; images to encode are read whole.
+    """
+    fixed = 3000 + 1.2 * model_mb()
+    return lambda wildcards, input, attempt: round((fixed + factor * input.size_mb) * 1.5 ** (attempt - 1))
+
+
+def minutes(passes=1, encode=False):
+    """Time limit: a start, and passes over the input at a rate any GPU reaches. Doubled on retry.
+
+    A stored image is some megabytes of features; an encoded one, a tenth of a megabyte of file.
+    """
+    rate = 10.0 if STORED and not encode else 0.1  # MB per second
+    return lambda wildcards, input, attempt: round(
+        (15 + passes * input.size_mb / rate / 60) * 2 ** (attempt - 1)
+    )
 
 
 wildcard_constraints:

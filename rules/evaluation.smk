@@ -43,10 +43,18 @@ rule score_baseline:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory(0.1),
+        runtime=minutes(),
     params:
         config=score_config,
     shell:
         SCORE
+
+
+# One job scores all ratios and seeds of its variant.
+EVALUATION_PASSES = len(config["evaluation"]["ratios"]) * max(
+    variant.get("seeds", 1) for variant in config["evaluation"]["variants"]
+)
 
 
 rule evaluate_pruned:
@@ -66,6 +74,8 @@ rule evaluate_pruned:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory(0.1),
+        runtime=minutes(EVALUATION_PASSES),
     params:
         config=variant_config,
     shell:

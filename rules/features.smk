@@ -13,6 +13,8 @@ rule encode_images:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory(4),
+        runtime=minutes(encode=True),
     params:
         config=part("model", "preprocessing"),
     shell:

@@ -89,6 +89,7 @@ rule kept_tokens:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory(0.1),
     params:
         config=part(
             "seed", "model", "preprocessing", "features", "generation", "scoring", "evaluation", "calibration", "data"
