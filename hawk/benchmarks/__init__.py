@@ -43,6 +43,10 @@ REGISTRY: dict[str, str] = {
 def benchmark(name: str, options: Mapping[str, Any] | None = None) -> Benchmark:
     """The benchmark of that name; an unknown name is an error that lists the known ones."""
     if name not in REGISTRY:
+        if options and options.get("definition"):  # a user's own, see docs/benchmarks.md
+            from hawk.benchmarks.custom import custom
+
+            return custom(name, options)
         raise unknown("benchmark", name, REGISTRY)
     module, _, cls = REGISTRY[name].partition(":")
     return getattr(import_module(module), cls)(options=options or {})

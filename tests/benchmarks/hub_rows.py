@@ -47,7 +47,7 @@ def image(number: int, kind: str = "png", name: str | None = None) -> dict[str, 
 
 KINDS = ("png", "jpeg", "webp", "cmyk", "sixteen", "rotated", "palette")
 
-MME_CATEGORIES = (
+MME_CATEGORIES = (  # noqa: SIM905
     "OCR artwork celebrity color count existence landmark position posters scene "
     "code_reasoning commonsense_reasoning numerical_calculation text_translation"
 ).split()

@@ -23,7 +23,7 @@ from hawk.benchmarks.protocols import LMMS_EVAL, STYLES
 
 FOLDER = Path(__file__).parents[1] / "prompts"
 CASES = Path(__file__).parents[1] / "data" / "metric_cases.json"
-PUBLISHED = (
+PUBLISHED = (  # noqa: SIM905
     "ai2d ccbench chartqa gqa hallusionbench longvideobench mlvu mmbench mme mmstar ocrbench pope "
     "realworldqa scienceqa textvqa videomme vizwiz worldsense"
 ).split()

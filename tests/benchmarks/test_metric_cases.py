@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from worked_cases import protocols_of, run, same
 
 FILE = Path(__file__).parents[1] / "data" / "metric_cases.json"
