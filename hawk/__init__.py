@@ -24,6 +24,7 @@ _PUBLIC = {
     "Mmr": "hawk.pruning.mmr",
     "Random": "hawk.pruning.controls",
     "Grid": "hawk.pruning.controls",
+    "Downscale": "hawk.pruning.downscale",
     "Blind": "hawk.pruning.controls",
 }
 

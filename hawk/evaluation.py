@@ -15,7 +15,7 @@ from hawk.records import EVALUATION, SAMPLES, read_table, write_table
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, features_for, load_for, score_samples
 from hawk.sweep import common_settings
-from hawk.variants import build
+from hawk.variants import build, needs_tower
 from hawk.weights import HeadWeights
 
 
@@ -35,11 +35,12 @@ def evaluate_step(
     samples = read_samples(samples_path, role, name)
     if weights_path is not None and weight_source(variant) in WEIGHT_SOURCES:
         refuse_overlap(config, samples, weights_path, root)
+    # A method that looks into the vision tower runs it, though features are stored.
+    features_path = None if needs_tower(variant) else features_path
     vlm = load_for(config, vision=features_path is None)
     bench = benchmark(name, config.get("data", {}).get(name))
     generation = config["generation"]
-    features = features_for(config, vlm, samples, features_path)
-    prompts = Prompts(vlm, bench, samples, features, generation["protocol"])
+    prompts: Prompts | None = None
     every: list[dict[str, Any]] = []
     pruners = {}
     done: list[dict[str, Any]] | None = None
@@ -47,6 +48,9 @@ def evaluate_step(
         for seed in range(variant.get("seeds", 1)):
             pruner = build(config, variant, ratio, seed, vlm.geometry, weights_path)
             pruners[f"{ratio}:{seed}"] = repr(pruner)
+            if prompts is None or variant["method"] == "downscale":  # other images at every ratio
+                features = features_for(config, vlm, samples, features_path, pruner)
+                prompts = Prompts(vlm, bench, samples, features, generation["protocol"])
             if done is None or variant["method"] != "blind":  # blind does not know the ratio
                 done = score_samples(
                     prompts,

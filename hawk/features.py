@@ -25,9 +25,13 @@ from hawk.errors import InputError
 from hawk.models.base import VisionLanguageModel, VisualItem
 from hawk.progress import progress
 from hawk.provenance import provenance
+from hawk.pruning.base import Pruner
+from hawk.pruning.controls import Unpruned
+from hawk.pruning.downscale import Downscale, target_size
 from hawk.records import atomic_path
 from hawk.samples import read_samples
 
+KEPT_ITEMS = 256
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
@@ -59,23 +63,51 @@ def encode_images(
 
 
 @torch.inference_mode()
-def encode(vlm: VisionLanguageModel, content: bytes, preprocessing: Mapping[str, Any]) -> VisualItem:
+def encode(
+    vlm: VisionLanguageModel,
+    content: bytes,
+    preprocessing: Mapping[str, Any],
+    pruner: Pruner | None = None,
+) -> VisualItem:
     """One image file → what the language model gets from it.
 
     Through the processor and the family's own path, exactly as ``generate`` would; one image at a
     time, so that its features do not depend on its neighbours.
+    pruner: one that looks into the tower meanwhile, or the downscale control.
     """
     image = prepare_image(vlm, content, preprocessing)
+    limits = image_arguments(vlm, preprocessing)
+    if isinstance(pruner, Downscale):
+        image, limits = shrink(vlm, image, limits, pruner)
     text = vlm.processor.apply_chat_template(
         [{"role": "user", "content": [{"type": "image"}]}], tokenize=False
     )
-    inputs = vlm.processor(
-        text=[text], images=[image], return_tensors="pt", **image_arguments(vlm, preprocessing)
-    ).to(vlm.model.device)
+    inputs = vlm.processor(text=[text], images=[image], return_tensors="pt", **limits).to(vlm.model.device)
     if "pixel_values" in inputs:
         inputs["pixel_values"] = inputs["pixel_values"].to(vlm.model.dtype)
-    (item,) = vlm.family.encode(vlm.model, inputs)["image"]
+    with (pruner or Unpruned()).watch(vlm.model, vlm.family) as seen:
+        (item,) = vlm.family.encode(vlm.model, inputs)["image"]
+    item.observed = seen[0] if seen else None
     return item
+
+
+def shrink(
+    vlm: VisionLanguageModel, image: Any, limits: Mapping[str, Any], pruner: Downscale
+) -> tuple[Any, dict[str, Any]]:
+    """The image resized to the budget that ``pruner`` has for it, and arguments that keep it so."""
+    processor = vlm.processor.image_processor
+    grid = processor([image], return_tensors="pt", **limits.get("images_kwargs", {})).get("image_grid_thw")
+    if grid is None:
+        raise InputError(
+            "downscale needs a vision tower that takes images of any size; "
+            f"{vlm.family.name!r} cuts them into tiles of one size."
+        )
+    merge = processor.merge_size
+    frames, rows, columns = grid[0].tolist()
+    tokens = (frames, rows // merge, columns // merge)
+    factor = processor.patch_size * merge
+    height, width = target_size(tokens, factor, pruner.pruning_ratio, pruner.rounding)
+    return image.resize((width, height), 3), {"images_kwargs": {"do_resize": False}}  # 3: bicubic
 
 
 def prepare_image(vlm: VisionLanguageModel, content: bytes, preprocessing: Mapping[str, Any]) -> Any:
@@ -202,13 +234,27 @@ class FeatureStore:
 
 
 class Recomputed:
-    """The same interface without a file: the vision tower runs for every image asked for."""
+    """The same interface without a file: the vision tower runs when an image is asked for.
+
+    pruner: see :func:`encode`. The last few images stay in memory: a sample's length is asked for
+    before it is scored, and questions share images.
+    """
 
     def __init__(
-        self, vlm: VisionLanguageModel, samples: Sequence[Sample], preprocessing: Mapping[str, Any]
+        self,
+        vlm: VisionLanguageModel,
+        samples: Sequence[Sample],
+        preprocessing: Mapping[str, Any],
+        pruner: Pruner | None = None,
     ) -> None:
-        self.vlm, self.preprocessing = vlm, preprocessing
+        self.vlm, self.preprocessing, self.pruner = vlm, preprocessing, pruner
         self._contents = {item_key(i["bytes"]): i["bytes"] for s in samples for i in s.images}
+        self._items: dict[str, VisualItem] = {}
 
     def __getitem__(self, key: str) -> VisualItem:
-        return encode(self.vlm, self._contents[key], self.preprocessing)
+        if key not in self._items:
+            item = encode(self.vlm, self._contents[key], self.preprocessing, self.pruner)
+            if len(self._items) >= KEPT_ITEMS:
+                self._items.pop(next(iter(self._items)))
+            self._items[key] = item
+        return self._items[key]

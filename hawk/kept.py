@@ -14,7 +14,7 @@ from hawk.paths import RunPaths
 from hawk.pruning.budget import ratio_text
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, features_for, load_for, score_samples
-from hawk.variants import build
+from hawk.variants import build, needs_tower
 
 EXAMPLES = 4
 
@@ -41,6 +41,8 @@ def kept_tokens_step(config: Mapping[str, Any], root: str) -> list[str]:
         prompts = Prompts(vlm, bench, [sample], features, protocol)
         kept, notes = {}, {}
         for variant in evaluation["variants"]:
+            if needs_tower(variant):
+                continue  # it saw another image, or the tower that is not here
             subset = weights_subset(config, variant, name)
             weights = None if subset is None else paths.head_weights(*subset)
             pruner = build(config, variant, ratio, 0, vlm.geometry, weights)

@@ -14,7 +14,7 @@ from torch import Tensor
 from hawk.benchmarks import Benchmark, Sample
 from hawk.errors import InputError
 from hawk.features import FeatureStore, Recomputed, item_key
-from hawk.models.base import VisionLanguageModel, VisualItem
+from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem
 from hawk.models.loading import load
 from hawk.progress import progress
 from hawk.pruning.base import Pruner
@@ -57,11 +57,18 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
 
 
 def features_for(
-    config: Mapping[str, Any], vlm: VisionLanguageModel, samples: Sequence[Sample], path: str | None
+    config: Mapping[str, Any],
+    vlm: VisionLanguageModel,
+    samples: Sequence[Sample],
+    path: str | None,
+    pruner: Pruner | None = None,
 ) -> Features:
-    """Stored features, checked against the model; or, without a path, the vision tower itself."""
+    """Stored features, checked against the model; or, without a path, the vision tower itself.
+
+    pruner: one for which the tower must run (:attr:`Pruner.uses_tower`).
+    """
     if path is None:
-        return Recomputed(vlm, samples, config["preprocessing"])
+        return Recomputed(vlm, samples, config["preprocessing"], pruner)
     store = FeatureStore(path)
     store.check_model(vlm.source)
     return store
@@ -119,6 +126,9 @@ class Prompts:
         device = vlm.model.device
         inputs = {"input_ids": ids, "attention_mask": mask, **vlm.family.stored_inputs(items)}
         inputs = {key: value.to(device) for key, value in inputs.items()}
+        observed = [[item.observed for item in by_modality[m]] for m in MODALITIES if m in by_modality]
+        if not any(one is None for found in observed for one in found):
+            inputs["observed"] = [torch.cat(found).to(device) for found in observed]
         return {**inputs, "mm_encoder_outputs": outputs}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from hawk.config import VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.errors import InputError
 from hawk.heads import Geometry
-from hawk.pruning import pruner
+from hawk.pruning import pruner, pruner_class
 from hawk.pruning.base import Pruner
 from hawk.sweep import token_score_options
 from hawk.weights import HeadWeights
@@ -54,6 +54,14 @@ def _options(
     elif variant["method"] == "random":
         options["seed"] = seed
     return options
+
+
+def needs_tower(variant: Mapping[str, Any]) -> bool:
+    """Whether a variant, or the scorer in it, looks at images and not at stored features."""
+    scorer = variant.get("scorer")
+    if isinstance(scorer, Mapping) and "method" in scorer and needs_tower(scorer):
+        return True
+    return pruner_class(variant["method"]).uses_tower is True
 
 
 def load_weights(

@@ -27,7 +27,8 @@ class VisualItem:
     """One image or video as the language model receives it.
 
     ``features`` is [tokens, hidden]; ``levels`` are further embeddings of the same tokens that the
-    family feeds to later layers (Qwen3-VL's deep stack). ``grid`` counts visual tokens as (frames,
+    family feeds to later layers (Qwen3-VL's deep stack). ``observed`` is one number per token that
+    a pruner's ``watch`` saw in the vision tower, if one watched. ``grid`` counts visual tokens as (frames,
     rows, columns). ``meta`` holds plain numbers that positions are made from (the patch grid, say).
     """
 
@@ -36,10 +37,23 @@ class VisualItem:
     modality: str = "image"
     levels: tuple[Tensor, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    observed: Tensor | None = None
 
     @property
     def tokens(self) -> int:
         return self.features.shape[0]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A grid of cells over an image, and the visual token in each cell, row by row.
+
+    Tokens in no cell (a thumbnail, separators) show nothing of their own or all of the image.
+    """
+
+    rows: int
+    columns: int
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,12 @@ class Family(ABC):
             k_norm=getattr(attention, "k_norm", None),
         )
 
+    def vision_modules(self, model: nn.Module) -> tuple[nn.Module, nn.Module | None]:
+        """The vision tower, and the projector behind it where that is a module of its own."""
+        found = [getattr(model.model, name, None) for name in ("visual", "vision_tower")]
+        tower = next(module for module in found if module is not None)
+        return tower, getattr(model.model, "multi_modal_projector", None)
+
     def drop_vision(self, model: nn.Module) -> None:
         """Free the vision tower of a model that will only see stored features."""
         for name in ("visual", "vision_tower"):
@@ -165,6 +185,16 @@ class Family(ABC):
         if next(queue, None) is not None:
             raise InputError("the sample has more images than the prompt has visual placeholders.")
         return out
+
+    def layout(
+        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
+    ) -> Layout:
+        """Where an image's tokens lie on it, for drawing; ``size`` is (height, width) in pixels.
+
+        For a video: where a frame's tokens lie on that frame.
+        """
+        _, rows, columns = item.grid
+        return Layout(rows, columns, tuple(range(rows * columns)))
 
     # --- positions -------------------------------------------------------------------------------
     def position_ids(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:

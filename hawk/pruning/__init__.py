@@ -24,6 +24,7 @@ REGISTRY: dict[str, str] = {
     "mmr": "hawk.pruning.mmr:Mmr",
     "random": "hawk.pruning.controls:Random",
     "grid": "hawk.pruning.controls:Grid",
+    "downscale": "hawk.pruning.downscale:Downscale",
     "blind": "hawk.pruning.controls:Blind",
 }
 
