@@ -1,0 +1,37 @@
+"""What ``make demo`` must have made; run by .ci/run with the run's folder as argument."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from pathlib import Path
+
+from hawk.records import DROPS, EVALUATION, read_table
+from hawk.weights import HeadWeights
+
+
+def main(root: Path) -> None:
+    drops = read_table(root / "drops.parquet", DROPS).to_pandas()
+    assert len(drops) == 8 * 5 * 2, f"{len(drops)} drops; 8 heads x 5 benchmarks x 2 interventions are 80"
+    for intervention in ("zero", "selection"):
+        for subset in ("pooled", "without-scenes", "without-easy_vqa"):
+            weights = HeadWeights.load(root / f"head_weights/{intervention}/{subset}.json")
+            assert math.isclose(sum(weights.weights), 1.0)
+    evaluated = sorted((root / "evaluation").glob("*/*.parquet"))
+    assert len(evaluated) == 40, f"{len(evaluated)} evaluation files; 5 benchmarks x 8 variants are 40"
+    kept = read_table(root / "evaluation/digits/hawk-zero.parquet", EVALUATION).to_pandas()
+    assert kept.groupby("pruning_ratio")["kept_tokens"].unique().map(list).to_dict() == {
+        "0.6": [26], "0.8": [13], "0.9": [7],
+    }  # fmt: skip
+    report = (root / "report.html").read_text(encoding="utf-8")
+    external = re.findall(r"""(?:src|href)=["']?(?!#|data:)[^"'> ]+""", report)
+    assert not external, f"report.html asks for {external[:3]}"
+    stability = json.loads((root / "stability.json").read_text())
+    assert stability
+    print(f"demo checked: {len(drops)} drops, {len(evaluated)} evaluation files, report {len(report) // 1024} kB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

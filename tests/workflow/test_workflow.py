@@ -1,0 +1,127 @@
+"""The workflow as a user runs it: whole, again, after a loss, with another config."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+from running import SMALL, Workflow
+
+HEADS, BENCHMARKS, INTERVENTIONS = 2, 2, 2
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Workflow:
+    workflow = Workflow(tmp_path_factory.mktemp("finished"), small_model)
+    workflow.run()
+    return workflow
+
+
+def test_one_job_per_head_benchmark_and_intervention(tmp_path: Path, small_model: Path) -> None:
+    jobs = Workflow(tmp_path / "new", small_model).planned()
+    assert jobs["ablate_head"] == HEADS * BENCHMARKS * INTERVENTIONS
+    assert jobs["score_reference"] == jobs["repeat_reference"] == BENCHMARKS * INTERVENTIONS
+    assert jobs["evaluate_pruned"] == BENCHMARKS * len(SMALL["evaluation"]["variants"])
+
+
+def test_a_whole_run_makes_what_it_promises(finished: Workflow) -> None:
+    root = finished.folder / "outputs" / "small"
+    for path in (
+        "drops.parquet", "head_weights/zero/pooled.json", "head_weights/selection/without-scenes.json",
+        "tables/retention.md", "figures/heatmap-zero.png", "figures/kept_tokens.png", "report.html",
+    ):  # fmt: skip
+        assert (root / path).stat().st_size > 0, path
+    assert not list(root.rglob("*.tmp"))
+    assert not list(root.rglob("*.lock"))
+    for log in (root / "logs").rglob("*.log"):
+        last = log.read_text().strip().splitlines()[-1]
+        assert "wrote " in last, f"{log} does not end in its result: {last}"
+
+
+def test_a_second_run_does_nothing(finished: Workflow) -> None:
+    assert finished.planned() == {}
+
+
+def test_a_lost_head_is_scored_again_with_what_depends_on_it_and_nothing_else(finished: Workflow) -> None:
+    lost = finished.folder / "outputs/small/scores/digits/zero/L0H1.parquet"
+    before = lost.read_bytes()
+    lost.unlink()
+    try:
+        jobs = finished.planned()
+    finally:
+        lost.write_bytes(before)
+    assert jobs.pop("ablate_head") == 1
+    assert set(jobs) <= {
+        "all", "head_drops", "head_weights", "evaluate_pruned", "make_tables", "make_figures",
+        "kept_tokens", "make_report",
+    }  # fmt: skip
+    assert jobs["head_drops"] == 1
+    assert jobs["evaluate_pruned"] == BENCHMARKS  # only the variant that uses the run's weights
+
+
+def test_evaluation_settings_rerun_no_ablation(finished: Workflow) -> None:
+    changes = {
+        "samples": {"samples": 6},
+        "ratios": {"ratios": [0.9]},
+        "benchmarks": {"benchmarks": ["digits"]},
+        "variants": {"variants": [*SMALL["evaluation"]["variants"], {"name": "grid", "method": "grid"}]},
+    }
+    try:
+        for name, change in changes.items():
+            config = deepcopy(SMALL)
+            config["evaluation"].update(change)
+            finished.configure(config)
+            jobs = finished.planned()
+            calibration = {"ablate_head", "score_reference", "repeat_reference", "head_drops"}
+            assert jobs, f"{name}: a changed evaluation must re-run something"
+            assert not calibration & set(jobs), name
+        assert jobs["evaluate_pruned"] == BENCHMARKS  # the new variant alone
+        config = deepcopy(SMALL)
+        config["calibration"]["samples"] = 6
+        finished.configure(config)
+        assert finished.planned()["ablate_head"] == HEADS * BENCHMARKS * INTERVENTIONS
+    finally:
+        finished.configure(SMALL)
+
+
+def test_regrouping_heads_reruns_nothing(finished: Workflow) -> None:
+    try:
+        for heads_per_job in (2, "all"):
+            config = deepcopy(SMALL)
+            config["ablation"] = {"heads_per_job": heads_per_job}
+            finished.configure(config)
+            assert finished.planned() == {}
+    finally:
+        finished.configure(SMALL)
+
+
+def test_a_wrong_config_fails_before_any_job(finished: Workflow) -> None:
+    config = deepcopy(SMALL)
+    config["evaluation"]["ratio"] = [0.5]
+    finished.configure(config)
+    try:
+        text = finished.run("--dry-run", code=1)
+    finally:
+        finished.configure(SMALL)
+    assert "unknown key 'evaluation.ratio'. Did you mean 'ratios'?" in text
+
+
+def test_another_config_file_is_not_merged_over_the_default(finished: Workflow) -> None:
+    """The default config has 5 benchmarks and 8 variants; none of them may seep in."""
+    assert {path.stem for path in (finished.folder / "outputs/small/samples/calibration").iterdir()} == {
+        "easy_vqa", "digits",
+    }  # fmt: skip
+
+
+def test_a_failing_job_leaves_its_reason_and_no_output(tmp_path: Path, small_model: Path) -> None:
+    workflow = Workflow(tmp_path / "failing", small_model)
+    target = "outputs/small/samples/calibration/digits.parquet"
+    workflow.run(target)
+    samples = workflow.folder / target
+    samples.write_bytes(samples.read_bytes()[:200])
+    workflow.run("outputs/small/features/calibration/digits/native.safetensors", code=1)
+    log = workflow.folder / "outputs/small/logs/features/calibration/digits/native.log"
+    assert "error: " in log.read_text().strip().splitlines()[-1]
+    assert "digits.parquet: not a readable parquet file" in log.read_text()
+    assert not (workflow.folder / "outputs/small/features/calibration/digits/native.safetensors").exists()
