@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from hawk import records, statistics
 from hawk.heads import Head, head_table
@@ -95,25 +95,26 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
     identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
     protocols: dict[str, Any] = {}
 
-    def scores(which: str, **more: str) -> pd.DataFrame:
+    def scores(which: str, **more: str) -> pa.Table:
         path = paths.scores(name, intervention, which)
         table, made = read_scores(path, {**identity, "name": which, **more})
         samples.require(sample_ids(table), path)
         protocols[path] = made.get("settings", {}).get("protocol")
-        return table.to_pandas()
+        return table
 
     reference = scores("reference")
+    right, logprob = (reference.column(key).to_numpy() for key in ("score", "reference_logprob"))
     flips = [
-        int((scores(f"repeat{number}")["score"] != reference["score"]).sum())
+        int((scores(f"repeat{number}").column("score").to_numpy() != right).sum())
         for number in range(1, config["statistics"]["repeats"] + 1)
     ]
     heads = ablated_heads(config, intervention)
-    sums, logprob, unparsed = [], [], []
+    sums, logprob_drop, unparsed = [], [], []
     for head in heads:
-        frame = scores(str(head), head=str(head))
-        sums.append(samples.sums(frame))
-        logprob.append(float((reference["reference_logprob"] - frame["reference_logprob"]).mean()))
-        unparsed.append(int(frame["parsed"].isna().sum()))
+        table = scores(str(head), head=str(head))
+        sums.append(samples.sums(table))
+        logprob_drop.append(float((logprob - table.column("reference_logprob").to_numpy()).mean()))
+        unparsed.append(table.column("parsed").null_count)
     require_one_setting(protocols, "protocol")
     return Measured(
         samples=samples,
@@ -121,9 +122,9 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
         heads=heads,
         reference=samples.sums(reference),
         ablated=np.stack(sums),
-        logprob_drop=np.array(logprob),
+        logprob_drop=np.array(logprob_drop),
         unparsed=np.array(unparsed),
-        noise_floor=statistics.noise_floor(float(np.mean(flips)), len(reference)),
+        noise_floor=statistics.noise_floor(float(np.mean(flips)), len(right)),
     )
 
 

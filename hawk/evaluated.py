@@ -76,7 +76,7 @@ def _benchmark(config: Mapping[str, Any], root: str, name: str, protocols: dict[
     table, made = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
     samples.require(sample_ids(table), path)
     protocols[path] = made.get("settings", {}).get("protocol")
-    baseline = _scored(samples, [table.to_pandas()])
+    baseline = _scored(samples, [table])
     ratios = [canonical_ratio(ratio) for ratio in config["evaluation"]["ratios"]]
     variants = {}
     for variant in config["evaluation"]["variants"]:
@@ -93,13 +93,14 @@ def _variant(
     identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
     columns = [*_COLUMNS, "pruning_ratio", "seed"]
     table, made = read_scores(path, identity, columns, records.EVALUATION)
-    frame = table.to_pandas()
+    frame = table.select(["pruning_ratio", "seed"]).to_pandas()
     frame["pruning_ratio"] = frame["pruning_ratio"].map(canonical_ratio)
     by_ratio: dict[str, Scored] = {}
-    for ratio, rows in frame.groupby("pruning_ratio", sort=False):
-        seeds = [part for _, part in rows.groupby("seed", sort=True)]
-        for part in seeds:
-            samples.require(pa.array(part["sample_id"], pa.string()), f"{path}, ratio {ratio}")
+    for ratio, places in frame.groupby("pruning_ratio", sort=False).indices.items():
+        part = table.take(places)
+        seeds = [part.take(rows) for _, rows in frame.iloc[places].groupby("seed").indices.items()]
+        for one in seeds:
+            samples.require(sample_ids(one), f"{path}, ratio {ratio}")
         if len(seeds) != variant.get("seeds", 1):
             raise InputError(
                 f"{path}: ratio {ratio} has {len(seeds)} seeds; variant {variant['name']!r} has "
@@ -118,25 +119,31 @@ def _variant(
     return {ratio: by_ratio[ratio] for ratio in ratios}, made.get("settings", {}).get("protocol")
 
 
-def _scored(samples: SampleIndex, seeds: list[pd.DataFrame]) -> Scored:
-    kept = np.stack([part["kept_tokens"].to_numpy() for part in seeds])
+def _scored(samples: SampleIndex, seeds: list[pa.Table]) -> Scored:
+    kept = np.stack([one.column("kept_tokens").to_numpy() for one in seeds])
     return Scored(
-        sums=np.stack([samples.sums(part) for part in seeds]),
-        scores=np.stack([part["score"].to_numpy(np.float64) for part in seeds]),
-        kept_tokens=kept.max(axis=0) if (kept == kept[0]).all() else kept.mean(axis=0),
-        visual_tokens=seeds[0]["visual_tokens"].to_numpy(),
-        unparsed=float(np.mean([part["parsed"].isna().sum() for part in seeds])),
+        sums=np.stack([samples.sums(one) for one in seeds]),
+        scores=np.stack([one.column("score").to_numpy() for one in seeds]),
+        kept_tokens=kept[0] if (kept == kept[0]).all() else kept.mean(axis=0),
+        visual_tokens=seeds[0].column("visual_tokens").to_numpy(),
+        unparsed=float(np.mean([one.column("parsed").null_count for one in seeds])),
     )
 
 
 def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
-    """At each ratio every variant but ``blind`` must keep equally many tokens of every sample."""
+    """At each ratio every variant but ``blind`` must keep equally many tokens of every sample.
+
+    ``downscale`` keeps at most as many: not every count is a grid of the image's shape.
+    """
     methods = {one["name"]: one["method"] for one in config["evaluation"]["variants"]}
     bound = [name for name in evaluated.variants if methods[name] not in NO_BUDGET]
+    bound.sort(key=lambda name: methods[name] == "downscale")  # never the one that others must equal
     for name in bound[1:]:
         for ratio, scored in evaluated.variants[name].items():
             first = evaluated.variants[bound[0]][ratio]
             differs = scored.kept_tokens != first.kept_tokens
+            if methods[name] == "downscale":
+                differs = scored.kept_tokens > first.kept_tokens
             if differs.any():
                 row = int(np.argmax(differs))
                 raise InputError(
@@ -154,7 +161,7 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
     The most generous reading of a majority baseline, computed through the benchmark's own parser,
     score and aggregate. Returns its scores and the answer.
     """
-    benchmark, index = samples.benchmark, samples
+    benchmark = samples.benchmark
     columns = [
         "sample_id",
         "group_id",
@@ -177,18 +184,19 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
     ]
     counted = pd.Series([ref for one in asked for ref in set(one.references)], dtype=str).value_counts()
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
-    best: tuple[float, str, pd.DataFrame] | None = None
+    best: tuple[float, str, pa.Table] | None = None
     for answer, _ in ordered:
         parsed = [benchmark.parse(str(answer), one, protocol) for one in asked]
         score = [
-            0.0 if said is None else benchmark.score(said, one, protocol)
-            for said, one in zip(parsed, asked, strict=True)
+            0.0 if word is None else benchmark.score(word, one, protocol)
+            for word, one in zip(parsed, asked, strict=True)
         ]
-        frame = pd.DataFrame({"parsed": pd.Series(parsed, dtype=object), "score": score})
-        value = float(benchmark.value(index.sums(frame).sum(axis=0)))
+        said = pa.table({"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())})
+        value = float(benchmark.value(samples.sums(said).sum(axis=0)))
         if best is None or value > best[0]:
-            best = (value, str(answer), frame)
+            best = (value, str(answer), said)
     if best is None:
         raise InputError(f"{samples.path}: no sample has a reference answer.")
-    frame = best[2].assign(visual_tokens=0, kept_tokens=0)
-    return _scored(index, [frame]), best[1]
+    none = pa.array(np.zeros(len(rows), dtype=np.int32))
+    shown = best[2].append_column("visual_tokens", none).append_column("kept_tokens", none)
+    return _scored(samples, [shown]), best[1]

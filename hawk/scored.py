@@ -47,7 +47,7 @@ class SampleIndex:
 
     path: str
     benchmark: Benchmark
-    frame: pd.DataFrame  # SAMPLE_COLUMNS, in file order
+    frame: pd.DataFrame  # SAMPLE_COLUMNS in file order, and empty score columns
     ids: pa.Array
     groups: np.ndarray  # distinct group ids, sorted
     codes: np.ndarray  # row → index of its group
@@ -62,14 +62,19 @@ class SampleIndex:
             twice = frame.loc[frame["sample_id"].duplicated(), "sample_id"].iloc[0]
             raise InputError(f"{path}: sample_id {twice!r} occurs twice; ids must be unique.")
         groups, codes = group_codes(frame["group_id"].to_numpy())
+        # Room for the columns of a score table: replacing one is much faster than inserting it.
+        frame = frame.assign(score=np.nan, parsed=None)
         return cls(path, benchmark, frame, _array(table.column("sample_id")), groups, codes)
 
-    def sums(self, scores: pd.DataFrame) -> np.ndarray:
-        """A run's contributions added up per group, ``[groups, sums]``; rows in file order."""
+    def sums(self, scores: pa.Table) -> np.ndarray:
+        """A run's contributions added up per group, ``[groups, sums]``; rows in file order.
+
+        Called once per score file, so the strings of ``parsed`` stay in Arrow: turning them into
+        Python objects would take most of the time.
+        """
         rows = self.frame.copy(deep=False)
-        for name in scores.columns:
-            if name != "sample_id":
-                rows[name] = scores[name].to_numpy()
+        rows["score"] = scores.column("score").to_numpy()
+        rows["parsed"] = pd.arrays.ArrowExtensionArray(scores.column("parsed"))
         return group_sums(self.benchmark.contributions(rows), self.codes, len(self.groups))
 
     def require(self, ids: pa.Array, path: str) -> None:
