@@ -229,7 +229,7 @@ def _overall_row(
         "samples": sum(cell["samples"] for cell in cells),
         "groups": len(JointGroups([one.samples.groups for one in evaluated]).union),
         "unparsed": sum(cell["unparsed"] for cell in cells),
-        "published": None,
+        "published": _published(config, variant, ratio, OVERALL),
         **_nothing(),
     }
     if _has_reference(config, variant):
@@ -265,7 +265,10 @@ def _level(config: Mapping[str, Any]) -> float:
 
 
 def _published(config: Mapping[str, Any], variant: str, ratio: str | None, benchmark: str) -> float | None:
-    """``evaluation.published: {ratio: {benchmark: native value}}``, shown beside the baseline and HAWK."""
+    """``evaluation.published: {ratio: {benchmark: native value}}``, shown beside the baseline and HAWK.
+
+    The key ``overall`` is a retention in percent.
+    """
     table = config["evaluation"].get("published") or {}
     methods = {one["name"]: one["method"] for one in config["evaluation"]["variants"]}
     if ratio is None or (variant != BASELINE and methods.get(variant) != "hawk"):
