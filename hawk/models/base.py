@@ -186,9 +186,7 @@ class Family(ABC):
             raise InputError("the sample has more images than the prompt has visual placeholders.")
         return out
 
-    def layout(
-        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
-    ) -> Layout:
+    def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
         """Where an image's tokens lie on it, for drawing; ``size`` is (height, width) in pixels.
 
         For a video: where a frame's tokens lie on that frame.

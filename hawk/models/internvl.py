@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hawk.errors import InputError
-from hawk.models.base import Family, Markers, VisualItem, _token
+from hawk.models.base import Family, Layout, Markers, VisualItem, _token
 
 # The context token of the published checkpoints; <img> and </img> are the two ids before it.
 _PUBLISHED = {151667: "InternVL3", 151671: "InternVL3.5"}
@@ -61,6 +61,20 @@ class InternVL(Family):
             )
             offset += length
         return {"image": items}
+
+    def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
+        tiles, side, _ = item.grid
+        if tiles == 1:
+            return super().layout(model, processor, item, size)
+        from transformers.models.got_ocr2.image_processing_got_ocr2 import get_optimal_tiled_canvas
+
+        image = processor.image_processor
+        across, down = get_optimal_tiled_canvas(
+            size, (image.size["height"], image.size["width"]), image.min_patches, image.max_patches
+        )
+        order = torch.arange(down * across * side**2).view(down, across, side, side)
+        cells = order.permute(0, 2, 1, 3).flatten()
+        return Layout(down * side, across * side, tuple(cells.tolist()))
 
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]

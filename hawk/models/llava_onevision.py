@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hawk.errors import InputError
-from hawk.models.base import Family, Markers, VisualItem
+from hawk.models.base import Family, Layout, Markers, VisualItem
 
 
 class LlavaOneVision(Family):
@@ -59,9 +59,7 @@ class LlavaOneVision(Family):
         ]
         flat = torch.cat(list(output.pooler_output))
         if sum(lengths) != len(flat):
-            raise InputError(
-                f"image_sizes stand for {sum(lengths)} visual tokens; there are {len(flat)}."
-            )
+            raise InputError(f"image_sizes stand for {sum(lengths)} visual tokens; there are {len(flat)}.")
         return [
             VisualItem(
                 features=features,
@@ -91,6 +89,17 @@ class LlavaOneVision(Family):
             )
             for features in videos
         ]
+
+    def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
+        if item.modality == "video" or not item.meta["tiled"]:
+            return super().layout(model, processor, item, size)
+        packed = _packed(model, torch.tensor(item.meta["image_size"]))
+        newlines = packed.flatten().nonzero().flatten().tolist()
+        base = _side(model.config) ** 2
+        columns = newlines[0] - base
+        starts = [base, *(newline + 1 for newline in newlines[:-1])]
+        cells = [start + column for start in starts for column in range(columns)]
+        return Layout(len(starts), columns, tuple(cells))
 
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
@@ -130,17 +139,20 @@ def _side(config: Any) -> int:
 
 
 def _tiled_length(model: nn.Module, size: Tensor) -> int:
-    """Visual tokens of a tiled image, by the model's own packing of empty features."""
+    """Visual tokens of a tiled image."""
+    return len(_packed(model, size))
+
+
+def _packed(model: nn.Module, size: Tensor) -> Tensor:
+    """The model's own packing of a tiled image without content, [tokens, 1]: newlines are 1."""
     from transformers.models.llava_onevision.modeling_llava_onevision import (
         image_size_to_num_patches,
     )
 
     config = model.config
-    views = image_size_to_num_patches(
-        size, config.image_grid_pinpoints, config.vision_config.image_size
-    )
+    views = image_size_to_num_patches(size, config.image_grid_pinpoints, config.vision_config.image_size)
     empty = torch.zeros(views, _side(config) ** 2, 1)
-    _, lengths = model.model.pack_image_features(
-        [empty], size[None], torch.zeros(1), vision_aspect_ratio=config.vision_aspect_ratio
+    (packed,), _ = model.model.pack_image_features(
+        [empty], size[None], torch.ones(1), vision_aspect_ratio=config.vision_aspect_ratio
     )
-    return int(lengths[0])
+    return packed
