@@ -121,6 +121,10 @@ class Hawk(Pruner):
         else:
             where = context.query_index(self.query_span)
             text = layer.norm(hidden[where])
+        one_mean = self.text_reduction == "mean" and not self.rope and layer.q_norm is None
+        if one_mean and text.dtype == dtype:
+            # The projection is linear too. Not in bfloat16, where the mean would be rounded first.
+            text = text.mean(0, keepdim=True)
         queries = _queries(layer, text).to(dtype)  # [Q, heads, d]
         if self.rope:
             cos, sin = _rotary(context, hidden)

@@ -38,7 +38,7 @@ from hawk.models.base import Family
 from hawk.pruning.base import Pruner, PruningContext
 from hawk.pruning.rotary import rotate
 
-_SLAB = 256  # queries at a time
+_SLAB = 1 << 21  # products of one head at a time
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _qwen(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[N
         queries, keys = (rotate(projected[:, i], cos.float(), sin.float()) for i in (0, 1))
         edges = kwargs["cu_seqlens"].tolist()
         parts = [
-            _received(queries[begin:end], keys[begin:end])
+            received(queries[begin:end], keys[begin:end])
             for begin, end in zip(edges[:-1], edges[1:], strict=True)
         ]
         found[:] = [torch.cat(parts).unflatten(0, (-1, unit)).mean(1)]
@@ -129,11 +129,11 @@ def _qwen(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[N
             handle.remove()
 
 
-def _received(queries: Tensor, keys: Tensor) -> Tensor:
+def received(queries: Tensor, keys: Tensor) -> Tensor:
     """Attention that every patch receives from all of its segment, [n, heads, d] → [n], mean 1."""
     keys = keys.permute(1, 2, 0) / queries.shape[-1] ** 0.5  # [heads, d, n]
     total = queries.new_zeros(queries.shape[0])
-    for slab in queries.split(_SLAB):
+    for slab in queries.split(max(1, _SLAB // len(queries))):
         total += (slab.transpose(0, 1) @ keys).softmax(-1).sum(1).mean(0)
     return total
 
