@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hawk import statistics
+from hawk.controls import Cell, control_rows
 from hawk.drops import rng_of
 from hawk.evaluated import Evaluated, Scored, canonical_ratio
 from hawk.resampling import (
@@ -31,7 +32,6 @@ from hawk.resampling import (
 OVERALL = "overall"
 BASELINE = "baseline"
 MAJORITY = "majority"
-Cell = tuple[str, str | None, str]  # variant, ratio, benchmark
 
 
 def compare(
@@ -45,58 +45,12 @@ def compare(
         for row in [*cells, _overall_row(config, evaluated, cells, variant, ratio, draws)]:
             rows.append({"variant": variant, "method": method, "pruning_ratio": ratio, **row})
     _add_tests(config, evaluated, rows)
-    return rows, _control_rows(config, rows, draws["joint"], [one.name for one in evaluated])
-
-
-def is_control(variant: Mapping[str, Any]) -> bool:
-    """Whether a variant is one that any calibrated method must beat (METHOD's controls)."""
-    if variant["method"] in ("random", "grid", "downscale", "blind"):
-        return True
-    changed = variant.get("permute") or variant.get("shuffle_query") or variant.get("rope")
-    return variant["method"] == "hawk" and bool(changed or variant.get("weights", "uniform") == "uniform")
-
-
-def is_calibrated(variant: Mapping[str, Any]) -> bool:
-    """HAWK with weights from ablation, nothing about it disturbed."""
-    return variant["method"] == "hawk" and not is_control(variant)
-
-
-def _control_rows(
-    config: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    draws: Mapping[Cell, np.ndarray],
-    names: Sequence[str],
-) -> list[dict[str, Any]]:
-    """Every calibrated variant against every control, overall: paired difference and interval.
-
-    Described, not tested: the declared family is the one against ``evaluation.reference``.
-    """
     overall = {
         (row["variant"], row["pruning_ratio"]): row["retention"]
         for row in rows
         if row["benchmark"] == OVERALL
     }
-    variants = config["evaluation"]["variants"]
-    found = []
-    for one in filter(is_calibrated, variants):
-        for control in filter(is_control, variants):
-            for ratio in map(canonical_ratio, config["evaluation"]["ratios"]):
-                gap = np.mean(
-                    [draws[one["name"], ratio, name] - draws[control["name"], ratio, name] for name in names],
-                    axis=0,
-                )
-                low, high = percentile_interval(gap, _level(config))
-                found.append(
-                    {
-                        "variant": one["name"],
-                        "control": control["name"],
-                        "pruning_ratio": ratio,
-                        "difference": overall[one["name"], ratio] - overall[control["name"], ratio],
-                        "difference_low": float(low),
-                        "difference_high": float(high),
-                    }
-                )
-    return found
+    return rows, control_rows(config, overall, draws["joint"], [one.name for one in evaluated])
 
 
 def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:

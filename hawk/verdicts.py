@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hawk.comparison import OVERALL, is_calibrated
+from hawk.comparison import OVERALL
+from hawk.controls import is_calibrated
 from hawk.tables import interval, number, p_text
 
 
