@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,10 +179,13 @@ def custom(name: str, options: Mapping[str, Any]) -> Custom:
             raise unknown(f"key (data.{name})", key, ("definition",))
     path = Path(options["definition"]).expanduser()
     definition = read_definition(path)
+    family = definition["family"] or re.sub(r"\W", "_", name)
+    if not re.fullmatch(r"\w+", str(family)):  # part of the names of weight files
+        raise InputError(f"{path}: family {family!r}; letters, digits and _ are allowed.")
     namespace = {
         "name": name,
         "version": definition["version"],
-        "family": definition["family"] or name,
+        "family": family,
         "definition": definition,
         "folder": path.parent,
     }

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks import protocols
@@ -124,6 +125,10 @@ class DatasetBenchmark(Benchmark):
     def origin(self) -> dict[str, str | None]:
         return dict(self.source().described)
 
+    def files(self) -> tuple[Path, ...]:
+        """Every local file that loading reads, downloaded first where the source is the Hub."""
+        return self.source().files
+
     def load(self) -> Iterator[Sample]:
         source = self.source()
         identify = Identities()
@@ -221,8 +226,8 @@ def check_groups(name: str, rows: pd.DataFrame) -> None:
     """Refuse a table in which a metric group lacks a row, naming the group."""
     found = rows["metric_group"].value_counts(sort=False)
     for group, rows_found in found.items():
-        expected = str(group).rpartition(COUNT)[2]
-        if expected.isdecimal() and int(expected) != rows_found:
+        _, counted, expected = str(group).rpartition(COUNT)
+        if counted and expected.isdecimal() and int(expected) != rows_found:
             ids = rows.loc[rows["metric_group"] == group, "sample_id"].tolist()
             raise InputError(
                 f"benchmark {name!r}: metric group {group!r} has {rows_found} of its {expected} "

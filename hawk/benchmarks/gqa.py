@@ -58,16 +58,21 @@ class GQA(DatasetBenchmark):
 
     def _images(self) -> dict[str, dict[str, Any]]:
         """All 398 images, by id."""
-        if self.source().kind == "hub":
-            described = self.source().described
-            options = {"id": described["id"], "revision": described["revision"], "config": _IMAGES}
-            table = open_source(
-                self.name, options, hub_id=self.hub_id, config=_IMAGES, split=self.hub_split, tsv=None
-            )
-            files = table.files
-        else:
-            files = self._local(_IMAGES)
-        return {str(row["id"]): row["image"] for row in parquet_rows(files, ("id", "image"))}
+        rows = parquet_rows(self._image_files(), ("id", "image"))
+        return {str(row["id"]): row["image"] for row in rows}
+
+    def files(self) -> tuple[Path, ...]:
+        source = self.source()
+        return source.files + (self._image_files() if source.kind == "hub" else ())
+
+    def _image_files(self) -> tuple[Path, ...]:
+        source = self.source()
+        if source.kind != "hub":
+            return self._local(_IMAGES)
+        options = {"id": source.described["id"], "revision": source.described["revision"]}
+        return open_source(
+            self.name, options, hub_id=self.hub_id, config=_IMAGES, split=self.hub_split, tsv=None
+        ).files
 
     def _local(self, table: str) -> tuple[Path, ...]:
         return local_parquet(self.name, Path(self.options["path"]).expanduser() / table)

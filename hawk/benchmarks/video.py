@@ -6,12 +6,15 @@ gigabytes. Its ``group_id`` is the hash of the file.
 
 from __future__ import annotations
 
+import logging
 import math
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hawk.benchmarks import hub
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.choices import extract_option
 from hawk.benchmarks.dataset import DatasetBenchmark, levels
@@ -22,6 +25,8 @@ from hawk.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 # VLMEvalKit's text between video and question.
 FRAMES = (
@@ -53,6 +58,22 @@ class VideoBenchmark(DatasetBenchmark):
 
         given = self.options.get("videos")
         return Path(given).expanduser() if given else Path(constants.HF_HOME) / "hawk" / self.name
+
+    def fetch_videos(self) -> tuple[Path, ...]:
+        """Download the repository's archives and unpack each once. Returns the archives."""
+        described = self.source().described
+        if described["source"] != "hub" or "videos" in self.options:
+            return ()
+        root = hub.snapshot(str(described["id"]), str(described["revision"]), ["*.zip"])
+        archives = tuple(sorted(path for path in root.rglob("*.zip") if "subtitle" not in path.name))
+        for archive in archives:
+            done = self.videos() / f".{archive.stem}.{described['revision']}"
+            if not done.exists():
+                log.info("unpacking %s into %s", archive.name, self.videos())
+                with zipfile.ZipFile(archive) as file:
+                    file.extractall(self.videos())
+                done.touch()  # after the last file: an interrupted archive is unpacked again
+        return archives
 
     def video(self, name: str, sample_id: str) -> dict[str, Any]:
         """The file of a video, wherever it lies under the folder of videos."""

@@ -1,0 +1,215 @@
+"""`hawk fetch` against a stand-in for the Hub: what is asked for, recorded, resumed and refused."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from types import SimpleNamespace
+
+import hub_rows
+import huggingface_hub
+import pytest
+import yaml
+from click.testing import CliRunner
+from huggingface_hub import constants
+
+from hawk.benchmarks import benchmark, ledger
+from hawk.commands.data import fetch
+from hawk.errors import InputError
+from hawk.fetch import fetch_config
+
+MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
+NEWER = "f" * 40
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Repositories on a "server"; downloads copy the files that match into a cache."""
+    server, cache = tmp_path / "server", tmp_path / "cache"
+    state = SimpleNamespace(server=server, cache=cache, commit=hub_rows.COMMIT, downloads=[], asked=[])
+
+    def place(repo, repo_type, commit):
+        return cache / f"{repo_type}s--{repo.replace('/', '--')}" / "snapshots" / commit
+
+    def download(repo, *, repo_type, revision, allow_patterns):
+        import fnmatch
+
+        root, source = place(repo, repo_type, revision), server / repo
+        if constants.HF_HUB_OFFLINE:
+            if not root.is_dir():
+                raise huggingface_hub.errors.LocalEntryNotFoundError("not cached")
+            return str(root)
+        for file in filter(lambda path: path.is_file(), source.rglob("*")):
+            name = file.relative_to(source).as_posix()
+            if any(fnmatch.fnmatch(name, one) for one in allow_patterns) and not (root / name).exists():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, root / name)
+                state.downloads.append(f"{repo}/{name}")
+        refs = root.parents[1] / "refs"
+        refs.mkdir(exist_ok=True)
+        (refs / "main").write_text(revision)
+        return str(root)
+
+    class Api:
+        def repo_info(self, repo, *, repo_type, revision):
+            state.asked.append((repo, revision))
+            return SimpleNamespace(sha=state.commit)
+
+        def list_repo_files(self, repo, *, repo_type, revision):
+            return [
+                path.relative_to(server / repo).as_posix()
+                for path in (server / repo).rglob("*")
+                if path.is_file()
+            ]
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(ledger, "PATH", tmp_path / "versions.tsv")
+    for name in ("pope", "gqa", "textvqa", "videomme"):
+        hub_rows.write(name, server / benchmark(name).hub_id)
+    (server / "lmms-lab-encoder/textvqa/data/train-00000-of-00001.parquet").write_bytes(b"large")
+    (server / MODEL).mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "pytorch_model.bin"):
+        (server / MODEL / name).write_text(name)
+    return state
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(*names, data=None):
+        path = tmp_path / "run.yaml"
+        variant = {"name": "random", "method": "random"}
+        content = {
+            "run": "x",
+            "model": {"path": MODEL, "layers": 28, "heads": 28},
+            "calibration": {"benchmarks": list(names)},
+            "evaluation": {"benchmarks": list(names), "variants": [variant]},
+            "data": data or {},
+        }
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def test_everything_is_fetched_and_recorded(hub, config):
+    entries = list(fetch_config(config("pope", "textvqa", "gqa", "easy_vqa")))
+    assert [entry["name"] for entry in entries] == ["Qwen2.5-VL-7B-Instruct", "pope", "textvqa", "gqa"]
+    fetched = {name.rpartition("/")[2] for name in hub.downloads}
+    assert "model.safetensors" in fetched
+    assert "pytorch_model.bin" not in fetched  # no pickle
+    assert "train-00000-of-00001.parquet" not in fetched  # of the wanted split only
+    assert sum("GQA" in name and name.endswith("parquet") for name in hub.downloads) == 2
+    rows = {row["name"]: row for row in ledger.read()}
+    assert rows["pope"]["revision"] == hub_rows.COMMIT
+    assert rows["pope"]["rows"] == "6"
+    assert rows["textvqa"]["licence"] == "CC-BY-4.0"
+    assert all(len(row["sha256"]) == 64 for row in rows.values())
+
+
+def test_afterwards_jobs_need_no_network(hub, config, monkeypatch):
+    list(fetch_config(config("pope", "gqa")))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub.asked.clear()
+    assert len(list(benchmark("pope").load())) == 6
+    assert len(list(benchmark("gqa").load())) == 4
+    assert hub.asked == []
+
+
+def test_again_downloads_nothing_and_keeps_the_recorded_commit(hub, config):
+    list(fetch_config(config("pope")))
+    before = ledger.PATH.read_text()
+    hub.commit = NEWER  # upstream moved on
+    hub.downloads.clear()
+    list(fetch_config(config("pope")))
+    assert hub.downloads == []
+    assert ledger.PATH.read_text() == before
+    assert benchmark("pope").origin()["revision"] == hub_rows.COMMIT
+
+
+def test_an_interrupted_download_is_completed(hub, config, monkeypatch):
+    whole = huggingface_hub.snapshot_download
+
+    def broken(repo, **options):
+        if "POPE" in repo and "README.md" not in options["allow_patterns"]:
+            raise OSError("connection lost")
+        return whole(repo, **options)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    with pytest.raises(InputError, match=r"lmms-lab-encoder/POPE'.*connection lost"):
+        list(fetch_config(config("textvqa", "pope")))
+    assert {row["name"] for row in ledger.read()} == {"Qwen2.5-VL-7B-Instruct", "textvqa"}
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", whole)
+    hub.downloads.clear()
+    list(fetch_config(config("textvqa", "pope")))
+    assert {name.split("/")[1] for name in hub.downloads} == {"POPE"}
+
+
+def test_a_changed_file_is_refused(hub, config):
+    list(fetch_config(config("pope")))
+    file = next(hub.cache.rglob("test-00000-of-00001.parquet"))
+    hub_rows.write("pope", file.parents[1])
+    file.write_bytes(hub_rows.write("chartqa", hub.server / "other").joinpath("data", file.name).read_bytes())
+    with pytest.raises(InputError, match=r"checksum is .* broken or was changed: delete"):
+        list(fetch_config(config("pope")))
+
+
+def test_a_revision_of_the_config_wins(hub, config):
+    list(fetch_config(config("pope", data={"pope": {"revision": NEWER}})))
+    assert {row["name"]: row["revision"] for row in ledger.read()}["pope"] == NEWER
+
+
+def test_videos_are_unpacked_once(hub, config, tmp_path):
+    archive = hub.server / "lmms-eval/Video-MME/videos_chunked_01.zip"
+    for number in range(2):
+        hub_rows.clip(tmp_path / f"clip{number}.mp4", number)
+    with zipfile.ZipFile(archive, "w") as file:
+        for number in range(2):
+            file.write(tmp_path / f"clip{number}.mp4", f"data/clip{number}.mp4")
+    list(fetch_config(config("videomme")))
+    samples = list(benchmark("videomme").load())
+    names = [sample.video["path"].rpartition("/")[2] for sample in samples]
+    assert names == ["clip0.mp4"] * 2 + ["clip1.mp4"] * 2
+        "clip1.mp4"
+    ] * 2
+    assert len({sample.group_id for sample in samples}) == 2
+    clip = tmp_path / "home" / "hawk" / "videomme" / "data" / "clip0.mp4"
+    stamp = clip.stat().st_mtime_ns
+    list(fetch_config(config("videomme")))
+    assert clip.stat().st_mtime_ns == stamp
+
+
+def test_offline_and_not_there(hub, config, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"is not in the Hub cache .* and HF_HUB_OFFLINE is set"):
+        list(fetch_config(config("pope")))
+
+
+def test_a_model_without_safetensors_is_refused(hub, config):
+    (hub.server / MODEL / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="has no safetensors file"):
+        list(fetch_config(config("pope")))
+
+
+def test_the_command(hub, config, tmp_path):
+    arguments = ["--config", str(config("pope")), "--ledger", str(tmp_path / "own.tsv")]
+    done = CliRunner().invoke(fetch, arguments, catch_exceptions=False)
+    assert f"dataset pope: lmms-lab-encoder/POPE @ {hub_rows.COMMIT[:12]}" in done.stdout
+    assert len(ledger.read(tmp_path / "own.tsv")) == 2
+    assert not ledger.PATH.exists()
+
+
+def test_the_shipped_ledger_lists_every_published_benchmark(monkeypatch):
+    monkeypatch.undo()
+    rows = {row["name"]: row for row in ledger.read() if row["kind"] == "dataset"}
+    for name in hub_rows.TABLES:
+        bench = benchmark(name)
+        found = rows[name]
+        assert found["id"] == bench.hub_id
+        assert found["config"] == (bench.hub_config or "")
+        assert (found["split"], found["licence"]) == (bench.hub_split, bench.licence)
+        assert int(found["rows"]) == bench.published_rows
+        assert bool(found["revision"]) == bool(found["sha256"])  # fetched, or not yet
