@@ -1,0 +1,153 @@
+"""The step measure_cost: time by phase, KV-cache bytes and memory of every variant and ratio.
+
+The unpruned model runs between the pruned ones, in the same process and on the same samples, so
+that the headline is a ratio and not a time: machines differ, and so do their hours.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from hawk.benchmarks import Benchmark, Sample, benchmark
+from hawk.config import WEIGHT_SOURCES
+from hawk.errors import InputError, unknown
+from hawk.features import image_arguments, prepare_image
+from hawk.models.base import VisionLanguageModel
+from hawk.paths import RunPaths
+from hawk.phases import Phases, generate_by_phase
+from hawk.progress import progress
+from hawk.provenance import provenance
+from hawk.pruning.base import Pruner
+from hawk.pruning.budget import ratio_text
+from hawk.records import COST, write_table
+from hawk.samples import read_samples
+from hawk.scoring import load_for
+from hawk.variants import build
+from hawk.video import DEFAULT_FRAMES, decode_video
+
+log = logging.getLogger("hawk")
+
+UNPRUNED = "unpruned"
+
+
+def measure_cost(config: Mapping[str, Any], root: str, output: str) -> None:
+    """Measure every variant at every ratio, one sample at a time, and write ``cost.parquet``.
+
+    One row per variant, ratio and repeat: means over the samples, the highest memory. What a head
+    weighs costs nothing, so variants with the run's own weights are measured with uniform ones, and
+    the step depends on no ablation. The weights of a variant that names a file are loaded.
+    """
+    section, evaluation = config["cost"], config["evaluation"]
+    name = section["benchmark"] or evaluation["benchmarks"][0]
+    if name not in evaluation["benchmarks"]:
+        raise unknown("cost.benchmark", name, evaluation["benchmarks"])
+    role = evaluation["role"]
+    samples = read_samples(RunPaths(root).samples(role, name), role, name)[: section["samples"]]
+    if not samples:
+        raise InputError(f"cost: benchmark {name!r} has no samples to measure on.")
+    vlm = load_for(config, vision=True)
+    bench = benchmark(name, config.get("data", {}).get(name))
+    pruners = cost_pruners(config, vlm)
+    inputs = [sample_inputs(config, vlm, bench, sample) for sample in samples]
+    length = section["max_new_tokens"]
+    for _ in range(section["warmup"]):
+        for pruner in pruners.values():
+            generate_by_phase(vlm, inputs[0], pruner, length, fixed_length=True)
+    rows = []
+    for repeat in progress(range(section["repeats"]), f"cost on {name}"):
+        found: dict[tuple[str, str], list[Phases]] = {key: [] for key in pruners}
+        for number, one in enumerate(inputs):
+            # Another order for every sample: what runs after what must not decide.
+            start = (number + repeat) % len(pruners)
+            order = [*pruners][start:] + [*pruners][:start]
+            for key in order:
+                phases, _ = generate_by_phase(vlm, one, pruners[key], length, fixed_length=True)
+                found[key].append(phases)
+        rows += [_row(*key, repeat, phases) for key, phases in found.items()]
+    settings = {
+        "model": dict(vlm.source),
+        "device": device_name(vlm),
+        "threads": config["model"]["threads"],
+        "cost": dict(section),
+        "samples": len(samples),
+        "preprocessing": dict(config["preprocessing"]),
+        "pruners": {f"{variant} {ratio}": repr(p) for (variant, ratio), p in pruners.items()},
+    }
+    write_table(output, rows, COST, provenance({"table": "cost", "benchmark": name}, **settings))
+
+
+def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tuple[str, str], Pruner | None]:
+    """(variant, ratio) → its pruner; the unpruned model first."""
+    wanted = config["cost"]["variants"]
+    variants = config["evaluation"]["variants"]
+    names = [variant["name"] for variant in variants]
+    for name in wanted or ():
+        if name not in names:
+            raise unknown("variant in cost.variants", name, names)
+    pruners: dict[tuple[str, str], Pruner | None] = {(UNPRUNED, "0"): None}
+    for variant in variants:
+        if wanted is not None and variant["name"] not in wanted:
+            continue
+        if variant.get("view"):
+            log.info("cost: %s is left out; it takes other images", variant["name"])
+            continue
+        plain = {**variant, "weights": "uniform"} if _own_weights(variant) else variant
+        for ratio in map(ratio_text, config["evaluation"]["ratios"]):
+            pruners[variant["name"], ratio] = build(config, plain, ratio, 0, vlm.geometry)
+    return pruners
+
+
+def _own_weights(variant: Mapping[str, Any]) -> bool:
+    return variant.get("weights") in WEIGHT_SOURCES
+
+
+def sample_inputs(
+    config: Mapping[str, Any], vlm: VisionLanguageModel, bench: Benchmark, sample: Sample
+) -> dict[str, Any]:
+    """What the processor makes of a sample, pixels included."""
+    text = vlm.processor.apply_chat_template(
+        bench.messages(sample, config["generation"]["protocol"]),
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    preprocessing = config["preprocessing"]
+    call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
+    if sample.images:
+        pictures = [prepare_image(vlm, image["bytes"], preprocessing) for image in sample.images]
+        call.update(images=[pictures], **image_arguments(vlm, preprocessing))
+    if sample.video is not None:
+        source = sample.video["bytes"] or sample.video["path"]
+        clip = decode_video(source, preprocessing["frames"] or DEFAULT_FRAMES)
+        call["videos"] = [clip.frames]
+        call["videos_kwargs"] = {"do_sample_frames": False, "video_metadata": [clip.metadata]}
+    inputs = dict(vlm.processor(**call))
+    for key in ("pixel_values", "pixel_values_videos"):
+        if key in inputs:
+            inputs[key] = inputs[key].to(vlm.model.dtype)
+    return inputs
+
+
+def _row(variant: str, ratio: str, repeat: int, phases: Sequence[Phases]) -> dict[str, Any]:
+    means = {
+        field.name: sum(getattr(one, field.name) for one in phases) / len(phases) for field in fields(Phases)
+    }
+    row: dict[str, Any] = {"variant": variant, "pruning_ratio": ratio, "repeat": repeat}
+    for field in COST:
+        if field.name not in row:
+            value = means[field.name]
+            row[field.name] = value if field.type == "double" else round(value)
+    row["peak_memory_bytes"] = max(one.peak_memory_bytes for one in phases)
+    return row
+
+
+def device_name(vlm: VisionLanguageModel) -> str:
+    import torch
+
+    device = vlm.model.device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
