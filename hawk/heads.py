@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from hawk.errors import InputError
 
 _NAME = re.compile(r"L(0|[1-9]\d*)H(0|[1-9]\d*)\Z")
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Head:
     """One query head, also under grouped-query attention; written ``L{layer}H{index}``."""
 
     layer: int
