@@ -35,7 +35,7 @@ def head_data(run: Run) -> dict[str, Any]:
         out[str(name)] = {
             "benchmarks": benchmarks,
             "heads": [str(head) for head in heads],
-            "cells": [[_finite(cells[one, *head]) for one in benchmarks] for head in heads],
+            "cells": [[_finite(cells[one, head.layer, head.index]) for one in benchmarks] for head in heads],
             "weights": [
                 weights.weights[head.index] if weights and head.layer == weights.layer else None
                 for head in heads
