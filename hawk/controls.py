@@ -14,7 +14,7 @@ Cell = tuple[str, str | None, str]  # variant, ratio, benchmark
 
 
 def is_control(variant: Mapping[str, Any]) -> bool:
-    """Whether a variant is one that any calibrated method must beat (METHOD's controls)."""
+    """Whether a variant is one that any calibrated method must beat."""
     if variant["method"] in ("random", "grid", "downscale", "blind"):
         return True
     changed = variant.get("permute") or variant.get("shuffle_query") or variant.get("rope")

@@ -26,11 +26,10 @@ def show(path: str) -> str:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"{path}: there is no such file.")
-    if file.suffix == ".json":
-        return _json(path)
-    if file.suffix == ".parquet":
-        return _table(path)
-    raise InputError(f"{path}: hawk show reads .json and .parquet files of a run, not {file.suffix!r}.")
+    readers = {".json": _json, ".parquet": _table}
+    if file.suffix not in readers:
+        raise InputError(f"{path}: hawk show reads .json and .parquet files of a run, not {file.suffix!r}.")
+    return "\n".join(map(_clip, readers[file.suffix](path).splitlines()))
 
 
 def bar(value: float, largest: float, width: int) -> str:
@@ -106,7 +105,7 @@ def _stability(interventions: dict[str, Any]) -> str:
                 ]
             )
         lines += [name, "", *_aligned(rows, left={0, 5}), ""]
-    lines.append("distance of min-shift weights to uniform; split-half: rank correlation of two halves")
+    lines.append("distance: min-shift weights to uniform; split-half: rank correlation of halves")
     return "\n".join(lines).rstrip()
 
 
