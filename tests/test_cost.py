@@ -68,7 +68,7 @@ def test_rows(run):
     assert rows["prompt_tokens"].nunique() == 1
     parts = rows["vision_ms"] + rows["token_score_ms"] + rows["prefill_ms"]
     assert (parts < rows["total_ms"]).all()
-    assert (rows[["vision_ms", "prefill_ms", "decode_ms_per_token", "peak_memory_bytes"]] > 0).all(None)
+    assert (rows[["vision_ms", "prefill_ms", "decode_ms_per_token", "peak_memory_bytes"]] > 0).all(axis=None)
     plain = rows["variant"] == "unpruned"
     assert (rows.loc[plain, "token_score_ms"] == 0).all()
     assert (rows.loc[~plain, "token_score_ms"] > 0).all()
