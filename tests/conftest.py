@@ -34,8 +34,9 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny = build("qwen2_5_vl")
     config = tiny.model.config
     text = config.text_config
-    text.head_dim = text.hidden_size // text.num_attention_heads
     text.num_attention_heads, text.num_key_value_heads, text.num_hidden_layers = 2, 1, 2
+    text.head_dim = text.hidden_size // 2
+    text.rope_parameters["mrope_section"] = [text.head_dim // 8, *[text.head_dim * 3 // 16] * 2]
     text.layer_types = text.layer_types[:2]
     folder = tmp_path_factory.mktemp("models") / "small"
     model = enlarge(type(tiny.model)(config), seed=0)
