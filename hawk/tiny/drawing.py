@@ -24,6 +24,16 @@ def _interpolation(size: int) -> np.ndarray:
     return weights
 
 
+def slant(mask: np.ndarray, across: int, down: int) -> np.ndarray:
+    """Lean a mask: rows shift by up to `across` pixels at top and bottom, columns by `down` at the sides."""
+    height, width = mask.shape
+    y, x = np.indices(mask.shape)
+    source_y = y - (2 * x - (width - 1)) * down // width
+    source_x = x - (2 * y - (height - 1)) * across // height
+    inside = (source_y >= 0) & (source_y < height) & (source_x >= 0) & (source_x < width)
+    return np.where(inside, mask[source_y.clip(0, height - 1), source_x.clip(0, width - 1)], 0)
+
+
 def shape_mask(name: str, size: int) -> np.ndarray:
     """A filled shape `[size, size]` with values 0 or 256."""
     # Twice the distance from the centre in pixels: whole numbers for every size.

@@ -1,11 +1,14 @@
 """Second stage: teach the language model to answer, with the vision tower frozen.
 
-The tower's tokens are computed once and kept. One step sees 32 images with ten questions each, all of the same source:
-scenes, or every fourth step easy-VQA. The first scenes have one to three objects: finding one among few is learned first.
+The tower's tokens are computed once and kept. A step sees images of one source with ten questions each: scenes, or every
+fourth step easy-VQA. At first scenes come with captions instead of questions: "red digit" is completed by "7". To complete
+one the model looks up one word; to answer a question it must also find that word in the question. Learning both at once
+takes several times as long.
 """
 
 import logging
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,13 +17,13 @@ from torch.nn import functional
 from hawk.tiny.architectures import TinyModel
 from hawk.tiny.easy_vqa import read_images
 from hawk.tiny.packing import Packer
-from hawk.tiny.questions import Question, training_questions
+from hawk.tiny.questions import Question, captions, training_questions
 from hawk.tiny.scenes import Scene, make_scene
 from hawk.tiny.schedule import make_optimizer
 
-SIMPLE_SCENES, SCENES, HELD_OUT_SCENES = 3000, 9000, 96
+SCENES, HELD_OUT_SCENES = 6000, 96
+CAPTION_SHARE = 0.3  # of the steps
 IMAGES, QUESTIONS = 32, 10  # in a batch, about an image
-SIMPLE_SHARE = 0.15  # of the steps
 EASY_VQA_EVERY = 4
 RATE = 2e-3
 
@@ -35,17 +38,20 @@ def encode(tiny: TinyModel, images: list[np.ndarray], batch: int = 64) -> torch.
 
 
 class _Scenes:
-    """Scenes with their features, and fresh random questions at every visit."""
+    """Scenes with their features, and fresh random captions or questions at every visit."""
 
     def __init__(self, tiny: TinyModel, scenes: list[Scene]) -> None:
         self.objects = [scene.objects for scene in scenes]
         self.features = encode(tiny, [scene.image for scene in scenes])
 
     def batch(
-        self, random: np.random.Generator, size: int
+        self,
+        random: np.random.Generator,
+        size: int,
+        make: Callable[..., list[Question]] = training_questions,
     ) -> tuple[torch.Tensor, list[list[Question]]]:
         chosen = random.integers(len(self.objects), size=size)
-        questions = [training_questions(self.objects[i], QUESTIONS, random) for i in chosen]
+        questions = [make(self.objects[i], QUESTIONS, random) for i in chosen]
         return self.features[torch.from_numpy(chosen)], questions
 
 
@@ -74,10 +80,7 @@ def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
         parameter.requires_grad_("language_model" in name)
     started = time.monotonic()
     packer = Packer(tiny)
-    simple = _Scenes(
-        tiny, [make_scene("train", seed, i, count=(1, 3)) for i in range(SIMPLE_SCENES)]
-    )
-    full = _Scenes(tiny, [make_scene("train", seed, SIMPLE_SCENES + i) for i in range(SCENES)])
+    scenes = _Scenes(tiny, [make_scene("train", seed, i) for i in range(SCENES)])
     held_out = _Scenes(
         tiny, [make_scene("train", seed, 800_000 + i) for i in range(HELD_OUT_SCENES)]
     )
@@ -88,11 +91,14 @@ def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
     random = np.random.default_rng((seed, 2))
     for step in range(steps):
         if step % EASY_VQA_EVERY == EASY_VQA_EVERY - 1:
-            source = easy
+            features, questions = easy.batch(random, IMAGES)
+            packed = packer.pack(questions)
+        elif step < CAPTION_SHARE * steps:
+            features, questions = scenes.batch(random, IMAGES, make=captions)
+            packed = packer.pack(questions, as_turns=False)
         else:
-            source = simple if step < SIMPLE_SHARE * steps else full
-        features, questions = source.batch(random, IMAGES)
-        packed = packer.pack(questions)
+            features, questions = scenes.batch(random, IMAGES)
+            packed = packer.pack(questions)
         logits = packer.logits(packed, features)
         loss = functional.cross_entropy(logits.flatten(0, -2), packed.targets.flatten())
         optimizer.zero_grad()
@@ -100,7 +106,7 @@ def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         scheduler.step()
-        if step % 50 == 0 or step == steps - 1:
+        if step % 25 == 0 or step == steps - 1:
             log.info(
                 "language step %d/%d loss %.3f; held-out answers: scenes %.3f easy-VQA (seen images) %.3f; %.0f s",
                 step, steps, loss.item(), _accuracy(packer, held_out), _accuracy(packer, easy),

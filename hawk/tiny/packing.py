@@ -41,7 +41,7 @@ class Packer:
         self.header = inputs["input_ids"][0]  # [header]
         self.is_visual = self.header == tiny.model.config.image_token_id
         self._header_positions = self._positions(inputs)  # [3, 1, header] or [1, header]
-        self._bodies: dict[Question, list[int]] = {}
+        self._bodies: dict[tuple[Question, str], list[int]] = {}
         self._layouts: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def _positions(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -54,17 +54,21 @@ class Packer:
         )
         return positions
 
-    def _body(self, question: Question) -> list[int]:
+    def _body(self, question: Question, after: str) -> list[int]:
         """The rest of the prompt, the answer, and the end of the turn."""
-        if question not in self._bodies:
-            ids = self.tokenizer(question.text + self._after, add_special_tokens=False)["input_ids"]
+        if (question, after) not in self._bodies:
+            ids = self.tokenizer(question.text + after, add_special_tokens=False)["input_ids"]
             (answer,) = self.tokenizer(question.answer, add_special_tokens=False)["input_ids"]
-            self._bodies[question] = [*ids, answer, self.tokenizer.eos_token_id]
-        return self._bodies[question]
+            self._bodies[question, after] = [*ids, answer, self.tokenizer.eos_token_id]
+        return self._bodies[question, after]
 
-    def pack(self, questions: list[list[Question]]) -> Packed:
-        """One row per image; every image has the same number of questions."""
-        bodies = [[self._body(question) for question in row] for row in questions]
+    def pack(self, questions: list[list[Question]], as_turns: bool = True) -> Packed:
+        """One row per image; every image has the same number of questions.
+
+        `as_turns=False` leaves out what stands between question and answer, for phrases to complete.
+        """
+        after = self._after if as_turns else ""
+        bodies = [[self._body(question, after) for question in row] for row in questions]
         slots, width = len(bodies[0]), max(len(body) for row in bodies for body in row)
         start = len(self.header)
         ids = torch.full((len(bodies), start + slots * width), self.tokenizer.pad_token_id)

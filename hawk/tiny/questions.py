@@ -77,6 +77,23 @@ def training_questions(
     return found
 
 
+def captions(
+    objects: tuple[SceneObject, ...], number: int, random: np.random.Generator
+) -> list[Question]:
+    """`number` phrases to complete, the simplest way to say that two things belong together.
+
+    "red digit" is completed by "7", "7 color" by "red".
+    """
+    found = []
+    for i in random.integers(len(objects), size=number):
+        item = objects[i]
+        if random.random() < 0.5:
+            found.append(Question(f"{item.color} {item.kind}", item.name))
+        else:
+            found.append(Question(f"{item.name} color", item.color))
+    return found
+
+
 def make_sample(task: str, split: str, seed: int, index: int) -> tuple[Scene, Question]:
     """The benchmark sample with this number: a scene and one question. Tasks share the scene of an index."""
     scene = make_scene(split, seed, index)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hawk.tiny.digits import load_scans
-from hawk.tiny.drawing import resize_scan, shape_mask
+from hawk.tiny.drawing import resize_scan, shape_mask, slant
 from hawk.tiny.vocabulary import COLORS, DIGITS, SHAPES
 
 IMAGE_SIZE = 64
@@ -49,7 +49,9 @@ def make_scene(split: str, seed: int, index: int, count: tuple[int, int] = (4, 7
 def _place_objects(random: np.random.Generator, count: tuple[int, int]) -> tuple[SceneObject, ...]:
     total = int(random.integers(count[0], count[1] + 1))
     fewest = 2 if total >= 4 else 0  # a full scene has at least two objects of either kind
-    digits = int(random.integers(fewest, total - fewest + 1))
+    # Names and colours must suffice: at most 7 digits (one per colour) and 6 shapes.
+    least, most = max(fewest, total - len(SHAPES)), min(total - fewest, len(COLORS))
+    digits = int(random.integers(least, most + 1))
     cells = random.permutation(GRID * GRID)[:total]
     named = [
         (kind, name, color)
@@ -77,9 +79,7 @@ def _draw(random: np.random.Generator, names: tuple[str, ...], number: int) -> l
 def _paint(image: np.ndarray, item: SceneObject, split: str, random: np.random.Generator) -> None:
     """Blend an object into its cell, at a random place and size, in a slightly random shade of its colour."""
     if item.kind == "digit":
-        pixels, labels = load_scans(split)
-        scan = pixels[random.choice(np.flatnonzero(labels == int(item.name)))]
-        mask = resize_scan(scan, int(random.integers(15, 17)), int(random.integers(14, 17)))
+        mask = _digit_mask(item.name, split, random)
     else:
         mask = shape_mask(item.name, int(random.integers(13, 16)))
     height, width = mask.shape
@@ -89,3 +89,16 @@ def _paint(image: np.ndarray, item: SceneObject, split: str, random: np.random.G
     patch = image[top : top + height, left : left + width]
     alpha = mask[..., None]
     patch[:] = (patch * (256 - alpha) + shade * alpha) // 256
+
+
+def _digit_mask(name: str, split: str, random: np.random.Generator) -> np.ndarray:
+    """A scan of the digit. Those for training are few, so they also vary in size, slant and thickness."""
+    pixels, labels = load_scans(split)
+    scan = pixels[random.choice(np.flatnonzero(labels == int(name)))]
+    smallest = 13 if split == "train" else 15
+    height, width = random.integers(smallest, CELL + 1), random.integers(smallest - 1, CELL + 1)
+    mask = resize_scan(scan, int(height), int(width))
+    if split == "train":
+        mask = slant(mask, int(random.integers(-3, 4)), int(random.integers(-2, 3)))
+        mask = np.minimum(mask * random.integers(180, 360) // 256, 256)
+    return mask

@@ -2,7 +2,8 @@
 
 From answers alone the model doesn't learn in reasonable time: the tower's tokens say nothing yet, so the language model
 has nothing to attend to. Here every visual token predicts the name and the colour of the object it shows, through two
-linear heads that are thrown away afterwards.
+linear heads. Their rows then become the embeddings of those words: "red" starts where red tokens are, so the language
+model need not search for that too.
 """
 
 import logging
@@ -20,7 +21,8 @@ from hawk.tiny.vocabulary import COLOR_NAMES, OBJECT_NAMES
 
 BACKGROUND, UNKNOWN = 0, -100
 BACKGROUND_WEIGHT = 0.1  # four in five tokens are background
-SCENES, EASY_VQA_IMAGES = 48, 16  # in a batch
+SCENES, EASY_VQA_IMAGES = 24, 8  # in a batch
+CROWDED = (10, 13)  # objects in a scene: more to learn from at the same cost
 RATE = 2e-3
 FIRST_TRAINING_SCENE = 1_000_000  # the language stage has the scenes below
 
@@ -61,7 +63,7 @@ def easy_vqa_labels(image: EasyVqaImage) -> np.ndarray:
 
 
 def train_vision(tiny: TinyModel, seed: int, steps: int) -> None:
-    """Train the vision tower (and projector) of `tiny` in place."""
+    """Train the vision tower (and projector) of `tiny` in place, and place its words."""
     tower = [p for name, p in tiny.model.named_parameters() if "language_model" not in name]
     heads = torch.nn.ModuleList(
         torch.nn.Linear(TEXT["hidden_size"], 1 + len(names))
@@ -73,7 +75,7 @@ def train_vision(tiny: TinyModel, seed: int, steps: int) -> None:
     started = time.monotonic()
     for step in range(steps):
         first = FIRST_TRAINING_SCENE + step * SCENES
-        scenes = [make_scene("train", seed, first + i) for i in range(SCENES)]
+        scenes = [make_scene("train", seed, first + i, CROWDED) for i in range(SCENES)]
         photos = [easy[i] for i in random.integers(len(easy), size=EASY_VQA_IMAGES)]
         images = [scene.image for scene in scenes] + [photo.pixels() for photo in photos]
         labels = [scene_labels(scene) for scene in scenes] + [
@@ -96,6 +98,17 @@ def train_vision(tiny: TinyModel, seed: int, steps: int) -> None:
                 "vision step %d/%d loss %.3f; held-out tokens: name %.3f color %.3f; %.0f s",
                 step, steps, loss.item(), names, colors, seconds,
             )  # fmt: skip
+    place_words(tiny, heads)
+
+
+@torch.no_grad()
+def place_words(tiny: TinyModel, heads: torch.nn.ModuleList) -> None:
+    """Embeddings of names and colours: the rows of the heads, about 0, with a mean norm of 1."""
+    embeddings = tiny.model.get_input_embeddings().weight
+    ids = tiny.processor.tokenizer.convert_tokens_to_ids
+    for head, names in zip(heads, (OBJECT_NAMES, COLOR_NAMES), strict=True):
+        rows = head.weight[1:] - head.weight[1:].mean(0)
+        embeddings[ids(list(names))] = rows / rows.norm(dim=-1).mean()
 
 
 def _loss(features: torch.Tensor, heads: torch.nn.ModuleList, labels: torch.Tensor) -> torch.Tensor:
