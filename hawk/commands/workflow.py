@@ -20,10 +20,16 @@ config_option = click.option(
 )
 
 
-def read_config(source: str) -> dict[str, Any]:
+def read_config(source: str, gpu: bool = False) -> dict[str, Any]:
+    """The config of a step; a GPU step also takes a GPU, before anything imports torch."""
     from hawk.config import load_config
 
-    return load_config(source)
+    config = load_config(source)
+    if gpu:
+        from hawk.gpu_slots import claim
+
+        claim(config["model"].get("device", "auto"))
+    return config
 
 
 def split_path(output: str, *shape: str) -> tuple[str, dict[str, str]]:
@@ -90,7 +96,7 @@ def encode_images(config_source: str, output: str) -> None:
 
     OUTPUT is outputs/RUN/features/ROLE/BENCHMARK/VIEW.safetensors.
     """
-    config = read_config(config_source)
+    config = read_config(config_source, gpu=True)
     root, names = split_path(output, "features", "role", "benchmark", "view")
     from hawk.features import encode_images as step
 
@@ -109,7 +115,7 @@ def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
     outputs/RUN/scores/BENCHMARK/baseline/ROLE.parquet,
     outputs/RUN/scores/BENCHMARK/INTERVENTION/{reference,repeat1,L0H17}.parquet.
     """
-    config = read_config(config_source)
+    config = read_config(config_source, gpu=True)
     split = [split_path(output, "scores", "benchmark", "kind", "name") for output in outputs]
     groups = {(root, names["benchmark"], names["kind"]) for root, names in split}
     if len(groups) != 1:
@@ -147,7 +153,7 @@ def head_means(config_source: str, output: str) -> None:
 
     OUTPUT is outputs/RUN/scores/BENCHMARK/head_means.safetensors.
     """
-    config = read_config(config_source)
+    config = read_config(config_source, gpu=True)
     root, names = split_path(output, "scores", "benchmark", "file")
     from hawk.sweep import head_means_step
 
@@ -165,7 +171,7 @@ def evaluate_pruned(config_source: str, output: str) -> None:
 
     OUTPUT is outputs/RUN/evaluation/BENCHMARK/VARIANT.parquet.
     """
-    config = read_config(config_source)
+    config = read_config(config_source, gpu=True)
     root, names = split_path(output, "evaluation", "benchmark", "variant")
     from hawk.config import variant_named, weights_subset
     from hawk.evaluation import evaluate_step
@@ -194,7 +200,7 @@ def evaluate_pruned(config_source: str, output: str) -> None:
 @click.argument("run_dir", type=click.Path())
 def kept_tokens(config_source: str, run_dir: str) -> None:
     """Draw what every variant keeps of a few images, into RUN_DIR/figures."""
-    config = read_config(config_source)
+    config = read_config(config_source, gpu=True)
     from hawk.kept import kept_tokens_step
 
     for path in kept_tokens_step(config, run_dir):
