@@ -1,0 +1,136 @@
+"""HAWK's token score at Qwen2.5-VL-7B's geometry: fast path, full matrix, share of the prefill.
+
+Run by ``make bench`` or ``python tests/perf/bench_scoring.py``; prints a table and asserts nothing.
+Random weights. The full matrix is the authors' formulation: all text x vision products of layer 0,
+averaged over text. The prefill of 28 layers is estimated from one layer of real shapes, timed here.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hawk.models.base import ScoringLayer
+from hawk.pruning.hawk import Hawk
+
+HIDDEN, HEADS, KV_HEADS, WIDTH, MLP, LAYERS = 3584, 28, 4, 128, 18_944, 28
+TEXT, RATIO = 64, "0.8"
+REPEATS = 5
+
+
+class Context:
+    """What the score reads of a PruningContext: hidden states in place, no model around them."""
+
+    query_ids = None
+
+    def __init__(self, visual: int, device: str, dtype: torch.dtype) -> None:
+        torch.manual_seed(0)
+        self.hidden = torch.randn(visual + TEXT, HIDDEN, device=device, dtype=dtype)
+        self.layer = ScoringLayer(
+            norm=nn.RMSNorm(HIDDEN, eps=1e-6).to(device, dtype),
+            q_proj=nn.Linear(HIDDEN, HEADS * WIDTH).to(device, dtype),
+            k_proj=nn.Linear(HIDDEN, KV_HEADS * WIDTH).to(device, dtype),
+            heads=HEADS,
+            kv_heads=KV_HEADS,
+            head_dim=WIDTH,
+        )
+        self.visual_index = torch.arange(visual, device=device)
+        self.query = torch.arange(visual, visual + TEXT, device=device)
+        self.tokens = visual
+
+    def hidden_at(self, layer: int) -> Tensor:
+        return self.hidden
+
+    def scoring_layer(self, layer: int) -> ScoringLayer:
+        return self.layer
+
+    def query_index(self, span: str) -> Tensor:
+        return self.query
+
+
+def fast(context: Any, pruner: Hawk) -> Tensor:
+    count = pruner.count(context.tokens)
+    return pruner.select(context, context.visual_index, count).sort().values
+
+
+def full_matrix(context: Any, pruner: Hawk) -> Tensor:
+    """The authors' formulation, in the model's dtype as theirs."""
+    layer = context.layer
+    hidden = layer.norm(context.hidden)
+    queries = layer.q_proj(hidden).view(-1, HEADS, WIDTH).transpose(0, 1)
+    keys = layer.k_proj(hidden).view(-1, KV_HEADS, WIDTH).transpose(0, 1)
+    keys = keys.repeat_interleave(HEADS // KV_HEADS, 0)[:, context.visual_index]
+    raw = (queries[:, context.query] @ keys.transpose(1, 2) / WIDTH**0.5).mean(1)
+    scores = (raw / raw.norm(dim=-1, keepdim=True)).mean(0)
+    return scores.topk(pruner.count(context.tokens)).indices.sort().values
+
+
+def prefill_layer(device: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """One decoder layer of real shapes; norms and rotation are left out, they cost little."""
+    q = nn.Linear(HIDDEN, HEADS * WIDTH)
+    kv = nn.Linear(HIDDEN, 2 * KV_HEADS * WIDTH)
+    o = nn.Linear(HEADS * WIDTH, HIDDEN, bias=False)
+    gate_up = nn.Linear(HIDDEN, 2 * MLP, bias=False)
+    down = nn.Linear(MLP, HIDDEN, bias=False)
+    for module in (q, kv, o, gate_up, down):
+        module.to(device, dtype)
+
+    def run(hidden: Tensor) -> Tensor:
+        queries = q(hidden).view(1, -1, HEADS, WIDTH).transpose(1, 2)
+        keys, values = kv(hidden).view(1, -1, 2, KV_HEADS, WIDTH).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, enable_gqa=True
+        )
+        hidden = hidden + o(mixed.transpose(1, 2).flatten(2)[0])
+        gate, up = gate_up(hidden).chunk(2, -1)
+        return hidden + down(nn.functional.silu(gate) * up)
+
+    return run
+
+
+def milliseconds(work: Callable[[], Any], device: str) -> float:
+    times = []
+    for number in range(REPEATS + 1):
+        _synchronize(device)
+        start = time.perf_counter()
+        work()
+        _synchronize(device)
+        if number:
+            times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def _synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+@torch.inference_mode()
+def main() -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    print(f"device {device}, torch {torch.__version__}, {TEXT} text tokens, ratio {RATIO}; milliseconds\n")
+    print(f"{'dtype':>9} {'visual':>7} {'full matrix':>12} {'fast':>8} {'times':>6} {'same':>7} "
+          f"{'prefill':>9} {'share':>7}")  # fmt: skip
+    for dtype in (torch.float32, torch.bfloat16):
+        pruner = Hawk(pruning_ratio=RATIO)
+        layer = prefill_layer(device, dtype)
+        for visual in (1296, 5184):
+            context = Context(visual, device, dtype)
+            slow = milliseconds(lambda: full_matrix(context, pruner), device)  # noqa: B023
+            quick = milliseconds(lambda: fast(context, pruner), device)  # noqa: B023
+            prefill = LAYERS * milliseconds(lambda: layer(context.hidden), device)  # noqa: B023
+            ours, theirs = fast(context, pruner), full_matrix(context, pruner)
+            same = torch.isin(ours, theirs).float().mean()
+            print(f"{str(dtype).removeprefix('torch.'):>9} {visual:>7} {slow:>12.2f} {quick:>8.2f} "
+                  f"{slow / quick:>6.1f} {same:>7.1%} {prefill:>9.0f} {quick / prefill:>7.2%}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
