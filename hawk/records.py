@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -146,6 +147,9 @@ def output_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
         if same:
             break
         os.close(handle)
+    # Left by writers that were killed: nobody but us may be writing this output now.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
     try:
         yield waited
     finally:

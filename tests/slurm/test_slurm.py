@@ -11,16 +11,10 @@ from pathlib import Path
 import pytest
 from cluster import Cluster, why_not
 from conftest import ROOT
-from workflow.running import SMALL, Workflow
+from workflow.faults import FEW
+from workflow.running import Workflow
 
 pytestmark = pytest.mark.slurm
-
-# Five Slurm jobs: features, reference, repeat, two heads.
-FEW = deepcopy(SMALL)
-FEW["run"] = "few"
-FEW["calibration"] = {"benchmarks": ["digits"], "samples": 8}
-FEW["ablation"] = {"interventions": ["zero"]}
-FEW["evaluation"] |= {"benchmarks": ["digits"], "variants": SMALL["evaluation"]["variants"][1:2]}
 
 
 class SlurmWorkflow(Workflow):
