@@ -150,13 +150,14 @@ class Pairing(NamedTuple):
         return (self.first != self.second).any(axis=(0, 2))
 
     def statistic(self, signs: np.ndarray) -> np.ndarray:
-        """Mean difference over seeds after swapping where the sign is −1: ``[flips, groups]`` → ``[flips]``.
+        """Mean difference over seeds after swapping where the sign is −1: ``[groups, flips]`` → ``[flips]``.
 
         With b = (A + B)/2 and d = (A − B)/2 per group, the swapped totals are Σb ± Σ s·d.
         """
+        seeds, groups, width = self.first.shape
         middle = ((self.first + self.second) / 2.0).sum(axis=1)  # [seeds, sums]
-        half = (self.first - self.second) / 2.0
-        moved = np.stack([signs @ one for one in half], axis=1)  # [flips, seeds, sums]
+        half = ((self.first - self.second) / 2.0).transpose(0, 2, 1).reshape(-1, groups)
+        moved = (half @ signs).T.reshape(-1, seeds, width)  # [flips, seeds, sums]
         with np.errstate(divide="ignore", invalid="ignore"):
             gap = self.value(middle + moved) - self.value(middle - moved)
         return self.scale * np.asarray(gap, dtype=np.float64).mean(axis=1)
@@ -207,7 +208,7 @@ def sign_flip_pvalues(
             random.append(number)
     if not random:
         return pvalues
-    observed = {i: abs(_statistic(comparisons[i], np.ones((1, groups)))[0]) for i in random}
+    observed = {i: abs(_statistic(comparisons[i], np.ones((groups, 1)))[0]) for i in random}
     exceed = dict.fromkeys(random, 0)
     for signs in _random_signs(flips, groups, rng):
         for i in random:
@@ -219,7 +220,7 @@ def sign_flip_pvalues(
 
 
 def _statistic(parts: Sequence[tuple[Pairing, np.ndarray]], signs: np.ndarray) -> np.ndarray:
-    return sum(pairing.statistic(signs[:, index]) for pairing, index in parts)  # type: ignore[return-value]
+    return sum(pairing.statistic(signs[index]) for pairing, index in parts)  # type: ignore[return-value]
 
 
 def _differing(parts: Sequence[tuple[Pairing, np.ndarray]]) -> np.ndarray:
@@ -233,14 +234,14 @@ def _reaches(flipped: np.ndarray, observed: float) -> np.ndarray:
 
 
 def _exact(parts: Sequence[tuple[Pairing, np.ndarray]], differing: np.ndarray, groups: int) -> float:
-    observed = abs(_statistic(parts, np.ones((1, groups)))[0])
+    observed = abs(_statistic(parts, np.ones((groups, 1)))[0])
     patterns = 2 ** len(differing)
     bits = (np.arange(patterns)[:, None] >> np.arange(len(differing))) & 1
     reached = 0
     step = max(1, _CHUNK // groups)
     for start in range(0, patterns, step):
-        signs = np.ones((min(step, patterns - start), groups))
-        signs[:, differing] = 1.0 - 2.0 * bits[start : start + step]
+        signs = np.ones((groups, min(step, patterns - start)))
+        signs[differing] = 1.0 - 2.0 * bits[start : start + step].T
         reached += int(_reaches(np.abs(_statistic(parts, signs)), observed).sum())
     return reached / patterns
 
@@ -248,5 +249,5 @@ def _exact(parts: Sequence[tuple[Pairing, np.ndarray]], differing: np.ndarray, g
 def _random_signs(flips: int, groups: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     step = max(1, _CHUNK // groups)
     for start in range(0, flips, step):
-        size = (min(step, flips - start), groups)
+        size = (groups, min(step, flips - start))
         yield 1.0 - 2.0 * rng.integers(0, 2, size=size, dtype=np.int8).astype(np.float64)

@@ -348,9 +348,9 @@ def test_a_seeded_method_is_compared_by_its_mean_over_seeds(rng: np.random.Gener
     seeds, reference = rng.random((3, 6, 2)) + 0.5, rng.random((1, 6, 2)) + 0.5
     pairing = Pairing.of(seeds, reference, mean_value)
     by_hand = np.mean([mean_value(s.sum(axis=0)) for s in seeds]) - mean_value(reference[0].sum(axis=0))
-    assert pairing.statistic(np.ones((1, 6)))[0] == pytest.approx(by_hand)
-    signs = np.array([[1, -1, 1, 1, -1, 1.0]])
-    pick = (signs[0] < 0)[:, None]
+    assert pairing.statistic(np.ones((6, 1)))[0] == pytest.approx(by_hand)
+    signs = np.array([[1, -1, 1, 1, -1, 1.0]]).T
+    pick = signs < 0
     flipped = [
         mean_value(np.where(pick, reference[0], s).sum(axis=0))
         - mean_value(np.where(pick, s, reference[0]).sum(axis=0))
@@ -366,8 +366,8 @@ def test_reduced_pairing_has_the_same_statistic(rng: np.random.Generator) -> Non
     pairing = Pairing(first, second, f1_value)
     small, kept = pairing.reduced()
     assert len(kept) == 9  # those that differ, and one that carries the rest
-    signs = rng.choice([-1.0, 1.0], size=(50, 12))
-    np.testing.assert_allclose(small.statistic(signs[:, kept]), pairing.statistic(signs))
+    signs = rng.choice([-1.0, 1.0], size=(12, 50))
+    np.testing.assert_allclose(small.statistic(signs[kept]), pairing.statistic(signs))
 
 
 def test_a_shared_image_is_flipped_in_all_benchmarks_at_once(rng: np.random.Generator) -> None:
