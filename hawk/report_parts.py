@@ -230,7 +230,8 @@ def cost(run: Run) -> str:
         for (variant, ratio), row in median.iterrows()
     ]
     head = ["variant", "removed", "repeats", *(title for title, _, _ in columns.values())]
-    return '<p class="soft">Medians over repeats.</p>' + table(head, rows, names="sortable")
+    curve = picture(run.paths.figure("speedup"), "retention against speed-up")
+    return curve + '<p class="soft">Medians over repeats.</p>' + table(head, rows, names="sortable")
 
 
 def reading(run: Run) -> str:
