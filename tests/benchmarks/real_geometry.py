@@ -15,30 +15,12 @@ import torch
 HEADS, KV_HEADS, HEAD_DIM, LAYERS = 28, 4, 128, 1
 HIDDEN = HEADS * HEAD_DIM
 VOCABULARY = 152_064  # rows of the published embedding; the tokenizer has fewer
-ADDED = [
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-    "<tool_call>",
-    "</tool_call>",
-    "<|fim_prefix|>",
-    "<|fim_middle|>",
-    "<|fim_suffix|>",
-    "<|fim_pad|>",
-    "<|repo_name|>",
-    "<|file_sep|>",
-]
+_ADDED = """
+<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|>
+<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>
+<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|>
+"""
+ADDED = tuple(_ADDED.split())
 FIRST_ADDED = 151_643
 PLAIN_ADDED = {
     one for one in ADDED if not one.startswith("<|") or "fim" in one or "repo" in one or "file" in one
@@ -202,17 +184,22 @@ def embeddings(result: torch.nn.Module, words, generator: torch.Generator) -> No
     )
     last = prompt["input_ids"][0, -1]
     for _ in range(4):  # its row also enters what attention adds, so a few rounds
-        seen = []
-        norm = result.model.language_model.norm
-        handle = norm.register_forward_pre_hook(lambda module, args: seen.append(args[0][0, -1]))
-        try:
-            result(**prompt)
-        finally:
-            handle.remove()
-        state = seen[0].float()
+        state = last_state(result, prompt)
         # A little below 0, or pictures that push the state the other way would end at once.
         surplus = state @ common + 0.5 * state.norm() / HIDDEN**0.5
         weight[last] -= (surplus * common).to(weight.dtype)
+
+
+def last_state(result: torch.nn.Module, prompt) -> torch.Tensor:
+    """The residual stream at the prompt's end, before the last norm."""
+    seen: list[torch.Tensor] = []
+    norm = result.model.language_model.norm
+    handle = norm.register_forward_pre_hook(lambda module, args: seen.append(args[0][0, -1]))
+    try:
+        result(**prompt)
+    finally:
+        handle.remove()
+    return seen[0].float()
 
 
 def rotary(result: torch.nn.Module) -> None:
