@@ -22,6 +22,12 @@ TIMES = f"{PATHS.root}/benchmarks"
 _own = workflow.deployment_settings.deployment_method
 HAWK = "python -m hawk" if _own else f"{shlex.quote(sys.executable)} -m hawk"
 
+
+# Used under --sdm apptainer only; profiles/slurm/hawk.def builds it.
+container: os.environ.get("HAWK_CONTAINER", "hawk.sif")
+
+
+
 CALIBRATION = config["calibration"]["benchmarks"]
 EVALUATION = config["evaluation"]["benchmarks"]
 EVALUATION_ROLE = config["evaluation"]["role"]

@@ -61,7 +61,7 @@ def test_ablation_runs_through_sbatch_with_a_gpu_each_and_equals_the_local_run(
     assert len(jobs) == 5
     for job in jobs:
         assert job["JobState"] == "COMPLETED"
-        assert "gres/gpu=1," in job["TRES"] + ",", job["TRES"]
+        assert job["TresPerJob"] == "gres:gpu:1"
         assert int(job["MinMemoryNode"].rstrip("M")) >= 3000
     assert {job["Comment"] for job in jobs} == {
         "rule_encode_images_wildcards_calibration_digits_native",
