@@ -133,10 +133,23 @@ def retention(run: Run) -> str:
     names = [OVERALL, *(name for name in dict.fromkeys(frame["benchmark"]) if name != OVERALL)]
     text += picture(run.paths.figure("retention-benchmarks"), "retention per benchmark")
     for name in names:
-        table = _retention_table(frame[frame["benchmark"] == name], reference)
+        listed = _retention_table(frame[frame["benchmark"] == name], reference)
         mark = " open" if name == OVERALL else ""
-        text += f"<details{mark}><summary>Table: {escape(name)}</summary>{table}</details>"
-    return text
+        text += f"<details{mark}><summary>Table: {escape(name)}</summary>{listed}</details>"
+    return text + _controls(run)
+
+
+def _controls(run: Run) -> str:
+    if run.controls is None or not len(run.controls):
+        return ""
+    rows = [
+        [row["variant"], row["control"], row["pruning_ratio"], number(row["difference"], sign=True)]
+        + [interval(row["difference_low"], row["difference_high"], sign=True)]
+        for row in run.controls.to_dict("records")
+    ]
+    listed = table(["calibrated", "control", "removed", "difference", "interval"], rows, 2, "sortable")
+    title = "Table: calibrated weights against every control, overall (described, not tested)"
+    return f"<details><summary>{title}</summary>{listed}</details>"
 
 
 def _retention_table(part: pd.DataFrame, reference: str | None) -> str:

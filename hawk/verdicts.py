@@ -69,42 +69,40 @@ def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, A
 def _tested(frame: pd.DataFrame, settings: Mapping[str, Any], name: str, title: str) -> list[Statement]:
     rows = frame[(frame["variant"] == name) & (frame["benchmark"] == OVERALL)]
     out = []
-    for row in rows.to_dict("records"):
-        if not isinstance(row["verdict"], str):
-            continue
-        words = {"better": "beats", "worse": "loses to"}.get(row["verdict"], "is not told apart from")
-        kind = row["verdict"] if row["verdict"] in ("better", "worse") else "open"
-        bounds = interval(row["difference_low"], row["difference_high"], sign=True)
-        out.append(
-            Statement(
-                kind,
-                f"{title} {words} {settings['reference']} at {percent(row['pruning_ratio'])} removed: "
-                f"{number(row['difference'], sign=True)} points of retention {bounds}, "
-                f"adjusted p {p_text(row['p_adjusted'])}.",
+    for verdict, kind, words in (
+        ("worse", "worse", "loses to"),
+        ("better", "better", "beats"),
+        ("—", "open", "is not told apart from"),
+    ):
+        some = rows[rows["verdict"] == verdict].to_dict("records")
+        if some:
+            listed = "; ".join(
+                f"at {percent(row['pruning_ratio'])} removed by {number(row['difference'], sign=True)} "
+                f"{interval(row['difference_low'], row['difference_high'], sign=True)}, "
+                f"adjusted p {p_text(row['p_adjusted'])}"
+                for row in some
             )
-        )
+            out.append(Statement(kind, f"{title} {words} {settings['reference']}: {listed}."))
     return out
 
 
 def _described(controls: pd.DataFrame, title: str) -> list[Statement]:
-    """Against the other controls: intervals, named as such; they carry no verdict."""
-    out = []
-    for control, part in controls.groupby("control", sort=False):
-        below = part[part["difference"] < 0.0]
-        kind = "below" if len(below) else "note"
-        listed = "; ".join(
-            f"{number(row['difference'], sign=True)} "
-            f"{interval(row['difference_low'], row['difference_high'], sign=True)} at "
-            f"{percent(row['pruning_ratio'])}"
-            for row in part.to_dict("records")
-        )
-        where = "above it everywhere"
-        if len(below) == len(part):
-            where = "below it everywhere"
-        elif len(below):
-            where = "below it at " + ", ".join(percent(ratio) for ratio in below["pruning_ratio"])
-        out.append(Statement(kind, f"{title} against {control}, not tested, {where}: {listed}."))
-    return out
+    """Against the other controls: where it retains less; described, without a verdict."""
+    below = controls[controls["difference"] < 0.0]
+    if not len(controls):
+        return []
+    if not len(below):
+        return [Statement("note", f"{title} retains more than every other control (described, not tested).")]
+    listed = "; ".join(
+        f"{control} ({', '.join(_gap(row) for row in part.to_dict('records'))})"
+        for control, part in below.groupby("control", sort=False)
+    )
+    return [Statement("below", f"{title} retains less than a control (described, not tested): {listed}.")]
+
+
+def _gap(row: Mapping[str, Any]) -> str:
+    bounds = interval(row["difference_low"], row["difference_high"], sign=True)
+    return f"{number(row['difference'], sign=True)} {bounds} at {percent(row['pruning_ratio'])}"
 
 
 def notes(

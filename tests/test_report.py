@@ -173,11 +173,14 @@ def test_the_recipe_losing_to_its_control_is_said_plainly(made, text: str) -> No
     row = row[row["pruning_ratio"] == "0.8"].iloc[0]
     assert row["verdict"] == "worse"
     low, high = row["difference_low"], row["difference_high"]
-    said = (
-        "hawk-zero (the paper's recipe) loses to hawk-uniform at 80 % removed: "
-        f"{row['difference']:+.1f} points of retention [{low:+.1f}, {high:+.1f}]"
-    )
-    assert said in Page(text).words
+    words = Page(text).words
+    assert "hawk-zero (the paper's recipe) loses to hawk-uniform: at " in words
+    assert f"at 80 % removed by {row['difference']:+.1f} [{low:+.1f}, {high:+.1f}], adjusted p" in words
+    controls = read_controls(root)
+    below = controls[(controls["control"] == "random") & (controls["difference"] < 0)].iloc[0]
+    bounds = f"[{below['difference_low']:+.1f}, {below['difference_high']:+.1f}]"
+    assert "retains less than a control (described, not tested)" in words
+    assert f"random ({below['difference']:+.1f} {bounds} at" in words
 
 
 def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
@@ -193,9 +196,11 @@ def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
     normal = {**settings, "normalization": "min_shift"}
     frame.loc[(frame["benchmark"] == "overall") & (frame["variant"] == "hawk-zero"), "verdict"] = "—"
     said = [one.text for one in verdicts.recipe(frame, controls, normal)]
-    assert sum("is not told apart from hawk-uniform" in one for one in said) == 3
+    assert sum("is not told apart from hawk-uniform" in one for one in said) == 1
     assert not any("loses to" in one or "beats" in one for one in said)
-    assert all("not tested" in one for one in said if "against random" in one or "against blind" in one)
+    better = controls.assign(difference=1.0)
+    said = [one.text for one in verdicts.recipe(frame, better, normal)]
+    assert any("retains more than every other control" in one for one in said)
 
 
 def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
