@@ -13,6 +13,7 @@ _PUBLIC = {
     "HeadWeights": "hawk.weights",
     "Pruner": "hawk.pruning.base",
     "Hawk": "hawk.pruning.hawk",
+    "SignedHawk": "hawk.pruning.signed",
     "FastV": "hawk.pruning.fastv",
     "DivPrune": "hawk.pruning.divprune",
     "CDPruner": "hawk.pruning.cdpruner",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # method → "module:class". Adding a pruner is one new file and one line here.
 REGISTRY: dict[str, str] = {
     "hawk": "hawk.pruning.hawk:Hawk",
+    "hawk_signed": "hawk.pruning.signed:SignedHawk",
     "fastv": "hawk.pruning.fastv:FastV",
     "divprune": "hawk.pruning.divprune:DivPrune",
     "cdpruner": "hawk.pruning.cdpruner:CDPruner",
