@@ -143,8 +143,13 @@ def _controls(run: Run) -> str:
     if run.controls is None or not len(run.controls):
         return ""
     rows = [
-        [row["variant"], row["control"], row["pruning_ratio"], number(row["difference"], sign=True)]
-        + [interval(row["difference_low"], row["difference_high"], sign=True)]
+        (
+            row["variant"],
+            row["control"],
+            row["pruning_ratio"],
+            number(row["difference"], sign=True),
+            interval(row["difference_low"], row["difference_high"], sign=True),
+        )
         for row in run.controls.to_dict("records")
     ]
     listed = table(["calibrated", "control", "removed", "difference", "interval"], rows, 2, "sortable")
