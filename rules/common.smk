@@ -27,7 +27,6 @@ HAWK = "python -m hawk" if _own else f"{shlex.quote(sys.executable)} -m hawk"
 container: os.environ.get("HAWK_CONTAINER", "hawk.sif")
 
 
-
 CALIBRATION = config["calibration"]["benchmarks"]
 EVALUATION = config["evaluation"]["benchmarks"]
 EVALUATION_ROLE = config["evaluation"]["role"]
@@ -66,12 +65,19 @@ def weight_files():
         return []
     if config["scoring"]["layer"] not in config["ablation"]["layers"]:
         return []
-    families = {benchmark(name, config["data"].get(name)).family for name in CALIBRATION + EVALUATION}
-    calibrated = {benchmark(name, config["data"].get(name)).family for name in CALIBRATION}
+    families = {
+        benchmark(name, config["data"].get(name)).family
+        for name in CALIBRATION + EVALUATION
+    }
+    calibrated = {
+        benchmark(name, config["data"].get(name)).family for name in CALIBRATION
+    }
     subsets = ["pooled"]
     if len(calibrated) > 1:
         subsets += [f"without-{family}" for family in sorted(families)]
-    return [(intervention, subset) for intervention in INTERVENTIONS for subset in subsets]
+    return [
+        (intervention, subset) for intervention in INTERVENTIONS for subset in subsets
+    ]
 
 
 WEIGHT_FILES = weight_files()
@@ -90,9 +96,18 @@ def feature_file(role, name="{benchmark}", view="native"):
 def model_mb():
     """Size of the weights: of a folder, of a Hub id in the cache, or what a model of 7B has."""
     path = config["model"]["path"]
-    hub = os.environ.get("HF_HUB_CACHE") or f"{os.environ.get('HF_HOME', '~/.cache/huggingface')}/hub"
-    folders = [Path(path), *Path(hub).expanduser().glob(f"models--{path.replace('/', '--')}/snapshots/*")]
-    sizes = [sum(file.stat().st_size for file in folder.glob("*.safetensors")) for folder in folders]
+    hub = (
+        os.environ.get("HF_HUB_CACHE")
+        or f"{os.environ.get('HF_HOME', '~/.cache/huggingface')}/hub"
+    )
+    folders = [
+        Path(path),
+        *Path(hub).expanduser().glob(f"models--{path.replace('/', '--')}/snapshots/*"),
+    ]
+    sizes = [
+        sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        for folder in folders
+    ]
     return max(sizes) // 2**20 or 17_000
 
 
@@ -102,7 +117,9 @@ def memory(factor):
     Stored features are memory-mapped and count little; images to encode are read whole.
     """
     fixed = 3000 + 1.2 * model_mb()
-    return lambda wildcards, input, attempt: round((fixed + factor * input.size_mb) * 1.5 ** (attempt - 1))
+    return lambda wildcards, input, attempt: round(
+        (fixed + factor * input.size_mb) * 1.5 ** (attempt - 1)
+    )
 
 
 def minutes(passes=1, encode=False):
