@@ -36,15 +36,16 @@ def until(what: str, found: Callable[[], Any], seconds: float = 240) -> Any:
     raise TimeoutError(f"waited {seconds:.0f} s for {what}")
 
 
-def process_of(text: str) -> int | None:
-    """Pid of the hawk process with ``text`` in its command line (not the shells around it)."""
+def process_of(workflow: Workflow, text: str) -> int | None:
+    """Pid of this run's hawk process with ``text`` in its command line (not the shells around it)."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().decode(errors="replace").split("\0")
             state = (path.parent / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            here = (path.parent / "cwd").readlink() == workflow.folder.resolve()
         except OSError:
             continue
-        if words[1:3] == ["-m", "hawk"] and state != "Z" and any(text in word for word in words):
+        if here and state != "Z" and words[1:3] == ["-m", "hawk"] and any(text in word for word in words):
             return int(path.parent.name)
     return None
 

@@ -47,7 +47,7 @@ def test_a_killed_snakemake_is_resumed_beside_its_own_orphans(
 ) -> None:
     workflow = Workflow(tmp_path / "run", small_model, FEW)
     with started(workflow, "ablation") as snakemake:
-        orphan = until("a head's job", lambda: process_of(f"{SCORES}/L0H"))
+        orphan = until("a head's job", lambda: process_of(workflow, f"{SCORES}/L0H"))
         finished = versions(workflow)
         snakemake.kill()
         snakemake.wait()
@@ -57,7 +57,7 @@ def test_a_killed_snakemake_is_resumed_beside_its_own_orphans(
     # Whatever ended but was not yet noted when Snakemake died may run again: as many as ran at once.
     assert len(rewritten(finished, workflow)) <= CORES
     assert workflow.digests() == undisturbed
-    until("the orphan's end", lambda: process_of(str(SCORES)) is None)
+    until("the orphan's end", lambda: process_of(workflow, str(SCORES)) is None)
     assert_clean(workflow)
 
 
@@ -79,7 +79,7 @@ def test_snakemake_killed_at_ten_random_moments(
     workflow.run("ablation")
     print(f"\n10 kills: {repeated} finished jobs ran again")
     assert repeated <= 10 * CORES
-    until("the orphans' end", lambda: process_of(str(SCORES)) is None)
+    until("the orphans' end", lambda: process_of(workflow, str(SCORES)) is None)
     assert workflow.digests() == undisturbed
     assert_clean(workflow)
 
@@ -88,7 +88,7 @@ def test_snakemake_killed_at_ten_random_moments(
 def test_a_killed_job_fails_alone(tmp_path: Path, small_model: Path, undisturbed: dict[str, str]) -> None:
     workflow = Workflow(tmp_path / "run", small_model, FEW)
     with started(workflow, "ablation") as snakemake:
-        os.kill(until("the job", lambda: process_of(f"{SCORES}/L0H1.parquet")), signal.SIGKILL)
+        os.kill(until("the job", lambda: process_of(workflow, f"{SCORES}/L0H1.parquet")), signal.SIGKILL)
         assert snakemake.wait(300) == 1
     before = versions(workflow)
     assert len(before) == 5, "keep-going makes all the others"
