@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
 from hawk.errors import InputError, unknown
 
@@ -109,6 +108,8 @@ def distance_to_uniform(weights: np.ndarray) -> np.ndarray:
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Rank correlation over the last axis, ties averaged; NaN where one side is constant."""
+    from scipy import stats  # most of a second: only for the step that ranks
+
     # Rounded, so that drops equal but for the last bit are ties; NaN stays NaN in its whole row.
     ranks = [
         stats.rankdata(np.round(np.asarray(one, dtype=np.float64), 9), axis=-1) for one in (first, second)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hawk.comparison import OVERALL
+from hawk.comparison import BASELINE, OVERALL
 from hawk.controls import is_calibrated
 from hawk.tables import interval, number, p_text
 
@@ -150,7 +150,12 @@ def notes(
 
 
 def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
-    """Benchmarks on which seeing nothing costs little can show nothing about pruning."""
+    """Benchmarks without a baseline, or on which seeing nothing costs little, show nothing."""
+    base = frame[(frame["variant"] == BASELINE) & (frame["benchmark"] != OVERALL)]
+    zero = base[base["native_value"] == 0.0]["benchmark"].tolist()
+    if zero:
+        text = f"The unpruned model scores 0 on {', '.join(zero)}: retention, and its mean, is undefined."
+        return [Statement("warning", text)]
     blind = frame[(frame["method"] == "blind") & (frame["benchmark"] != OVERALL)]
     weak = blind.drop_duplicates("benchmark")
     weak = weak[weak["retention"] > 90.0]
