@@ -43,7 +43,8 @@ def score_predictions(
     protocol = protocol or recorded or DEFAULT_PROTOCOL
     if recorded and recorded != protocol:
         log.warning("%s was prompted by protocol %s and is scored by %s", predictions, recorded, protocol)
-    bench = benchmark(name, {**(options or {}), **_own_rules(name, protocol)})
+    # Where harnesses differ in the aggregate, the protocol is an option of the benchmark.
+    bench = benchmark(name, {**(options or {}), "protocol": protocol})
     bench.check_protocol(protocol)
     if not found:
         raise InputError(f"{predictions}: there is no row.")
@@ -57,11 +58,6 @@ def score_predictions(
         inside = table[[item.part == part for item in found]].reset_index(drop=True)
         results.append(result(bench, protocol, inside, dict(part)))
     return results
-
-
-def _own_rules(name: str, protocol: str) -> dict[str, str]:
-    """The published benchmarks take the aggregate's protocol as an option; the embedded need none."""
-    return {"protocol": protocol} if isinstance(benchmark(name), DatasetBenchmark) else {}
 
 
 def one(bench: Benchmark, protocol: str, item: Prediction, number: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import yaml
 
 from hawk.benchmarks import benchmark
 from hawk.errors import InputError
+from hawk.rescore import score_predictions
 from hawk.samples import checked
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -158,3 +159,12 @@ def test_a_wrong_cell_is_named(plants):
 def test_an_unknown_name_without_a_definition():
     with pytest.raises(InputError, match="unknown benchmark 'plants'"):
         benchmark("plants")
+
+
+def test_answers_to_it_are_scored(plants, tmp_path):
+    path = tmp_path / "answers.jsonl"
+    row = {"prediction": "B", "references": ["B"], "sample_id": "1", "options": ["oak", "maple", "birch"]}
+    path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "prediction": "oak", "sample_id": "2"}))
+    options = {"definition": str(plants / "plants.yaml")}
+    (found,) = score_predictions("plants", "lmms-eval", path, options=options)
+    assert (found["value"], found["rows"], found["protocol"]) == (50.0, 2, "lmms-eval")
