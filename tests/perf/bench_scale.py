@@ -1,0 +1,131 @@
+"""Dry runs of 168, 6,272 and 50,000 ablation jobs, and the drops step over 50,000 score files.
+
+Run by ``make bench`` or ``python tests/perf/bench_scale.py``; prints two tables and asserts nothing.
+Aims: dry runs in 3 s, 8 s, and finishing; the step over all files in a minute. No model is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["easy_vqa", "digits", "shapes", "colors", "presence", "ai2d", "textvqa", "realworldqa"]
+SIZES = [(6, 1, 28), (8, 28, 28), (8, 125, 50)]  # benchmarks, layers, heads
+
+
+def config_of(benchmarks: int, layers: int, heads: int, samples: int = 100) -> dict[str, Any]:
+    return {
+        "run": "scale",
+        "model": {"path": "owner/model", "layers": layers, "heads": heads},
+        "ablation": {"interventions": ["zero"], "layers": list(range(layers))},
+        "calibration": {"benchmarks": NAMES[:benchmarks], "samples": samples},
+        "evaluation": {
+            "benchmarks": NAMES[:benchmarks],
+            "samples": samples,
+            "variants": [{"name": "uniform", "method": "hawk", "weights": "uniform"}],
+        },
+        "statistics": {"resamples": 200},
+    }
+
+
+def measured(command: list[str], folder: Path) -> str:
+    """Seconds on the clock and of CPU, and peak memory, of a command; as cells of a table."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as printed:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=printed, stderr=printed)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        printed.seek(0)
+        text = printed.read().decode(errors="replace")
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)}\n{text[-3000:]}")
+    cpu = usage.ru_utime + usage.ru_stime
+    return f"{seconds:>8.1f} {cpu:>8.1f} {usage.ru_maxrss / 1024:>6.0f}"
+
+
+def dry_runs(folder: Path, sizes: list[tuple[int, int, int]]) -> None:
+    print(f"{'ablation jobs':>14} {'seconds':>8} {'CPU s':>8} {'MB':>6}")
+    for size in sizes:
+        (folder / "config.yaml").write_text(yaml.safe_dump(config_of(*size)))
+        command = [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2",
+            "--dry-run", "--quiet", "all", "--directory", str(folder), "--configfile", "config.yaml",
+        ]  # fmt: skip
+        print(f"{int(np.prod(size)):>14,} {measured(command, folder)}", flush=True)
+
+
+def drops(folder: Path, size: tuple[int, int, int], samples: int) -> None:
+    """Write a finished ablation of random scores and time ``hawk head-drops`` on it."""
+    from hawk.config import ablated_heads, fill
+    from hawk.paths import RunPaths
+    from hawk.records import SAMPLES, SCORES, write_table
+
+    config = fill(config_of(*size, samples), "config")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config_of(*size, samples)))
+    os.chdir(folder)
+    paths = RunPaths("outputs/scale")
+    rng = np.random.default_rng(0)
+    began, files = time.perf_counter(), 0
+    for name in config["calibration"]["benchmarks"]:
+        ids = [f"{name}-{i}" for i in range(samples)]
+        blank = {"split": "test", "images": [], "video": None, "question": "?", "options": []}
+        rows = [
+            {
+                "sample_id": i,
+                "group_id": i,
+                "metric_group": i,
+                "references": ["yes"],
+                "category": "a",
+                **blank,
+            }
+            for i in ids
+        ]
+        identity = {"role": "calibration", "benchmark": name}
+        write_table(paths.samples("calibration", name), rows, SAMPLES, {"identity": identity, "settings": {}})
+        for what in ["reference", "repeat1", *map(str, ablated_heads(config))]:
+            scores = rng.integers(0, 2, samples).astype(float)
+            rows = [
+                {"sample_id": i, "prediction": "yes", "parsed": "yes", "score": s, "reference_logprob": -s,
+                 "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 4}
+                for i, s in zip(ids, scores.tolist(), strict=True)
+            ]  # fmt: skip
+            identity = {"role": "calibration", "benchmark": name, "intervention": "zero", "name": what}
+            if what.startswith("L"):
+                identity["head"] = what
+            block = {"identity": identity, "settings": {"protocol": "vlmevalkit"}}
+            write_table(paths.scores(name, "zero", what), rows, SCORES, block)
+            files += 1
+    print(f"\n({files:,} score files written in {time.perf_counter() - began:.0f} s)", flush=True)
+    command = [sys.executable, "-m", "hawk", "head-drops", "--config", "config.yaml"]
+    cells = measured(command, folder)
+    print(f"{'score files':>14} {'seconds':>8} {'CPU s':>8} {'MB':>6}")
+    print(f"{files:>14,} {cells}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--largest", type=int, default=3, choices=[1, 2, 3], help="how many of the three sizes"
+    )
+    parser.add_argument("--samples", type=int, default=100, help="rows of a score file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        dry_runs(Path(folder), SIZES[: options.largest])
+    with tempfile.TemporaryDirectory() as folder:
+        drops(Path(folder), SIZES[options.largest - 1], options.samples)
+        os.chdir(ROOT)
+
+
+if __name__ == "__main__":
+    main()
