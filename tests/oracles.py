@@ -91,13 +91,13 @@ def swapped(kept: list[Tensor], tokens: list[int]) -> list[Tensor]:
 
 @torch.no_grad()
 def full_matrix_scores(
-    model: torch.nn.Module, inputs: dict[str, Tensor], heads: int, kv_heads: int
+    model: torch.nn.Module, inputs: dict[str, Tensor], heads: int, kv_heads: int, layer: int = 0
 ) -> Tensor:
-    """Every text x vision product of layer 0, averaged over text, [heads, n]; one unpadded row.
+    """Every text x vision product of a layer, averaged over text, [heads, n]; one unpadded row.
 
     Queries and keys are caught in a run of the model itself, before rotation.
     """
-    attention = model.model.language_model.layers[0].self_attn
+    attention = model.model.language_model.layers[layer].self_attn
     caught = {}
 
     def catch(name):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -42,6 +42,21 @@ class VisualItem:
     @property
     def tokens(self) -> int:
         return self.features.shape[0]
+
+
+def by_modality(
+    items: Iterable[VisualItem],
+) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, ...]]]:
+    """Features and further levels of items in batch order, by modality."""
+    found: dict[str, list[VisualItem]] = {}
+    for item in items:
+        found.setdefault(item.modality, []).append(item)
+    features = {m: torch.cat([item.features for item in group]) for m, group in found.items()}
+    levels = {
+        m: tuple(torch.cat(level) for level in zip(*(item.levels for item in group), strict=True))
+        for m, group in found.items()
+    }
+    return features, levels
 
 
 @dataclass(frozen=True)

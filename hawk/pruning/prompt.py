@@ -7,16 +7,17 @@ is changed. Used by ``attach`` and by the scoring of benchmarks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hawk.errors import InputError
-from hawk.models.base import MODALITIES, Family, VisualItem
+from hawk.models.base import MODALITIES, Family, VisualItem, by_modality
 from hawk.pruning.base import LastRun, Pruner, PruningContext
+from hawk.pruning.hidden import HiddenStates
 from hawk.pruning.positions import remaining_positions
 
 # Arguments that describe the unpruned prompt's images; none may reach the pruned call.
@@ -134,7 +135,7 @@ def prune(
     with pruner.watch(model, family) as seen:
         rows = take_apart(model, family, inputs)
     observed = _observed(seen or inputs.get("observed") or [], rows)
-    hidden = _HiddenStates(model, family, rows)
+    hidden = HiddenStates(model, family, rows)
     kept_index, keeps, prompt_tokens = [], [], []
     contexts: list[PruningContext | None] = []
     for row in range(len(rows.ids)):
@@ -214,8 +215,7 @@ def _pack(
     ids = torch.empty(batch, width, dtype=torch.long, device=device)
     mask = torch.zeros(batch, width, dtype=torch.long, device=device)
     positions = torch.zeros(len(rows.positions), batch, width, dtype=torch.long, device=device)
-    parts: dict[str, list[Tensor]] = {modality: [] for modality in MODALITIES}
-    levels: dict[str, list[tuple[Tensor, ...]]] = {modality: [] for modality in MODALITIES}
+    remaining: list[VisualItem] = []
     for row, keep in enumerate(keeps):
         real = rows.mask[row]
         length = int(keep.sum())
@@ -228,20 +228,17 @@ def _pack(
         item_of = rows.item_of[row, real]
         for i, item in enumerate(rows.items[row]):
             chosen = keep[item_of == i]
-            parts[item.modality].append(item.features[chosen])
-            levels[item.modality].append(tuple(level[chosen] for level in item.levels))
+            levels = tuple(level[chosen] for level in item.levels)
+            remaining.append(replace(item, features=item.features[chosen], levels=levels, observed=None))
+    features, kept_levels = by_modality(remaining)
     return PrunedPrompt(
         family=family,
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions if len(positions) > 1 else positions[0],
         full_ids=rows.ids,
-        features={m: torch.cat(found) for m, found in parts.items() if found},
-        levels={
-            m: tuple(torch.cat(level) for level in zip(*found, strict=True))
-            for m, found in levels.items()
-            if found
-        },
+        features=features,
+        levels=kept_levels,
         visual_tokens=[int((item >= 0).sum()) for item in rows.item_of],
         kept_index=kept_index,
         prompt_tokens=prompt_tokens,
@@ -256,62 +253,3 @@ def _padding_id(rows: Rows, row: int) -> int:
     """
     padding = rows.ids[row, ~rows.mask[row]]
     return int(padding[0] if len(padding) else rows.ids[row, rows.item_of[row] < 0][0])
-
-
-class _HiddenStates:
-    """Inputs of a decoder layer for the unpruned prompts, computed when a pruner first asks."""
-
-    def __init__(self, model: nn.Module, family: Family, rows: Rows) -> None:
-        self.model, self.family, self.rows = model, family, rows
-        self._layers: dict[int, Tensor] = {}
-
-    def row(self, row: int) -> Callable[[int], Tensor]:
-        def hidden_at(layer: int) -> Tensor:
-            if layer == 0:
-                return self._embed(row)
-            if layer not in self._layers:
-                self._layers[layer] = self._run(layer)
-            return self._layers[layer][row, self.rows.mask[row]]
-
-        return hidden_at
-
-    def _embed(self, row: int) -> Tensor:
-        """Prompt embeddings with visual features in place, [T, hidden]."""
-        real = self.rows.mask[row]
-        embeds = self.model.get_input_embeddings()(self.rows.ids[row, real]).clone()
-        item_of = self.rows.item_of[row, real]
-        for i, item in enumerate(self.rows.items[row]):
-            embeds[item_of == i] = item.features.to(embeds.dtype)
-        return embeds
-
-    def _run(self, layer: int) -> Tensor:
-        """The batch through the decoder up to the input of ``layer``, [batch, T, hidden]."""
-        batch, length = self.rows.ids.shape
-        first = self._embed(0)
-        embeds = first.new_zeros(batch, length, first.shape[-1])
-        for row in range(batch):
-            embeds[row, self.rows.mask[row]] = self._embed(row)
-        positions = self.rows.positions
-        captured: list[Tensor] = []
-
-        def stop(module: nn.Module, args: tuple[Any, ...]) -> None:
-            captured.append(args[0])
-            raise _Reached
-
-        handle = self.family.layers(self.model)[layer].register_forward_pre_hook(stop)
-        try:
-            self.family.decoder(self.model)(
-                inputs_embeds=embeds,
-                attention_mask=self.rows.mask.long(),
-                position_ids=positions if len(positions) > 1 else positions[0],
-                use_cache=False,
-            )
-        except _Reached:
-            pass
-        finally:
-            handle.remove()
-        return captured[0]
-
-
-class _Reached(Exception):
-    """Ends a partial forward pass."""

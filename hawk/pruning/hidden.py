@@ -1,0 +1,72 @@
+"""Hidden states of the unpruned prompts, computed when a pruner first asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from hawk.models.base import Family, by_modality
+
+if TYPE_CHECKING:
+    from hawk.pruning.prompt import Rows
+
+
+class HiddenStates:
+    """Inputs of a decoder layer for the unpruned prompts, computed when a pruner first asks."""
+
+    def __init__(self, model: nn.Module, family: Family, rows: Rows) -> None:
+        self.model, self.family, self.rows = model, family, rows
+        self._layers: dict[int, Tensor] = {}
+
+    def row(self, row: int) -> Callable[[int], Tensor]:
+        def hidden_at(layer: int) -> Tensor:
+            if layer == 0:
+                return self._embed(row)
+            if layer not in self._layers:
+                self._layers[layer] = self._run(layer)
+            return self._layers[layer][row, self.rows.mask[row]]
+
+        return hidden_at
+
+    def _embed(self, row: int) -> Tensor:
+        """Prompt embeddings with visual features in place, [T, hidden]."""
+        real = self.rows.mask[row]
+        embeds = self.model.get_input_embeddings()(self.rows.ids[row, real]).clone()
+        item_of = self.rows.item_of[row, real]
+        for i, item in enumerate(self.rows.items[row]):
+            embeds[item_of == i] = item.features.to(embeds.dtype)
+        return embeds
+
+    def _run(self, layer: int) -> Tensor:
+        """The batch through the model up to the input of ``layer``, [batch, T, hidden].
+
+        Through the model and not its decoder: it may add to hidden states on the way (Qwen3-VL).
+        """
+        features, levels = by_modality(item for items in self.rows.items for item in items)
+        positions = self.rows.positions
+        captured: list[Tensor] = []
+
+        def stop(module: nn.Module, args: tuple[Any, ...]) -> None:
+            captured.append(args[0])
+            raise _Reached
+
+        handle = self.family.layers(self.model)[layer].register_forward_pre_hook(stop)
+        try:
+            self.model(
+                input_ids=self.rows.ids,
+                attention_mask=self.rows.mask.long(),
+                position_ids=positions if len(positions) > 1 else positions[0],
+                mm_encoder_outputs=self.family.encoder_outputs(features, levels),
+                use_cache=False,
+            )
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+        return captured[0]
+
+
+class _Reached(Exception):
+    """Ends a partial forward pass."""
