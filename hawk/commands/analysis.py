@@ -155,4 +155,21 @@ def compare(config_source: str, run_dir: str | None, benchmark: str) -> None:
         log.info("wrote %s", path)
 
 
-COMMANDS = [head_drops, head_weights, tables, figures, report, show, compare]
+@click.command("sensitivity")
+@click.option(
+    "--run-dir", "run_dirs", multiple=True, required=True, help="A compared run; give it twice or more."
+)
+@click.option("--output", default=None, help="Also write the rankings as CSV.")
+def sensitivity(run_dirs: tuple[str, ...], output: str | None) -> None:
+    """How the ranking of variants changes between runs that differ in one setting."""
+    from hawk.records import write_text
+    from hawk.sensitivity import rankings, rankings_text, read_runs
+
+    table = rankings(read_runs(run_dirs))
+    click.echo(rankings_text(table))
+    if output is not None:
+        write_text(output, table.to_csv(index=False))
+        log.info("wrote %s", output)
+
+
+COMMANDS = [head_drops, head_weights, tables, figures, report, show, compare, sensitivity]
