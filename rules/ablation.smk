@@ -39,7 +39,13 @@ rule head_means:
         runtime=minutes(),
     params:
         config=lambda wc: part(
-            "seed", "model", "preprocessing", "features", "generation", "ablation.layers", f"data.{wc.benchmark}"
+            "seed",
+            "model",
+            "preprocessing",
+            "features",
+            "generation",
+            "ablation.layers",
+            f"data.{wc.benchmark}",
         ),
     shell:
         "{HAWK} head-means --config {params.config:q} {output} 2> {log}"

@@ -24,7 +24,10 @@ def variant_weights(wildcards):
     subset = hawk_config.weights_subset(config, variant, wildcards.benchmark)
     if subset is None:
         return []
-    return [PATHS.head_weights(*subset), *(PATHS.samples("calibration", n) for n in CALIBRATION)]
+    return [
+        PATHS.head_weights(*subset),
+        *(PATHS.samples("calibration", n) for n in CALIBRATION),
+    ]
 
 
 rule score_baseline:

@@ -28,7 +28,15 @@ rule make_tables:
     conda:
         "../environment.yml"
     params:
-        config=part("run", "seed", "evaluation", "generation", "statistics", "calibration", "data"),
+        config=part(
+            "run",
+            "seed",
+            "evaluation",
+            "generation",
+            "statistics",
+            "calibration",
+            "data",
+        ),
     shell:
         "{HAWK} tables --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
 
@@ -39,7 +47,11 @@ rule make_figures:
         PATHS.drops(),
         PATHS.stability(),
         TABLES,
-        [PATHS.head_weights(intervention, "pooled") for intervention, s in WEIGHT_FILES if s == "pooled"],
+        [
+            PATHS.head_weights(intervention, "pooled")
+            for intervention, s in WEIGHT_FILES
+            if s == "pooled"
+        ],
     output:
         report(
             with_png(HEATMAPS),
@@ -92,7 +104,15 @@ rule kept_tokens:
         mem_mb=memory(0.1),
     params:
         config=part(
-            "seed", "model", "preprocessing", "features", "generation", "scoring", "evaluation", "calibration", "data"
+            "seed",
+            "model",
+            "preprocessing",
+            "features",
+            "generation",
+            "scoring",
+            "evaluation",
+            "calibration",
+            "data",
         ),
     shell:
         "{HAWK} kept-tokens --config {params.config:q} {PATHS.root:q} 2> {log}"

@@ -11,7 +11,16 @@ rule head_drops:
     conda:
         "../environment.yml"
     params:
-        config=part("run", "seed", "model", "scoring", "ablation", "calibration", "statistics", "data"),
+        config=part(
+            "run",
+            "seed",
+            "model",
+            "scoring",
+            "ablation",
+            "calibration",
+            "statistics",
+            "data",
+        ),
     shell:
         "{HAWK} head-drops --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
 
@@ -28,7 +37,17 @@ rule head_weights:
     conda:
         "../environment.yml"
     params:
-        config=part("run", "seed", "model", "scoring", "ablation", "calibration", "statistics", "weights", "data"),
+        config=part(
+            "run",
+            "seed",
+            "model",
+            "scoring",
+            "ablation",
+            "calibration",
+            "statistics",
+            "weights",
+            "data",
+        ),
     shell:
         "{HAWK} head-weights --config {params.config:q} --run-dir {PATHS.root:q}"
         " --intervention {wildcards.intervention} --subset {wildcards.subset} 2> {log}"
