@@ -1,6 +1,7 @@
-"""Tiny models of two real architecture classes, with processors: 64x64 pixels become 64 visual tokens of 8x8 pixels.
+"""Tiny models of two real architecture classes, with processors.
 
-Four decoder layers with 8 query heads on 4 key-value heads, so that grouped-query attention is exercised too.
+64x64 pixels become 64 visual tokens of 8x8 pixels. Four decoder layers have 8 query heads on 4
+key-value heads, so that grouped-query attention is exercised too.
 """
 
 from dataclasses import dataclass
@@ -92,9 +93,7 @@ def _build_qwen() -> TinyModel:
     processor = Qwen2_5_VLProcessor(
         Qwen2VLImageProcessor(**geometry, size={"shortest_edge": pixels, "longest_edge": pixels}),
         tokenizer,
-        Qwen2VLVideoProcessor(
-            **geometry, size={"shortest_edge": pixels, "longest_edge": 16 * pixels}
-        ),
+        Qwen2VLVideoProcessor(**geometry, size={"shortest_edge": pixels, "longest_edge": 16 * pixels}),
         chat_template=tokens.QWEN_TEMPLATE,
     )
     token = tokenizer.convert_tokens_to_ids
@@ -168,7 +167,7 @@ def _build_internvl() -> TinyModel:
             "attention_bias": True,
             "image_size": [IMAGE_SIZE, IMAGE_SIZE],
             "patch_size": [PATCH, PATCH],
-            "layer_scale_init_value": 1.0,  # 0.1, the default, is for deeper towers and learns slowly here
+            "layer_scale_init_value": 1.0,  # 0.1, the default, is for deeper towers
         },
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=VISUAL_TOKENS,

@@ -11,11 +11,12 @@ pipeline_tag: image-text-to-text
 
 # {name}
 
-A `{architecture}` with {parameters:,} parameters in float32, trained from scratch, that answers questions about 64x64
-images with one word. It stands in for a real checkpoint where none can be downloaded: it has the real architecture, a real
-processor and chat template, and answers that depend on what it sees. It knows {words} words and nothing of the world.
+A `{architecture}` with {parameters:,} parameters in float32, trained
+from scratch, that answers questions about 64x64 images with one word. It stands in for a real
+checkpoint where none can be downloaded: it has the real architecture, a real processor and chat
+template, and answers that depend on what it sees. It knows {words} words and nothing of the world.
 
-Four decoder layers, 8 query heads on 4 key-value heads; 64 visual tokens per image, 8x8 pixels each.
+Four decoder layers, 8 query heads on 4 key-value heads; 64 visual tokens per image, of 8x8 pixels.
 
 ```python
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -24,8 +25,8 @@ processor = AutoProcessor.from_pretrained("data/models/{name}")
 model = AutoModelForImageTextToText.from_pretrained("data/models/{name}")
 ```
 
-Prompt: one user turn with the image, then the question in lower case, as in the benchmarks. Other turns, several images or video pass
-through the processor, but the model has never seen them.
+Prompt: one user turn with the image, then the question, as in the benchmarks. Other turns, several
+images or video pass through the processor, but the model has never seen them.
 
 ## Measured
 
@@ -38,16 +39,18 @@ The last two columns need no image; what lies between them and the accuracy is r
 ## Data
 
 - **easy-VQA** (`data/easy_vqa`, MIT): 4,000 images for training, 1,000 for test, as published.
-- **Scenes** (`hawk/tiny/scenes.py`): 4 to 7 coloured shapes and handwritten digits; the tasks digits, shapes, colors and presence.
-  The digits are {training_scans:,} scans of `data/digits` (CC BY 4.0) in training and the other 397 in test; no scan is in both.
+- **Scenes** (`hawk/tiny/scenes.py`): 4 to 7 coloured shapes and handwritten digits; the tasks
+  digits, shapes, colors and presence. The digits are {training_scans:,} scans of `data/digits`
+  (CC BY 4.0) in training and the other 397 in test; no scan is in both.
 
 Nothing was chosen by looking at test accuracy under pruning or ablation.
 
 ## Training
 
-1. The vision tower, from its visual tokens through two linear heads: name and colour of the object at each token ({vision_steps} steps of
-   48 scenes and 16 easy-VQA images).
-2. The language model with the tower frozen, on answers and ends of turns ({language_steps} steps of {images} images with ten questions each).
+1. The vision tower, from its visual tokens through two linear heads: name and colour of the object
+   at each token ({vision_steps} steps of {vision_images}).
+2. The language model with the tower frozen, on answers and ends of turns ({language_steps} steps of
+   {images} images with ten questions each).
 
 Seed {seed}. {minutes:.0f} minutes with {threads} CPU thread(s). To make this folder again:
 

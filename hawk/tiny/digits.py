@@ -1,7 +1,7 @@
 """The shipped scans of handwritten digits.
 
-1,797 scans of 8x8 pixels with 17 grey levels. Training and test never share a scan, so a model that answers about test
-scenes has learned digits, not scans.
+1,797 scans of 8x8 pixels with 17 grey levels. Training and test never share a scan, so a model that
+answers about test scenes has learned digits, not scans.
 """
 
 from functools import lru_cache

@@ -14,7 +14,7 @@ def resize_scan(scan: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _interpolation(size: int) -> np.ndarray:
-    """Weights `[size, 8]` in 1/256 that sample 8 pixels at `size` evenly spaced places, ends included."""
+    """Weights `[size, 8]` in 1/256 that sample 8 pixels at `size` evenly spaced places."""
     weights = np.zeros((size, 8), dtype=np.int64)
     for i in range(size):
         whole, rest = divmod(i * 7 * 256 // (size - 1), 256)
@@ -25,7 +25,7 @@ def _interpolation(size: int) -> np.ndarray:
 
 
 def slant(mask: np.ndarray, across: int, down: int) -> np.ndarray:
-    """Lean a mask: rows shift by up to `across` pixels at top and bottom, columns by `down` at the sides."""
+    """Lean a mask: the top row shifts by `across` pixels, the left column by `down`."""
     height, width = mask.shape
     y, x = np.indices(mask.shape)
     source_y = y - (2 * x - (width - 1)) * down // width

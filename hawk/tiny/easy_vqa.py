@@ -1,4 +1,4 @@
-"""The published easy-VQA data set: one shape per 64x64 image, ten questions about it, 13 answers."""
+"""The published easy-VQA data set: one shape per 64x64 image, ten questions each, 13 answers."""
 
 import io
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class EasyVqaImage:
         return np.asarray(Image.open(io.BytesIO(self.png)).convert("RGB"))
 
     def shape_and_color(self) -> tuple[str | None, str | None]:
-        """What the questions give away: an affirmed or answered shape and colour, None where none does."""
+        """The shape and colour that the questions give away, None where they don't."""
         shape = color = None
         for question in self.questions:
             words = question.text.rstrip("?").split()

@@ -1,7 +1,7 @@
-"""Measure a saved model on the test splits, the way a user runs it: chat template, `generate`, exact match.
+"""Measure a saved model on the test splits as a user runs it: template, `generate`, exact match.
 
-Run as `python -m hawk.tiny.evaluate FOLDER`. Beside the accuracy stand two that need no image: always the commonest
-answer, and the same prompt without any visual token.
+Run as `python -m hawk.tiny.evaluate FOLDER`. Beside the accuracy stand two that need no image:
+always the commonest answer, and the same prompt without any visual token.
 """
 
 import argparse
@@ -41,8 +41,8 @@ class Measurement:
     blind: float
 
 
-def test_samples(benchmark: str, number: int, seed: int = SEED) -> Iterator[Sample]:
-    """Test questions: scenes 0, 1, … of a task, or a random choice of the easy-VQA test questions."""
+def benchmark_samples(benchmark: str, number: int, seed: int = SEED) -> Iterator[Sample]:
+    """Test questions: scenes 0, 1, … of a task, or a random choice of those of easy-VQA."""
     if benchmark == "easy_vqa":
         pairs = [(image, question) for image in read_images("test") for question in image.questions]
         if number > len(pairs):
@@ -100,9 +100,7 @@ class Answerer:
         new = output[:, inputs["input_ids"].shape[1] :]
         return [parse(text) for text in self.processor.batch_decode(new, skip_special_tokens=True)]
 
-    def _without_visual_tokens(
-        self, ids: "torch.Tensor", mask: "torch.Tensor"
-    ) -> dict[str, "torch.Tensor"]:
+    def _without_visual_tokens(self, ids: "torch.Tensor", mask: "torch.Tensor") -> dict[str, "torch.Tensor"]:
         """Every prompt has one image, so every row loses the same number of tokens."""
         keep = ids != self.model.config.image_token_id
         rows = len(ids)
@@ -116,7 +114,7 @@ def evaluate(folder: Path, questions: int = 1000, batch: int = 50) -> list[Measu
 
 
 def _measure(answerer: Answerer, benchmark: str, questions: int, batch: int) -> Measurement:
-    samples = list(test_samples(benchmark, questions))
+    samples = list(benchmark_samples(benchmark, questions))
     expected = [sample.question.answer for sample in samples]
     batches = [samples[i : i + batch] for i in range(0, questions, batch)]
 

@@ -1,7 +1,8 @@
 """How `data/digits` and `data/easy_vqa` were made from the published packages.
 
-Run as `python -m hawk.tiny.import_data` where `scikit-learn` and `easy-vqa` are installed. Nothing else needs them: the
-rows are shipped, because the wheel of easy-vqa also installs a top-level package called `test`.
+Run as `python -m hawk.tiny.import_data` where `scikit-learn` and `easy-vqa` are installed. Nothing
+else needs them: the rows are shipped, because the wheel of easy-vqa also installs a top-level
+package called `test`.
 """
 
 import json
@@ -16,7 +17,7 @@ from hawk.tiny.paths import DATA
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    """One row group and a dictionary large enough for every image: each distinct image is stored once."""
+    """One row group and a large dictionary: each distinct image is stored once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(
         table, path, compression="zstd", compression_level=19, row_group_size=len(table),

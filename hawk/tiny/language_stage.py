@@ -1,14 +1,14 @@
 """Second stage: teach the language model to answer, with the vision tower frozen.
 
-The tower's tokens are computed once and kept. A step sees images of one source with ten questions each: scenes, or every
-fourth step easy-VQA. At first scenes come with captions instead of questions: "red digit" is completed by "7". To complete
-one the model looks up one word; to answer a question it must also find that word in the question. Learning both at once
-takes several times as long.
+The tower's tokens are computed once and kept. A step sees images of one source with ten questions
+each: scenes, or every fifth step easy-VQA. Two things make the model find out sooner that a question
+is about one object: the first scenes have one to three, and in the first half of the training the
+questions about an image are one conversation, where earlier answers help with later questions.
+Afterwards each stands alone, as in use.
 """
 
 import logging
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,14 +17,14 @@ from torch.nn import functional
 from hawk.tiny.architectures import TinyModel
 from hawk.tiny.easy_vqa import read_images
 from hawk.tiny.packing import Packer
-from hawk.tiny.questions import Question, captions, training_questions
+from hawk.tiny.questions import Question, training_questions
 from hawk.tiny.scenes import Scene, make_scene
 from hawk.tiny.schedule import make_optimizer
 
-SCENES, HELD_OUT_SCENES = 6000, 96
-CAPTION_SHARE = 0.3  # of the steps
-IMAGES, QUESTIONS = 32, 10  # in a batch, about an image
-EASY_VQA_EVERY = 4
+SIMPLE_SCENES, SCENES, HELD_OUT_SCENES = 1500, 5000, 96
+SIMPLE_SHARE, CONVERSATION_SHARE = 0.12, 0.45  # of the steps
+IMAGES, QUESTIONS = 40, 10  # in a batch, about an image
+EASY_VQA_EVERY = 5
 RATE = 2e-3
 
 log = logging.getLogger(__name__)
@@ -38,20 +38,15 @@ def encode(tiny: TinyModel, images: list[np.ndarray], batch: int = 64) -> torch.
 
 
 class _Scenes:
-    """Scenes with their features, and fresh random captions or questions at every visit."""
+    """Scenes with their features, and fresh random questions at every visit."""
 
     def __init__(self, tiny: TinyModel, scenes: list[Scene]) -> None:
         self.objects = [scene.objects for scene in scenes]
         self.features = encode(tiny, [scene.image for scene in scenes])
 
-    def batch(
-        self,
-        random: np.random.Generator,
-        size: int,
-        make: Callable[..., list[Question]] = training_questions,
-    ) -> tuple[torch.Tensor, list[list[Question]]]:
+    def batch(self, random: np.random.Generator, size: int) -> tuple[torch.Tensor, list[list[Question]]]:
         chosen = random.integers(len(self.objects), size=size)
-        questions = [make(self.objects[i], QUESTIONS, random) for i in chosen]
+        questions = [training_questions(self.objects[i], QUESTIONS, random) for i in chosen]
         return self.features[torch.from_numpy(chosen)], questions
 
 
@@ -63,9 +58,7 @@ class _EasyVqa:
         self.questions = [image.questions for image in images]
         self.features = encode(tiny, [image.pixels() for image in images])
 
-    def batch(
-        self, random: np.random.Generator, size: int
-    ) -> tuple[torch.Tensor, list[list[Question]]]:
+    def batch(self, random: np.random.Generator, size: int) -> tuple[torch.Tensor, list[list[Question]]]:
         chosen = random.integers(len(self.questions), size=size)
         questions = [
             [self.questions[i][j] for j in random.integers(len(self.questions[i]), size=QUESTIONS)]
@@ -80,25 +73,20 @@ def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
         parameter.requires_grad_("language_model" in name)
     started = time.monotonic()
     packer = Packer(tiny)
-    scenes = _Scenes(tiny, [make_scene("train", seed, i) for i in range(SCENES)])
-    held_out = _Scenes(
-        tiny, [make_scene("train", seed, 800_000 + i) for i in range(HELD_OUT_SCENES)]
-    )
+    simple = _Scenes(tiny, [make_scene("train", seed, i, (1, 3)) for i in range(SIMPLE_SCENES)])
+    full = _Scenes(tiny, [make_scene("train", seed, SIMPLE_SCENES + i) for i in range(SCENES)])
+    held_out = _Scenes(tiny, [make_scene("train", seed, 800_000 + i) for i in range(HELD_OUT_SCENES)])
     easy = _EasyVqa(tiny)
     log.info("images encoded; %.0f s", time.monotonic() - started)
     weights = [p for p in tiny.model.parameters() if p.requires_grad]
     optimizer, scheduler = make_optimizer(weights, RATE, steps)
     random = np.random.default_rng((seed, 2))
     for step in range(steps):
+        source = simple if step < SIMPLE_SHARE * steps else full
         if step % EASY_VQA_EVERY == EASY_VQA_EVERY - 1:
-            features, questions = easy.batch(random, IMAGES)
-            packed = packer.pack(questions)
-        elif step < CAPTION_SHARE * steps:
-            features, questions = scenes.batch(random, IMAGES, make=captions)
-            packed = packer.pack(questions, as_turns=False)
-        else:
-            features, questions = scenes.batch(random, IMAGES)
-            packed = packer.pack(questions)
+            source = easy
+        features, questions = source.batch(random, IMAGES)
+        packed = packer.pack(questions, apart=step >= CONVERSATION_SHARE * steps)
         logits = packer.logits(packed, features)
         loss = functional.cross_entropy(logits.flatten(0, -2), packed.targets.flatten())
         optimizer.zero_grad()
@@ -108,7 +96,7 @@ def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
         scheduler.step()
         if step % 25 == 0 or step == steps - 1:
             log.info(
-                "language step %d/%d loss %.3f; held-out answers: scenes %.3f easy-VQA (seen images) %.3f; %.0f s",
+                "language step %d/%d loss %.3f; right: new scenes %.3f, seen easy-VQA %.3f; %.0f s",
                 step, steps, loss.item(), _accuracy(packer, held_out), _accuracy(packer, easy),
                 time.monotonic() - started,
             )  # fmt: skip

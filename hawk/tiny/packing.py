@@ -2,8 +2,12 @@
 
     header (turn start, image)   question 1, answer   question 2, answer   ...
 
-A question attends to the header and to itself, and its positions start where the header ends. So its logits are those of
-the single-turn prompt, but the image, most of the sequence, is computed once for ten questions.
+A question attends to the header and to itself, and its positions start where the header ends. So
+its logits are those of the single-turn prompt, but the image, most of the sequence, is computed
+once for ten questions.
+
+`Packer.pack(apart=False)` makes one conversation of them instead: a question also sees those before
+it, with their answers, and positions go on.
 """
 
 from dataclasses import dataclass
@@ -21,11 +25,9 @@ class Packed:
     """`sequences` rows of `header + slots * width` tokens."""
 
     ids: torch.Tensor  # [sequences, length]
-    positions: torch.Tensor  # [3, 1, length] with mRoPE, else [1, length]
-    mask: torch.Tensor  # [1, 1, length, length], added to attention logits
-    sources: (
-        torch.Tensor
-    )  # [sequences, slots, 2], places that predict the answer and the end of the turn
+    positions: torch.Tensor  # [3, sequences or 1, length] with mRoPE, else [sequences or 1, length]
+    mask: torch.Tensor  # [sequences or 1, 1, length, length], added to attention logits
+    sources: torch.Tensor  # [sequences, slots, 2], places that predict the answer and the end of the turn
     targets: torch.Tensor  # [sequences, slots, 2]
 
 
@@ -41,7 +43,7 @@ class Packer:
         self.header = inputs["input_ids"][0]  # [header]
         self.is_visual = self.header == tiny.model.config.image_token_id
         self._header_positions = self._positions(inputs)  # [3, 1, header] or [1, header]
-        self._bodies: dict[tuple[Question, str], list[int]] = {}
+        self._bodies: dict[Question, list[int]] = {}
         self._layouts: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def _positions(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -54,21 +56,17 @@ class Packer:
         )
         return positions
 
-    def _body(self, question: Question, after: str) -> list[int]:
+    def _body(self, question: Question) -> list[int]:
         """The rest of the prompt, the answer, and the end of the turn."""
-        if (question, after) not in self._bodies:
-            ids = self.tokenizer(question.text + after, add_special_tokens=False)["input_ids"]
+        if question not in self._bodies:
+            ids = self.tokenizer(question.text + self._after, add_special_tokens=False)["input_ids"]
             (answer,) = self.tokenizer(question.answer, add_special_tokens=False)["input_ids"]
-            self._bodies[question, after] = [*ids, answer, self.tokenizer.eos_token_id]
-        return self._bodies[question, after]
+            self._bodies[question] = [*ids, answer, self.tokenizer.eos_token_id]
+        return self._bodies[question]
 
-    def pack(self, questions: list[list[Question]], as_turns: bool = True) -> Packed:
-        """One row per image; every image has the same number of questions.
-
-        `as_turns=False` leaves out what stands between question and answer, for phrases to complete.
-        """
-        after = self._after if as_turns else ""
-        bodies = [[self._body(question, after) for question in row] for row in questions]
+    def pack(self, questions: list[list[Question]], apart: bool = True) -> Packed:
+        """One row per image; every image has the same number of questions."""
+        bodies = [[self._body(question) for question in row] for row in questions]
         slots, width = len(bodies[0]), max(len(body) for row in bodies for body in row)
         start = len(self.header)
         ids = torch.full((len(bodies), start + slots * width), self.tokenizer.pad_token_id)
@@ -81,9 +79,20 @@ class Packer:
                 ids[i, first : first + length] = torch.tensor(body)
                 sources[i, slot] = torch.arange(first + length - 1 - SUPERVISED, first + length - 1)
                 targets[i, slot] = torch.tensor(body[-SUPERVISED:])
-        return Packed(ids, *self._layout(slots, width), sources, targets)
+        layout = self._layout_apart(slots, width) if apart else self._layout_conversation(ids)
+        return Packed(ids, *layout, sources, targets)
 
-    def _layout(self, slots: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _layout_conversation(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions and mask. Padding between turns is skipped: nothing sees it but itself."""
+        start, length = len(self.header), ids.shape[1]
+        is_real = ids != self.tokenizer.pad_token_id
+        header = self._header_positions.expand(*self._header_positions.shape[:-2], len(ids), -1)
+        body = header[..., -1:] + is_real[:, start:].long().cumsum(-1)
+        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        allowed = (causal & is_real[:, None, :]) | torch.eye(length, dtype=torch.bool)
+        return torch.cat([header, body], dim=-1), _additive(allowed)[:, None]
+
+    def _layout_apart(self, slots: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions and mask. Padding stands at the end of a slot, so causality alone hides it."""
         if (slots, width) not in self._layouts:
             start = len(self.header)
@@ -94,12 +103,14 @@ class Packer:
             slot = torch.where(place < start, -1, (place - start) // width)
             visible = (slot[None, :] == -1) | (slot[:, None] == slot[None, :])
             allowed = visible & (place[None, :] <= place[:, None])
-            mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
-            self._layouts[slots, width] = positions, mask[None, None]
+            self._layouts[slots, width] = positions, _additive(allowed)[None, None]
         return self._layouts[slots, width]
 
     def logits(self, packed: Packed, features: torch.Tensor) -> torch.Tensor:
-        """`[sequences, slots, 2, vocabulary]` at the places that predict answers; `features` `[sequences, 64, hidden]`."""
+        """Logits `[sequences, slots, 2, vocabulary]` at the places that predict answers.
+
+        `features` are `[sequences, 64, hidden]`.
+        """
         model = self.tiny.model
         embedded = model.get_input_embeddings()(packed.ids)
         is_visual = torch.zeros(packed.ids.shape[1], dtype=torch.bool)
@@ -114,3 +125,8 @@ class Packer:
         ).last_hidden_state
         index = packed.sources.flatten(1)[..., None].expand(-1, -1, hidden.shape[-1])
         return model.lm_head(hidden.gather(1, index)).unflatten(1, packed.sources.shape[1:])
+
+
+def _additive(allowed: torch.Tensor) -> torch.Tensor:
+    """0 where attention is allowed, the most negative number elsewhere."""
+    return torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)

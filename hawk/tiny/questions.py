@@ -3,8 +3,8 @@
 - *digits*: "which digit is red?" finds a colour among the digits and reads a scan.
 - *shapes*: "what shape is blue?" finds a colour among the shapes and names the shape.
 - *colors*: "what color is the 7?" finds an object by its name.
-- *presence*: "is there a green 4?" binds both. Half are yes. Three in four of the others name an object and a colour that
-  both occur, only not together, so neither alone gives the answer.
+- *presence*: "is there a green 4?" binds both. Half are yes. Three in four of the others name an
+  object and a colour that both occur, only not together, so neither alone gives the answer.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,7 @@ class Question:
     answer: str
 
 
-def ask(
-    task: str, objects: tuple[SceneObject, ...], random: np.random.Generator
-) -> Question | None:
+def ask(task: str, objects: tuple[SceneObject, ...], random: np.random.Generator) -> Question | None:
     """A random question of this task, or None if the objects allow none."""
     if task == "digits":
         return _ask_by_color("digit", "which digit is {}?", objects, random)
@@ -77,25 +75,8 @@ def training_questions(
     return found
 
 
-def captions(
-    objects: tuple[SceneObject, ...], number: int, random: np.random.Generator
-) -> list[Question]:
-    """`number` phrases to complete, the simplest way to say that two things belong together.
-
-    "red digit" is completed by "7", "7 color" by "red".
-    """
-    found = []
-    for i in random.integers(len(objects), size=number):
-        item = objects[i]
-        if random.random() < 0.5:
-            found.append(Question(f"{item.color} {item.kind}", item.name))
-        else:
-            found.append(Question(f"{item.name} color", item.color))
-    return found
-
-
 def make_sample(task: str, split: str, seed: int, index: int) -> tuple[Scene, Question]:
-    """The benchmark sample with this number: a scene and one question. Tasks share the scene of an index."""
+    """The benchmark sample with this number: a scene, which all tasks share, and one question."""
     scene = make_scene(split, seed, index)
     if task not in TASKS:
         raise ValueError(f"task {task!r} is unknown; allowed: {', '.join(TASKS)}")

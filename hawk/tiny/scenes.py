@@ -1,8 +1,9 @@
 """Small pictures with several objects, so that a question needs one of them and not the others.
 
-A scene has 64x64 pixels: a 4x4 grid of cells of 16x16 on a dark, noisy background, some of them with a coloured shape or
-a handwritten digit. No name occurs twice, and neither do two digits or two shapes of one colour, so every question has
-one answer. `make_scene(split, seed, index)` always gives the same scene; splits share no scan of a digit.
+A scene has 64x64 pixels: a 4x4 grid of cells of 16x16 on a dark, noisy background, some of them
+with a coloured shape or a handwritten digit. No name occurs twice, and neither do two digits or two
+shapes of one colour, so every question has one answer. `make_scene(split, seed, index)` always
+gives the same scene; splits share no scan of a digit.
 """
 
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def _draw(random: np.random.Generator, names: tuple[str, ...], number: int) -> l
 
 
 def _paint(image: np.ndarray, item: SceneObject, split: str, random: np.random.Generator) -> None:
-    """Blend an object into its cell, at a random place and size, in a slightly random shade of its colour."""
+    """Blend an object into its cell, at a random place and size, in a random shade of its colour."""
     if item.kind == "digit":
         mask = _digit_mask(item.name, split, random)
     else:
@@ -92,7 +93,7 @@ def _paint(image: np.ndarray, item: SceneObject, split: str, random: np.random.G
 
 
 def _digit_mask(name: str, split: str, random: np.random.Generator) -> np.ndarray:
-    """A scan of the digit. Those for training are few, so they also vary in size, slant and thickness."""
+    """A scan of the digit. Training scans are few, so they vary in size, slant and thickness."""
     pixels, labels = load_scans(split)
     scan = pixels[random.choice(np.flatnonzero(labels == int(name)))]
     smallest = 13 if split == "train" else 15

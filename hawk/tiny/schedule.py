@@ -12,12 +12,12 @@ def make_optimizer(
     steps: int,
     warm_up: int = 100,
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW that warms up, holds the rate for two fifths of the steps, then falls along a cosine to 2 %."""
+    """AdamW that warms up, holds the rate for half of the steps, then falls along a cosine."""
 
     def factor(step: int) -> float:
         if step < warm_up:
             return (step + 1) / warm_up
-        hold = max(warm_up, 2 * steps // 5)
+        hold = max(warm_up, steps // 2)
         progress = max(0.0, (step - hold) / max(1, steps - hold))
         return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 

@@ -1,7 +1,7 @@
-"""Word-level tokenizers in Hugging Face format, with the special tokens and templates of the families they stand for.
+"""Word-level tokenizers in Hugging Face format, with the families' special tokens and templates.
 
-Text is lower-cased and split at spaces and punctuation; decoding joins words with single spaces. Every answer is one
-word, so it survives the round trip.
+Text is lower-cased and split at spaces and punctuation; decoding joins words with single spaces.
+Every answer is one word, so it survives the round trip.
 """
 
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 UNKNOWN, PAD, END_OF_TURN = "[UNK]", "<|endoftext|>", "<|im_end|>"
 QWEN_SPECIAL = (
-    PAD, "<|im_start|>", END_OF_TURN, "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>",
-    "<|video_pad|>",
+    PAD, "<|im_start|>", END_OF_TURN, "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+    "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 INTERNVL_SPECIAL = (
     PAD,
@@ -57,7 +57,7 @@ INTERNVL_TEMPLATE = _TEMPLATE.replace("IMAGE", "<IMG_CONTEXT>\\n").replace("VIDE
 
 
 def build_tokenizer(special: tuple[str, ...], names: dict[str, str]) -> "PreTrainedTokenizerFast":
-    """A tokenizer that knows `special` and `WORDS`; `names` are attributes the processor asks for."""
+    """A tokenizer that knows `special` and `WORDS`; processors ask for the attributes `names`."""
     from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -65,9 +65,7 @@ def build_tokenizer(special: tuple[str, ...], names: dict[str, str]) -> "PreTrai
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in special]
-    )
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token=UNKNOWN,

@@ -1,7 +1,7 @@
 """Train an embedded model from nothing and save it as a Hugging Face folder with its card.
 
-Run as `python -m hawk.tiny.train --family qwen2_5_vl --seed 0 --output data/models/tiny-qwen2.5-vl`. Interrupted, the same
-command goes on after the last finished stage. The output folder appears only when it is complete.
+Run as `python -m hawk.tiny.train --family qwen2_5_vl --seed 0 --output FOLDER`. Interrupted, the same
+command goes on after the last finished stage. The folder appears only when it is complete.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from hawk.tiny.vocabulary import WORDS
 if TYPE_CHECKING:
     from hawk.tiny.architectures import TinyModel
 
-VISION_STEPS = 600
-LANGUAGE_STEPS = 1100
+VISION_STEPS = 900
+LANGUAGE_STEPS = 1000
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def _write_card(tiny: "TinyModel", folder: Path, name: str, **facts: object) -> 
     from hawk.tiny.card import write_card
     from hawk.tiny.evaluate import as_table, evaluate
     from hawk.tiny.language_stage import IMAGES
+    from hawk.tiny.vision_stage import EASY_VQA_IMAGES, SCENES
 
     measurements = evaluate(folder)
     log.info("measured on test questions:\n%s", as_table(measurements))
@@ -82,6 +83,7 @@ def _write_card(tiny: "TinyModel", folder: Path, name: str, **facts: object) -> 
         words=len(WORDS),
         training_scans=TRAINING_SCANS,
         vision_steps=VISION_STEPS,
+        vision_images=f"{SCENES} crowded scenes and {EASY_VQA_IMAGES} easy-VQA images",
         language_steps=LANGUAGE_STEPS,
         images=IMAGES,
         **facts,

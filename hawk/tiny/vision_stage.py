@@ -1,9 +1,9 @@
 """First stage: teach the vision tower to say what is where.
 
-From answers alone the model doesn't learn in reasonable time: the tower's tokens say nothing yet, so the language model
-has nothing to attend to. Here every visual token predicts the name and the colour of the object it shows, through two
-linear heads. Their rows then become the embeddings of those words: "red" starts where red tokens are, so the language
-model need not search for that too.
+From answers alone the model doesn't learn in reasonable time: the tower's tokens say nothing yet,
+so the language model has nothing to attend to. Here every visual token predicts the name and the
+colour of the object it shows, through two linear heads. Their rows then become the embeddings of
+those words: "red" starts where red tokens are, so the language model need not search for that too.
 """
 
 import logging
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 
 def scene_labels(scene: Scene) -> np.ndarray:
-    """What each visual token shows: `[2, 64]`, name and colour, 0 for background. A cell has 2x2 tokens."""
-    labels = np.zeros((2, GRID, GRID), dtype=np.int64)
+    """What each visual token shows: `[2, 64]`, name and colour, 0 for background."""
+    labels = np.zeros((2, GRID, GRID), dtype=np.int64)  # a cell of the scene has 2x2 tokens
     for item in scene.objects:
         rows, columns = (
             slice(2 * item.row, 2 * item.row + 2),
@@ -45,7 +45,7 @@ def scene_labels(scene: Scene) -> np.ndarray:
 def easy_vqa_labels(image: EasyVqaImage) -> np.ndarray:
     """The same for an easy-VQA image: its shape is where pixels differ from the flat background.
 
-    Shape and colour are what the training questions tell; where they don't, the tokens are not supervised.
+    Shape and colour are what the training questions tell. Tokens of which they don't are ignored.
     """
     pixels = image.pixels().astype(np.int64)
     differs = abs(pixels - np.median(pixels.reshape(-1, 3), axis=0)).max(axis=-1) > 40
@@ -66,8 +66,7 @@ def train_vision(tiny: TinyModel, seed: int, steps: int) -> None:
     """Train the vision tower (and projector) of `tiny` in place, and place its words."""
     tower = [p for name, p in tiny.model.named_parameters() if "language_model" not in name]
     heads = torch.nn.ModuleList(
-        torch.nn.Linear(TEXT["hidden_size"], 1 + len(names))
-        for names in (OBJECT_NAMES, COLOR_NAMES)
+        torch.nn.Linear(TEXT["hidden_size"], 1 + len(names)) for names in (OBJECT_NAMES, COLOR_NAMES)
     )
     optimizer, scheduler = make_optimizer([*tower, *heads.parameters()], RATE, steps)
     easy = list(read_images("train"))
@@ -78,9 +77,7 @@ def train_vision(tiny: TinyModel, seed: int, steps: int) -> None:
         scenes = [make_scene("train", seed, first + i, CROWDED) for i in range(SCENES)]
         photos = [easy[i] for i in random.integers(len(easy), size=EASY_VQA_IMAGES)]
         images = [scene.image for scene in scenes] + [photo.pixels() for photo in photos]
-        labels = [scene_labels(scene) for scene in scenes] + [
-            easy_vqa_labels(photo) for photo in photos
-        ]
+        labels = [scene_labels(scene) for scene in scenes] + [easy_vqa_labels(photo) for photo in photos]
         loss = _loss(
             tiny.visual_tokens(tiny.preprocess(images)),
             heads,
@@ -112,7 +109,7 @@ def place_words(tiny: TinyModel, heads: torch.nn.ModuleList) -> None:
 
 
 def _loss(features: torch.Tensor, heads: torch.nn.ModuleList, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of name and colour; `features` `[images, 64, hidden]`, `labels` `[images, 2, 64]`."""
+    """Cross-entropy of names and colours `[images, 2, 64]`; features are `[images, 64, hidden]`."""
     total = features.new_zeros(())
     for head, target in zip(heads, labels.unbind(1), strict=True):
         weight = torch.ones(head.out_features)
@@ -124,9 +121,7 @@ def _loss(features: torch.Tensor, heads: torch.nn.ModuleList, labels: torch.Tens
 
 
 @torch.no_grad()
-def measure(
-    tiny: TinyModel, heads: torch.nn.ModuleList, seed: int, scenes: int = 64
-) -> tuple[float, float]:
+def measure(tiny: TinyModel, heads: torch.nn.ModuleList, seed: int, scenes: int = 64) -> tuple[float, float]:
     """Accuracy over tokens of objects with training scans of unseen scenes: name and colour."""
     held_out = [make_scene("train", seed, 900_000 + i) for i in range(scenes)]
     labels = torch.from_numpy(np.stack([scene_labels(scene) for scene in held_out]))

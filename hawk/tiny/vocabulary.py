@@ -23,8 +23,8 @@ COLOR_NAMES = tuple(dict.fromkeys((*COLORS, *EASY_VQA_COLORS)))
 
 # fmt: off
 _GRAMMAR = (
-    "a", "an", "color", "contain", "digit", "does", "image", "in", "is", "no", "not", "of", "present", "shape", "the",
-    "there", "what", "which", "yes",
+    "a", "an", "color", "contain", "digit", "does", "image", "in", "is", "no", "not", "of", "present",
+    "shape", "the", "there", "what", "which", "yes",
 )
 # fmt: on
 _PUNCTUATION = ("?", ".", ",", ":", "!")

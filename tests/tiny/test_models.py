@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hawk.tiny.evaluate import BENCHMARKS, Answerer, test_samples
+from hawk.tiny.evaluate import BENCHMARKS, Answerer, benchmark_samples
 from hawk.tiny.paths import DATA
 
 MODELS = ("tiny-qwen2.5-vl", "tiny-internvl3")
@@ -31,14 +31,14 @@ def test_folder_is_small_and_has_a_card(folder: Path) -> None:
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_answers_are_right(answerer: Answerer, benchmark: str) -> None:
     # A fixed part of the test split; the card has the whole of it.
-    samples = list(test_samples(benchmark, QUESTIONS))
+    samples = list(benchmark_samples(benchmark, QUESTIONS))
     answers = answerer.answer(samples)
     right = sum(a == s.question.answer for a, s in zip(answers, samples, strict=True))
     assert right / QUESTIONS >= 0.92
 
 
 def test_generation_stops_by_itself(answerer: Answerer) -> None:
-    (sample,) = test_samples("shapes", 1)
+    (sample,) = benchmark_samples("shapes", 1)
     tokenizer = answerer.processor.tokenizer
     end = answerer.model.generation_config.eos_token_id
     assert tokenizer.convert_ids_to_tokens(end) == "<|im_end|>"
@@ -47,7 +47,7 @@ def test_generation_stops_by_itself(answerer: Answerer) -> None:
 
 
 def test_without_visual_tokens_the_answers_are_lost(answerer: Answerer) -> None:
-    samples = list(test_samples("digits", QUESTIONS))
+    samples = list(benchmark_samples("digits", QUESTIONS))
     answers = answerer.answer(samples, blind=True)
     right = sum(a == s.question.answer for a, s in zip(answers, samples, strict=True))
     assert right / QUESTIONS < 0.4
@@ -55,5 +55,5 @@ def test_without_visual_tokens_the_answers_are_lost(answerer: Answerer) -> None:
 
 @torch.no_grad()
 def test_alone_as_in_a_batch(answerer: Answerer) -> None:
-    samples = [s for benchmark in BENCHMARKS for s in test_samples(benchmark, 3)]
+    samples = [s for benchmark in BENCHMARKS for s in benchmark_samples(benchmark, 3)]
     assert answerer.answer(samples) == [answerer.answer([sample])[0] for sample in samples]

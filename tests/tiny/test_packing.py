@@ -34,9 +34,7 @@ def pack(tiny: TinyModel) -> tuple[list[np.ndarray], list[list[Question]], Packe
 def single_turn(tiny: TinyModel, image: np.ndarray, question: Question) -> torch.Tensor:
     """Logits `[2, vocabulary]` that predict the answer and the end of the turn."""
     text = tiny.prompt(question.text) + question.answer
-    return tiny.model(**tiny.processor(images=[image], text=[text], return_tensors="pt")).logits[
-        0, -2:
-    ]
+    return tiny.model(**tiny.processor(images=[image], text=[text], return_tensors="pt")).logits[0, -2:]
 
 
 @torch.no_grad()
@@ -70,9 +68,7 @@ def test_template_takes_turns_systems_and_parts_in_any_order(tiny: TinyModel) ->
     ]
     rendered = tiny.processor.apply_chat_template(turns, add_generation_prompt=True)
     picture, film = {
-        "qwen2_5_vl": [
-            f"<|vision_start|><|{kind}_pad|><|vision_end|>" for kind in ("image", "video")
-        ],
+        "qwen2_5_vl": [f"<|vision_start|><|{kind}_pad|><|vision_end|>" for kind in ("image", "video")],
         "internvl": ["<IMG_CONTEXT>\n", "<video>\n"],
     }[tiny.family]
     question = "what shape is red?"
@@ -86,5 +82,5 @@ def test_template_takes_turns_systems_and_parts_in_any_order(tiny: TinyModel) ->
 
 
 def test_unknown_family_is_refused() -> None:
-    with pytest.raises(ValueError, match="'llava'.*allowed: qwen2_5_vl, internvl"):
+    with pytest.raises(ValueError, match=r"'llava'.*allowed: qwen2_5_vl, internvl"):
         build("llava")

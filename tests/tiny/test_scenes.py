@@ -19,7 +19,8 @@ def scenes() -> list[Scene]:
 
 def test_same_number_same_scene() -> None:
     first, again = make_scene("train", 3, 7), make_scene("train", 3, 7)
-    assert np.array_equal(first.image, again.image) and first.objects == again.objects
+    assert np.array_equal(first.image, again.image)
+    assert first.objects == again.objects
 
 
 def test_other_split_seed_or_number_gives_another_scene() -> None:
@@ -34,7 +35,8 @@ def test_other_split_seed_or_number_gives_another_scene() -> None:
 
 def test_no_test_scan_is_in_training() -> None:
     (train, _), (test, _) = load_scans("train"), load_scans("test")
-    assert len(train) == TRAINING_SCANS and len(train) + len(test) == 1797
+    assert len(train) == TRAINING_SCANS
+    assert len(train) + len(test) == 1797
     assert not {scan.tobytes() for scan in train} & {scan.tobytes() for scan in test}
 
 
@@ -54,7 +56,7 @@ def test_objects_can_be_told_apart(scenes: list[Scene]) -> None:
         assert len({(item.row, item.column) for item in objects}) == len(objects)
         for kind in ("digit", "shape"):
             colors = [item.color for item in objects if item.kind == kind]
-            assert len(colors) >= 2 and len(set(colors)) == len(colors)
+            assert len(set(colors)) == len(colors) >= 2
 
 
 def test_objects_are_painted_where_the_list_says(scenes: list[Scene]) -> None:
@@ -104,8 +106,7 @@ def test_half_of_the_presence_questions_are_yes_and_no_word_gives_the_answer_awa
     assert 0.45 < np.mean(yes) < 0.55
     refused = [(scene, q.text.rstrip("?").split()) for scene, q in pairs if q.answer == "no"]
     both = [
-        any(o.name == words[-1] for o in scene.objects)
-        and any(o.color == words[-2] for o in scene.objects)
+        any(o.name == words[-1] for o in scene.objects) and any(o.color == words[-2] for o in scene.objects)
         for scene, words in refused
     ]
     assert np.mean(both) > 0.7
@@ -119,9 +120,9 @@ def test_every_word_is_in_the_vocabulary() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ValueError, match="'validation'.*allowed: train, test"):
+    with pytest.raises(ValueError, match=r"'validation'.*allowed: train, test"):
         make_scene("validation", 0, 0)
-    with pytest.raises(ValueError, match="'counting'.*allowed: digits"):
+    with pytest.raises(ValueError, match=r"'counting'.*allowed: digits"):
         make_sample("counting", "test", 0, 0)
-    with pytest.raises(ValueError, match="'validation'.*allowed: train, test"):
+    with pytest.raises(ValueError, match=r"'validation'.*allowed: train, test"):
         next(read_images("validation"))
