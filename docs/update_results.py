@@ -1,6 +1,6 @@
 """Write the results of a finished ``make demo`` into README.md, so that no number there is typed.
 
-    make demo && .venv/bin/python docs/update_results.py
+make demo && .venv/bin/python docs/update_results.py
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ def block() -> str:
             "",
             f"![drops of every head on five benchmarks](docs/images/{PICTURES[0]}.png)",
             "",
-            f"Switching off head L0H{best} costs most: {by_head[best]:.1f} points on average over the five "
-            f"benchmarks; the median head costs {by_head.median():.1f}.",
+            f"Switching off head L0H{best} costs most: {by_head[best]:.1f} points on average over the "
+            f"five benchmarks; the median head costs {by_head.median():.1f}.",
             "",
             "```",
             text_table(frame, "overall", settings),
             "```",
             "",
-            "In words, retention against the uniform-weight control, paired, with 95 % intervals; the verdict "
-            "is that of a Holm-adjusted test, never of an interval:",
+            "In words, retention against the uniform-weight control, paired, with 95 % intervals; the "
+            "verdict is that of a Holm-adjusted test, never of an interval:",
             "",
             *verdicts(),
             "",

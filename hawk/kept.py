@@ -35,7 +35,9 @@ def kept_tokens_step(config: Mapping[str, Any], root: str) -> list[str]:
         path = paths.features(role, name) if stored else None
         features = features_for(config, vlm, samples, path)
         protocol = config["generation"]["protocol"]
-        sample = next((s for s in samples if _drawable(Prompts(vlm, bench, [s], features, protocol), s)), None)
+        sample = next(
+            (s for s in samples if _drawable(Prompts(vlm, bench, [s], features, protocol), s)), None
+        )
         if sample is None:
             continue
         prompts = Prompts(vlm, bench, [sample], features, protocol)

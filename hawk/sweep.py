@@ -21,6 +21,7 @@ from hawk.pruning.hawk import Hawk
 from hawk.records import SCORES, atomic_path, write_table
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, features_for, load_for, score_samples
+from hawk.sweep_rows import groups, score_rows
 from hawk.weights import HeadWeights
 
 INTERVENTIONS = (*MODES, "selection")
@@ -44,7 +45,7 @@ def score_step(
     """
     if intervention is not None and intervention not in INTERVENTIONS:
         raise unknown("intervention", intervention, INTERVENTIONS)
-    samples = read_samples(samples_path, role, name)
+    samples = read_samples(samples_path, role, name, images=features_path is None)
     vlm = load_for(config, vision=features_path is None)
     for what, _ in jobs:
         if _is_head(what):
@@ -54,26 +55,30 @@ def score_step(
     features = features_for(config, vlm, samples, features_path)
     prompts = Prompts(vlm, bench, samples, features, generation["protocol"])
     means = None if means_path is None else read_means(means_path)
-    for what, output in jobs:
-        pruner, ablation = _treatment(config, vlm, intervention, what, means)
-        shuffle = int(what.removeprefix("repeat")) if what.startswith("repeat") else None
-        rows = score_samples(
-            prompts,
-            bench,
-            generation["protocol"],
-            generation["batch_size"],
-            pruner=pruner,
-            ablation=None if ablation is None else ablation.attach(vlm.model),
-            shuffle=shuffle,
-            what=f"{name} {intervention or 'baseline'} {what}",
-        )
-        identity = {"benchmark": name, "role": role, "name": what}
-        if intervention is not None:
-            identity["intervention"] = intervention
-        if _is_head(what):
-            identity["head"] = what
+    size = config.get("ablation", {}).get("rows_per_batch", 1) if intervention in MODES else 1
+    for group in groups(jobs, size):
+        names = [what for what, _ in group]
+        label = f"{name} {intervention or 'baseline'} {' '.join(names)}"
+        shuffle = int(names[0].removeprefix("repeat")) if names[0].startswith("repeat") else None
+        pruner = None
+        options = (prompts, bench, generation["protocol"], generation["batch_size"])
+        if size > 1 and intervention is not None:
+            heads = [Head.parse(what) if _is_head(what) else None for what in names]
+            scored = score_rows(*options, heads, size, intervention, means, shuffle=shuffle, what=label)
+        else:
+            pruner, ablation = _treatment(config, vlm, intervention, names[0], means)
+            attached = None if ablation is None else ablation.attach(vlm.model)
+            scored = [score_samples(*options, pruner, attached, shuffle=shuffle, what=label)]
         settings = common_settings(config, vlm, bench, pruner)
-        write_table(output, rows, SCORES, provenance(identity, **settings))
+        if size > 1:
+            settings["rows_per_batch"] = size
+        for (what, output), rows in zip(group, scored, strict=True):
+            identity = {"benchmark": name, "role": role, "name": what}
+            if intervention is not None:
+                identity["intervention"] = intervention
+            if _is_head(what):
+                identity["head"] = what
+            write_table(output, rows, SCORES, provenance(identity, **settings))
 
 
 def _is_head(what: str) -> bool:
@@ -106,7 +111,8 @@ def selection_pruner(config: Mapping[str, Any], vlm: VisionLanguageModel, withou
     if without is not None:
         if without.layer != scoring["layer"]:
             raise InputError(
-                f"intervention 'selection' exists only at scoring.layer {scoring['layer']}, not for {without}."
+                f"intervention 'selection' exists only at scoring.layer {scoring['layer']}, "
+                f"not for {without}."
             )
         weights[without.index] = 0.0
     total = sum(weights)
@@ -159,7 +165,7 @@ def head_means_step(
     from hawk.pruning.prompt import prune
     from hawk.scoring import batches
 
-    samples = read_samples(samples_path, "calibration", name)
+    samples = read_samples(samples_path, "calibration", name, images=features_path is None)
     vlm = load_for(config, vision=features_path is None)
     bench = benchmark(name, config.get("data", {}).get(name))
     features = features_for(config, vlm, samples, features_path)

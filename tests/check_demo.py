@@ -30,7 +30,8 @@ def main(root: Path) -> None:
     assert not external, f"report.html asks for {external[:3]}"
     stability = json.loads((root / "stability.json").read_text())
     assert stability
-    print(f"demo checked: {len(drops)} drops, {len(evaluated)} evaluation files, report {len(report) // 1024} kB")
+    size = len(report) // 1024
+    print(f"demo checked: {len(drops)} drops, {len(evaluated)} evaluation files, report {size} kB")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,12 @@ def test_defaults_are_filled_and_described(tmp_path: Path) -> None:
     for key in ("scoring", "ablation", "weights", "generation", "statistics", "seed"):
         del raw[key]
     config = load(raw, tmp_path)
-    assert config["scoring"] == {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}
+    assert config["scoring"] == {
+        "layer": 0,
+        "normalization": "l2",
+        "rope": False,
+        "query_span": "instruction",
+    }
     assert config["statistics"]["resamples"] == 2000
     assert config["weights"]["normalization"] == "min_shift"
 

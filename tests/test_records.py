@@ -82,9 +82,7 @@ def _hold(path: str, seconds: float, log: str) -> None:
 def test_two_writers_of_one_output_take_turns(tmp_path: Path) -> None:
     log = tmp_path / "log"
     context = multiprocessing.get_context("spawn")
-    writers = [
-        context.Process(target=_hold, args=(str(tmp_path / "out"), 0.5, str(log))) for _ in range(3)
-    ]
+    writers = [context.Process(target=_hold, args=(str(tmp_path / "out"), 0.5, str(log))) for _ in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -103,14 +103,19 @@ def test_prompts_are_the_processors_and_generation_is_the_models(prompts: Prompt
     sample = prompts.samples[0]
     image = Image.open(io.BytesIO(sample.images[0]["bytes"])).convert("RGB")
     messages = [
-        {"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": sample.question}]}
+        {
+            "role": "user",
+            "content": [{"type": "image", "image": image}, {"type": "text", "text": sample.question}],
+        }
     ]
     inputs = embedded.processor.apply_chat_template(
         messages, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
     )
     assert inputs["input_ids"][0].tolist() == prompts.ids[0]
     out = embedded.model.generate(**inputs, max_new_tokens=16, do_sample=False)
-    text = embedded.processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    text = embedded.processor.tokenizer.decode(
+        out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+    )
     row = scored(prompts)[0]
     assert row["prediction"] == text
     logits = embedded.model(**inputs).logits[0, -1].log_softmax(-1)
@@ -156,12 +161,16 @@ def test_zero_equals_zeroed_columns_of_the_weight(prompts: Prompts, embedded, he
 
 def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> None:
     """One process for several heads writes the same files as one process each."""
-    jobs = [(what, root.scores(BENCH, "selection", what)) for what in ("reference", "repeat1", "L0H2", "L0H5")]
+    jobs = [
+        (what, root.scores(BENCH, "selection", what)) for what in ("reference", "repeat1", "L0H2", "L0H5")
+    ]
     arguments = (root.samples("calibration", BENCH), root.features("calibration", BENCH))
     sweep.score_step(config, BENCH, "calibration", *arguments, jobs, intervention="selection")
     tables = {}
     for what, path in jobs:
-        tables[what] = read_table(path, SCORES, {"benchmark": BENCH, "intervention": "selection", "name": what})
+        tables[what] = read_table(
+            path, SCORES, {"benchmark": BENCH, "intervention": "selection", "name": what}
+        )
         alone = path.replace("selection", "alone")
         sweep.score_step(config, BENCH, "calibration", *arguments, [(what, alone)], intervention="selection")
         assert read_table(alone, SCORES).equals(tables[what])

@@ -55,7 +55,12 @@ class Workflow:
         """Run to the end; returns what it printed."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            self.command(*words), capture_output=True, text=True, cwd=self.folder, env=environment, timeout=900
+            self.command(*words),
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=environment,
+            timeout=900,
         )
         text = done.stdout + done.stderr
         assert done.returncode == code, text[-5000:]
