@@ -327,6 +327,79 @@ def test_compiled_wrapper_is_looked_through(model, inputs):
     assert torch.equal(out.sequences, pruned(model, KEPT, inputs).sequences)
 
 
+def test_compiled_forward(model, inputs):
+    """What the transformers documentation advises: compile the instance's forward."""
+    expected = pruned(model, KEPT, inputs).sequences
+    model.forward = torch.compile(model.forward, backend="eager")
+    try:
+        assert torch.equal(pruned(model, KEPT, inputs).sequences, expected)
+    finally:
+        del model.forward
+
+
+def test_a_model_that_takes_no_features(model, monkeypatch):
+    monkeypatch.setattr(model, "forward", lambda input_ids: None)
+    with pytest.raises(InputError, match=r"transformers 5\.18"), KEPT.attach(model):
+        pass
+
+
+def test_template_ids_from_a_processor(inputs):
+    """A model that hawk.load did not load has no known template until a processor is given."""
+    from types import SimpleNamespace
+
+    from hawk.pruning.hawk import Hawk
+
+    model = copy.deepcopy(MODELS["qwen2_5_vl"]())
+
+    class Words(dict):
+        unk_token_id = None
+
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": [0, 1, 2]}  # "<|im_start|>user\n"
+
+        def convert_tokens_to_ids(self, token):
+            return self.get(token)
+
+    pruner = Hawk(pruning_ratio=0.5)
+    with pruner.attach(model), pytest.raises(InputError, match="pass processor= to attach"):
+        model.generate(**inputs)
+    with pytest.raises(InputError, match=r"no '<\|im_end\|>' token"):
+        pruner.attach(model, SimpleNamespace(tokenizer=Words())).__enter__()
+    processor = SimpleNamespace(tokenizer=Words({"<|im_end|>": END}))
+    with pruner.attach(model, processor):
+        out = generate(model, **inputs)
+    expected = pruned(MODELS["qwen2_5_vl"](), pruner, inputs)
+    assert torch.equal(out.sequences, expected.sequences)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", FAMILIES)
+def test_flash_attention(family):
+    """The same tokens kept, and nearly the same logits as sdpa, in bfloat16 on a GPU."""
+    pytest.importorskip("flash_attn")
+    inputs = {k: v.cuda() for k, v in build(family, CASES["mixed"]).items()}
+    logits = []
+    for attention in ("sdpa", "flash_attention_2"):
+        model = copy.deepcopy(MODELS[family](attention)).cuda().to(torch.bfloat16)
+        out = pruned(model, KEPT, inputs)
+        logits.append(out.logits[0].float())
+    assert (logits[0] - logits[1]).abs().max() < 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", FAMILIES)
+def test_on_a_gpu(family):
+    """Inputs may be on the CPU; a static cache compiles decoding by itself."""
+    inputs = build(family, CASES["mixed"])
+    expected = pruned(MODELS[family](), KEPT, inputs)
+    kept = [index.tolist() for index in KEPT.last.kept_index]
+    model = copy.deepcopy(MODELS[family]()).cuda()
+    for options in ({}, {"cache_implementation": "static"}):
+        out = pruned(model, KEPT, inputs, **options)
+        assert [index.tolist() for index in KEPT.last.kept_index] == kept
+        assert torch.equal(out.sequences.cpu(), expected.sequences)
+
+
 class Peft:
     """What attach needs to know of peft's wrapper; the package is no dependency."""
 
