@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hawk import records, statistics
+from hawk.benchmarks import all_families
 from hawk.benchmarks import benchmark as get_benchmark
 from hawk.errors import InputError, unknown
 from hawk.heads import Geometry
@@ -24,8 +25,10 @@ WITHOUT = "without-"
 def subset_benchmarks(config: Mapping[str, Any], subset: str) -> list[str]:
     """Calibration benchmarks of a subset: all for ``pooled``, else all outside one family."""
     names = list(config["calibration"]["benchmarks"])
-    families = {name: get_benchmark(name).family for name in names}
-    allowed = [POOLED, *sorted({WITHOUT + family for family in families.values()})]
+    data = config.get("data", {})
+    families = {name: get_benchmark(name, data.get(name)).family for name in names}
+    # A benchmark that is only evaluated leaves nothing out, but asks for its file all the same.
+    allowed = [POOLED, *sorted(WITHOUT + family for family in all_families(data))]
     if subset not in allowed:
         raise unknown("subset of calibration benchmarks", subset, allowed)
     if subset == POOLED:

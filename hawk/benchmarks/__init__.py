@@ -52,4 +52,16 @@ def benchmark(name: str, options: Mapping[str, Any] | None = None) -> Benchmark:
     return getattr(import_module(module), cls)(options=options or {})
 
 
-__all__ = ["REGISTRY", "Benchmark", "Sample", "benchmark"]
+def all_families(data: Mapping[str, Any] | None = None) -> set[str]:
+    """The families of all benchmarks: those here, and a user's own in a config's ``data``."""
+    found = set()
+    for place in REGISTRY.values():
+        module, _, cls = place.partition(":")
+        found.add(getattr(import_module(module), cls).family)
+    for name, options in (data or {}).items():
+        if name not in REGISTRY:
+            found.add(benchmark(name, options).family)
+    return found
+
+
+__all__ = ["REGISTRY", "Benchmark", "Sample", "all_families", "benchmark"]

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from hawk.benchmarks import benchmark
+from hawk.calibrate import subset_benchmarks
 from hawk.config import load_config
+from hawk.errors import InputError
 from hawk.pruning.budget import kept_count
 
 ROOT = Path(__file__).parents[2]
@@ -86,3 +88,16 @@ def test_dry_run_plans_the_jobs(name, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     found = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
     assert {rule: found.get(rule) for rule in JOBS[name]} == JOBS[name]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_weight_file_of_a_run_can_be_made(name):
+    """One without each family, those included that are only evaluated; a job sees no evaluation section."""
+    config = load_config(ROOT / "config" / f"{name}.yaml")
+    names = config["calibration"]["benchmarks"]
+    family = {one: benchmark(one).family for one in {*names, *config.pop("evaluation")["benchmarks"]}}
+    for left_out in set(family.values()):
+        found = subset_benchmarks(config, f"without-{left_out}")
+        assert found == [one for one in names if family[one] != left_out]
+    with pytest.raises(InputError, match="unknown subset"):
+        subset_benchmarks(config, "without-nothing")
