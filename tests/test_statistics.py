@@ -142,7 +142,7 @@ def test_what_is_noise(drop: float, low: float, high: float, floor: float, noise
 
 
 def test_min_shift_by_hand() -> None:
-    drops = {"one": np.array([3.0, 1.0, 0.0]), "two": np.array([-1.0, 1.0, 0.0])}
+    drops = {"one": np.array([7.0, 5.0, 4.0]), "two": np.array([-1.0, 1.0, 0.0])}
     low = {name: np.zeros(3) for name in drops}
     weights, parts = statistics.pooled_weights(drops, low, "min_shift")
     assert parts["one"].tolist() == pytest.approx([3 / 4, 1 / 4, 0])
@@ -155,7 +155,7 @@ def test_min_shift_does_not_see_a_constant_or_the_scale(rng: np.random.Generator
     drops = rng.normal(size=8)
     significant = np.zeros(8, dtype=bool)
     one = statistics.normalize_drops(drops, significant, "min_shift")
-    two = statistics.normalize_drops(3 * drops + 7, significant, "min_shift")
+    two = statistics.normalize_drops(3 * drops + 70, significant, "min_shift")
     np.testing.assert_allclose(one, two)
 
 
