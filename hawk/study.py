@@ -25,6 +25,7 @@ from hawk import statistics
 from hawk.benchmarks import benchmark
 from hawk.config import load_config
 from hawk.drops import rng_of
+from hawk.errors import unknown
 from hawk.paths import RunPaths
 from hawk.records import EVALUATION, SCORES, write_json, write_table
 from hawk.resampling import bootstrap_counts, percentile_interval
@@ -123,10 +124,9 @@ def prompts_of(config: Mapping[str, Any], vlm: Any, files: RunPaths, name: str, 
 
 
 # --- calibration --------------------------------------------------------------------------
-def calibrate(config: Mapping[str, Any], vlm: Any, files: RunPaths) -> None:
-    """Weights of every setting and of ``zero``, by every way from drops to weights."""
+def calibrate(config: Mapping[str, Any], vlm: Any, files: RunPaths, wanted: Sequence[str]) -> None:
+    """Weights of the wanted settings and of ``zero``, by every way from drops to weights."""
     names = config["calibration"]["benchmarks"]
-    wanted = [ZERO, *(setting.name for setting in SETTINGS)]
     missing = [one for one in wanted if not Path(files.head_weights(f"{one}-min_shift")).exists()]
     if not missing:
         return
@@ -257,7 +257,7 @@ def evaluate(
     from hawk.scoring import score_samples
     from hawk.sweep import common_settings
 
-    every = variants(files)
+    every = [variant for variant in variants(files) if _calibrated(variant)]
     used = [one for one in every if chosen is None or one["name"] in chosen]
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     out = RunPaths(f"{files.root}/{role}")
@@ -291,6 +291,15 @@ def evaluate(
     return made
 
 
+def _calibrated(variant: Mapping[str, Any]) -> bool:
+    """Whether the weight file that a variant needs was made."""
+    inner = variant.get("scorer") or variant
+    source = inner.get("weights") or inner.get("signed") or "uniform"
+    if source == "uniform":
+        return True
+    return any(Path(source).parent.glob(Path(source).name))
+
+
 def _pruner(
     config: Mapping[str, Any], vlm: Any, variant: Mapping[str, Any], bench: Any, *rest: Any
 ) -> tuple[Any, Any]:
@@ -322,9 +331,10 @@ def _link(files: RunPaths, out: RunPaths, role: str, name: str) -> None:
 @click.option("--config", "source", required=True, help="Config of the study, without its variants.")
 @click.option("--model", required=True, help="Model folder; another seed or family.")
 @click.option("--role", default="development", type=click.Choice(["development", "evaluation"]))
+@click.option("--settings", "wanted", default=None, help="Of calibration, by commas; default all.")
 @click.option("--variants", "chosen", default=None, help="Names, separated by commas; default all.")
 @click.argument("root")
-def main(source: str, model: str, role: str, chosen: str | None, root: str) -> None:
+def main(source: str, model: str, role: str, wanted: str | None, chosen: str | None, root: str) -> None:
     """Calibrate and evaluate under ROOT, then print the comparison."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     from hawk.scoring import load_for
@@ -334,7 +344,12 @@ def main(source: str, model: str, role: str, chosen: str | None, root: str) -> N
     config["model"]["path"] = model
     files = RunPaths(root)
     vlm = load_for(config, vision=True)
-    calibrate(config, vlm, files)
+    known = [ZERO, *(setting.name for setting in SETTINGS)]
+    names = wanted.split(",") if wanted else known
+    for name in names:
+        if name not in known:
+            raise unknown("setting", name, known)
+    calibrate(config, vlm, files, names)
     made = evaluate(config, vlm, files, role, chosen.split(",") if chosen else None)
     out = f"{root}/{role}"
     Path(out, "config.yaml").write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
