@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hawk import statistics
-from hawk.controls import Cell, control_rows
+from hawk.controls import Cell, control_rows, is_calibrated
 from hawk.drops import rng_of
 from hawk.evaluated import Evaluated, Scored, canonical_ratio
 from hawk.resampling import (
@@ -219,13 +219,14 @@ def _level(config: Mapping[str, Any]) -> float:
 
 
 def _published(config: Mapping[str, Any], variant: str, ratio: str | None, benchmark: str) -> float | None:
-    """``evaluation.published: {ratio: {benchmark: native value}}``, shown beside the baseline and HAWK.
+    """``evaluation.published: {ratio: {benchmark: native value}}``, beside the baseline and HAWK.
 
-    The key ``overall`` is a retention in percent.
+    ``overall`` is a retention in percent there, as papers give it. Not beside the controls: the
+    numbers are those of calibrated weights.
     """
     table = config["evaluation"].get("published") or {}
-    methods = {one["name"]: one["method"] for one in config["evaluation"]["variants"]}
-    if ratio is None or (variant != BASELINE and methods.get(variant) != "hawk"):
+    published = {one["name"] for one in config["evaluation"]["variants"] if is_calibrated(one)} | {BASELINE}
+    if ratio is None or variant not in published:
         return None
     by_ratio = {canonical_ratio(key): values for key, values in table.items()}
     value = by_ratio.get(ratio, {}).get(benchmark)

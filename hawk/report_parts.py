@@ -159,6 +159,7 @@ def _controls(run: Run) -> str:
 
 def _retention_table(part: pd.DataFrame, reference: str | None) -> str:
     published = part["published"].notna().any()
+    kind = "retention" if (part["benchmark"] == OVERALL).all() else "value"
     head = [
         "variant",
         "removed",
@@ -170,7 +171,7 @@ def _retention_table(part: pd.DataFrame, reference: str | None) -> str:
         "difference",
         "interval",
     ]
-    head += ["p (Holm)", "verdict", "win / tie / loss"] + (["published"] if published else [])
+    head += ["p (Holm)", "verdict", "win / tie / loss"] + ([f"published {kind}"] if published else [])
     rows = []
     for row in ordered(part).to_dict("records"):
         kind = {reference: "reference", BASELINE: "floor", MAJORITY: "floor"}.get(row["variant"], "")

@@ -44,7 +44,7 @@ RETENTION = pa.schema(
         ("samples", pa.int32()),
         ("groups", pa.int32()),  # distinct images
         ("unparsed", pa.float64()),
-        ("published", pa.float64()),  # native value from evaluation.published
+        ("published", pa.float64()),  # evaluation.published: native value; overall: retention
     ]
 )
 
@@ -244,7 +244,8 @@ def _markdown_rows(part: pd.DataFrame, value: str) -> Iterator[str]:
     published = part["published"].notna().any()
     head = ["variant", "removed", "kept of", value, "retention %", "interval"]
     head += ["difference", "interval", "p (Holm)", "verdict", "win / tie / loss"]
-    head += ["published"] if published else []
+    kind = "retention" if value == "points" else "value"
+    head += [f"published {kind}"] if published else []
     yield "| " + " | ".join(head) + " |"
     yield "|---|" + "---:|" * (len(head) - 1)
     for row in part.to_dict("records"):

@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any],
     root = str(tmp_path_factory.mktemp("run"))
     config = make_config()
     config["evaluation"] = {**config["evaluation"], "benchmarks": BENCHMARKS, "ratios": [0.6, 0.80]}
-    config["evaluation"]["published"] = {0.8: {"toy": 71.5}}
+    config["evaluation"]["published"] = {"0": {"toy": 80}, 0.8: {"toy": 71.5, "overall": 91}}
     write_run(root, config)
     make_tables(config, root)
     return root, config, read_retention(root)[0]
@@ -182,7 +182,9 @@ def test_baseline_majority_and_blind_rows(made) -> None:
 def test_published_numbers_stand_beside_ours(made) -> None:
     _, _, frame = made
     assert cell(frame, "hawk-zero", "0.8", "toy")["published"] == 71.5
-    assert frame["published"].notna().sum() == 3  # hawk variants only, that ratio and benchmark only
+    assert cell(frame, "hawk-zero", "0.8", "overall")["published"] == 91.0
+    assert cell(frame, "baseline", "0", "toy")["published"] == 80.0
+    assert frame["published"].notna().sum() == 3  # not beside controls, rivals, other ratios
 
 
 def test_calibrated_variants_against_every_control(made) -> None:
