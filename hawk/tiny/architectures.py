@@ -157,7 +157,7 @@ def _build_internvl() -> TinyModel:
             model_type="qwen2",
             **TEXT,
             **_special_ids(tokenizer),
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         ),
         vision_config={
             "hidden_size": VISION_HIDDEN,

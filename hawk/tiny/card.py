@@ -49,8 +49,8 @@ Nothing was chosen by looking at test accuracy under pruning or ablation.
 
 1. The vision tower, from its visual tokens through two linear heads: name and colour of the object
    at each token ({vision_steps} steps of {vision_images}).
-2. The language model with the tower frozen, on answers and ends of turns ({language_steps} steps of
-   {images} images with ten questions each).
+2. The language model with the tower frozen, from {language_start}, on answers and ends of turns
+   ({language_steps} steps of {language_images}).
 
 Seed {seed}. {minutes:.0f} minutes with {threads} CPU thread(s). To make this folder again:
 

@@ -1,10 +1,11 @@
 """Second stage: teach the language model to answer, with the vision tower frozen.
 
-The tower's tokens are computed once and kept. A step sees images of one source with ten questions
-each: scenes, or every fifth step easy-VQA. Two things make the model find out sooner that a question
-is about one object: the first scenes have one to three, and in the first half of the training the
-questions about an image are one conversation, where earlier answers help with later questions.
-Afterwards each stands alone, as in use.
+The tower's tokens are computed once and kept. A step sees images of one source with sixteen questions
+each: scenes, or every fourth step easy-VQA. A model that knows nothing first finds out that a
+question is about one object, then how to look up a colour by a name, and last how to compare. Three
+things make it find out sooner. Scenes with one to three objects come first and stay for a while;
+at first the questions about an image are one conversation, where earlier answers help with later
+questions; and what is learned last is asked most. The rest of the training is as in use.
 """
 
 import logging
@@ -20,12 +21,18 @@ from hawk.tiny.packing import Packer
 from hawk.tiny.questions import Question, training_questions
 from hawk.tiny.scenes import Scene, make_scene
 from hawk.tiny.schedule import make_optimizer
+from hawk.tiny.vocabulary import EASY_VQA_SHAPES
 
 SIMPLE_SCENES, SCENES, HELD_OUT_SCENES = 1500, 5000, 96
-SIMPLE_SHARE, CONVERSATION_SHARE = 0.12, 0.45  # of the steps
-IMAGES, QUESTIONS = 40, 10  # in a batch, about an image
-EASY_VQA_EVERY = 5
+IMAGES, QUESTIONS = 24, 16  # in a batch, about an image
+EASY_VQA_EVERY, SIMPLE_EVERY = 4, 4
+# Shares of the steps in which scenes are simple, questions a conversation, and hard tasks frequent.
+SIMPLE_SHARE, CONVERSATION_SHARE, HARD_SHARE = 0.06, 0.25, 0.6
+HARD_WEIGHTS = (1, 1, 2, 4)  # digits, shapes, colors, presence
+SHAPE_WEIGHT = 3  # of easy-VQA's yes-or-no questions about shapes, the hardest there
 RATE = 2e-3
+
+Batch = tuple[torch.Tensor, list[list[Question]]]  # features [images, 64, hidden], questions
 
 log = logging.getLogger(__name__)
 
@@ -44,31 +51,39 @@ class _Scenes:
         self.objects = [scene.objects for scene in scenes]
         self.features = encode(tiny, [scene.image for scene in scenes])
 
-    def batch(self, random: np.random.Generator, size: int) -> tuple[torch.Tensor, list[list[Question]]]:
+    def batch(self, random: np.random.Generator, size: int, hard: bool) -> Batch:
         chosen = random.integers(len(self.objects), size=size)
-        questions = [training_questions(self.objects[i], QUESTIONS, random) for i in chosen]
+        weights = HARD_WEIGHTS if hard else (1, 1, 1, 1)
+        questions = [training_questions(self.objects[i], QUESTIONS, random, weights) for i in chosen]
         return self.features[torch.from_numpy(chosen)], questions
 
 
 class _EasyVqa:
-    """The training images of easy-VQA with their features, and ten of their own questions."""
+    """The training images of easy-VQA with their features, and some of their own questions."""
 
     def __init__(self, tiny: TinyModel) -> None:
         images = list(read_images("train"))
         self.questions = [image.questions for image in images]
+        self.hard = [[q for q in image.questions for _ in range(_weight(q))] for image in images]
         self.features = encode(tiny, [image.pixels() for image in images])
 
-    def batch(self, random: np.random.Generator, size: int) -> tuple[torch.Tensor, list[list[Question]]]:
+    def batch(self, random: np.random.Generator, size: int, hard: bool) -> Batch:
         chosen = random.integers(len(self.questions), size=size)
-        questions = [
-            [self.questions[i][j] for j in random.integers(len(self.questions[i]), size=QUESTIONS)]
-            for i in chosen
-        ]
+        pools = [(self.hard if hard else self.questions)[i] for i in chosen]
+        questions = [[pool[i] for i in random.integers(len(pool), size=QUESTIONS)] for pool in pools]
         return self.features[torch.from_numpy(chosen)], questions
 
 
-def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
-    """Train the language model of `tiny` in place."""
+def _weight(question: Question) -> int:
+    asks_for_shape = any(name in question.text for name in EASY_VQA_SHAPES)
+    return SHAPE_WEIGHT if asks_for_shape and question.answer in ("yes", "no") else 1
+
+
+def train_language(tiny: TinyModel, seed: int, steps: int, knows_tasks: bool = False) -> None:
+    """Train the language model of `tiny` in place.
+
+    With `knows_tasks` (it was trained before, with another tower) there is no easy beginning.
+    """
     for name, parameter in tiny.model.named_parameters():
         parameter.requires_grad_("language_model" in name)
     started = time.monotonic()
@@ -82,11 +97,15 @@ def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
     optimizer, scheduler = make_optimizer(weights, RATE, steps)
     random = np.random.default_rng((seed, 2))
     for step in range(steps):
-        source = simple if step < SIMPLE_SHARE * steps else full
+        progress = 1.0 if knows_tasks else step / steps
+        hard = progress < HARD_SHARE
+        source = full
         if step % EASY_VQA_EVERY == EASY_VQA_EVERY - 1:
             source = easy
-        features, questions = source.batch(random, IMAGES)
-        packed = packer.pack(questions, apart=step >= CONVERSATION_SHARE * steps)
+        elif progress < SIMPLE_SHARE or (hard and step % SIMPLE_EVERY == 0):
+            source = simple
+        features, questions = source.batch(random, IMAGES, hard)
+        packed = packer.pack(questions, apart=progress >= CONVERSATION_SHARE)
         logits = packer.logits(packed, features)
         loss = functional.cross_entropy(logits.flatten(0, -2), packed.targets.flatten())
         optimizer.zero_grad()
@@ -107,7 +126,7 @@ def train_language(tiny: TinyModel, seed: int, steps: int) -> None:
 @torch.no_grad()
 def _accuracy(packer: Packer, source: _Scenes | _EasyVqa) -> float:
     """Share of right answers to the same questions every time, with right end of the turn."""
-    features, questions = source.batch(np.random.default_rng(0), HELD_OUT_SCENES)
+    features, questions = source.batch(np.random.default_rng(0), HELD_OUT_SCENES, hard=False)
     packed = packer.pack(questions)
     right = packer.logits(packed, features).argmax(-1) == packed.targets
     return right.all(-1).float().mean().item()

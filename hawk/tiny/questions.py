@@ -64,12 +64,16 @@ def _ask_presence(objects: tuple[SceneObject, ...], random: np.random.Generator)
 
 
 def training_questions(
-    objects: tuple[SceneObject, ...], number: int, random: np.random.Generator
+    objects: tuple[SceneObject, ...],
+    number: int,
+    random: np.random.Generator,
+    weights: tuple[int, ...] = (1, 1, 1, 1),
 ) -> list[Question]:
-    """`number` questions of random tasks about the objects of one scene."""
+    """`number` questions about the objects of one scene, of random tasks in proportion to `weights`."""
+    tasks = [task for task, weight in zip(TASKS, weights, strict=True) for _ in range(weight)]
     found: list[Question] = []
     while len(found) < number:
-        question = ask(TASKS[random.integers(len(TASKS))], objects, random)
+        question = ask(tasks[random.integers(len(tasks))], objects, random)
         if question is not None:
             found.append(question)
     return found

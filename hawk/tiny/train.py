@@ -17,8 +17,10 @@ from hawk.tiny.vocabulary import WORDS
 if TYPE_CHECKING:
     from hawk.tiny.architectures import TinyModel
 
-VISION_STEPS = 900
-LANGUAGE_STEPS = 1000
+LANGUAGE_BASE = "tiny-qwen2.5-vl"
+VISION_STEPS = 1100
+LANGUAGE_STEPS = 2200
+ADAPTATION_STEPS = 500  # of a language model that another family's training has taught
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
     import torch
 
     from hawk.tiny.architectures import build
+    from hawk.tiny.language_base import adopt_language
     from hawk.tiny.language_stage import train_language
     from hawk.tiny.vision_stage import train_vision
 
@@ -44,11 +47,28 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
         train_vision(tiny, seed, VISION_STEPS)
         _save(tiny, after_vision)
     tiny.model = type(tiny.model).from_pretrained(after_vision)
-    train_language(tiny, seed, LANGUAGE_STEPS)
+    base = None if family == "qwen2_5_vl" else output.with_name(LANGUAGE_BASE)
+    if base:
+        if not base.exists():
+            raise FileNotFoundError(
+                f"{output.name} starts from the language model of {base}: train that first"
+            )
+        adopt_language(tiny, base, seed)
+    language_steps = ADAPTATION_STEPS if base else LANGUAGE_STEPS
+    train_language(tiny, seed, language_steps, knows_tasks=base is not None)
     complete = work / "complete"
     _save(tiny, complete)
     minutes = (time.monotonic() - started) / 60
-    _write_card(tiny, complete, output.name, seed=seed, minutes=minutes, threads=threads)
+    _write_card(
+        tiny,
+        complete,
+        output.name,
+        seed=seed,
+        minutes=minutes,
+        threads=threads,
+        language_steps=language_steps,
+        language_start=LANGUAGE_BASE if base else "random weights",
+    )
     if output.exists():
         output.rename(work / "replaced")
     complete.rename(output)
@@ -69,7 +89,7 @@ def _save(tiny: "TinyModel", folder: Path) -> None:
 def _write_card(tiny: "TinyModel", folder: Path, name: str, **facts: object) -> None:
     from hawk.tiny.card import write_card
     from hawk.tiny.evaluate import as_table, evaluate
-    from hawk.tiny.language_stage import IMAGES
+    from hawk.tiny.language_stage import IMAGES, QUESTIONS
     from hawk.tiny.vision_stage import EASY_VQA_IMAGES, SCENES
 
     measurements = evaluate(folder)
@@ -84,8 +104,7 @@ def _write_card(tiny: "TinyModel", folder: Path, name: str, **facts: object) -> 
         training_scans=TRAINING_SCANS,
         vision_steps=VISION_STEPS,
         vision_images=f"{SCENES} crowded scenes and {EASY_VQA_IMAGES} easy-VQA images",
-        language_steps=LANGUAGE_STEPS,
-        images=IMAGES,
+        language_images=f"{IMAGES} images with {QUESTIONS} questions each",
         **facts,
     )
     (folder / "README.md").write_text(card)
