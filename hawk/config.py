@@ -259,6 +259,9 @@ def part(config: Mapping[str, Any], *keys: str) -> str:
         if name:
             if name in config[section]:
                 out.setdefault(section, {})[name] = config[section][name]
+        elif section == "ablation":
+            # How heads are spread over jobs changes no result and must re-run nothing.
+            out[section] = {k: v for k, v in config[section].items() if k != "heads_per_job"}
         else:
             out[section] = config[section]
     return json.dumps(out, sort_keys=True)

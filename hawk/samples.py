@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from hawk.benchmarks import Benchmark, Sample, benchmark
 from hawk.benchmarks.images import open_image
@@ -161,9 +163,18 @@ def to_row(sample: Sample) -> dict[str, Any]:
     }
 
 
-def read_samples(path: str, role: str, name: str) -> list[Sample]:
-    """The samples of a samples parquet, in order."""
-    table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name})
+def read_samples(path: str, role: str, name: str, images: bool = True) -> list[Sample]:
+    """The samples of a samples parquet, in order.
+
+    images: False puts the key of its stored features in place of each image's bytes, so that
+        memory does not grow with the images.
+    """
+    columns = [field for field in SAMPLES.names if images or field != "images"]
+    table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name}, columns=columns)
+    rows = table.to_pylist()
+    if not images:
+        for row, found in zip(rows, _image_keys(path), strict=True):
+            row["images"] = found
     return [
         Sample(
             sample_id=row["sample_id"],
@@ -177,5 +188,15 @@ def read_samples(path: str, role: str, name: str) -> list[Sample]:
             metric_group=row["metric_group"],
             split=row["split"],
         )
-        for row in table.to_pylist()
+        for row in rows
     ]
+
+
+def _image_keys(path: str) -> Iterator[list[dict[str, Any]]]:
+    """Per sample its images as {"key", "path"}; the bytes are read some samples at a time."""
+    from hawk.features import item_key
+
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+        for batch in file.iter_batches(batch_size=64, columns=["images"]):
+            for found in batch.column(0).to_pylist():
+                yield [{"key": item_key(image["bytes"]), "path": image["path"]} for image in found]

@@ -100,7 +100,7 @@ class Prompts:
 
     def items(self, sample: Sample) -> list[VisualItem]:
         """The sample's images as stored, in prompt order."""
-        return [self.features[item_key(image["bytes"])] for image in sample.images]
+        return [self.features[image.get("key") or item_key(image["bytes"])] for image in sample.images]
 
     def inputs(self, chosen: Sequence[int]) -> dict[str, Any]:
         """A left-padded batch with its features, as ``generate`` takes them; unpruned."""
@@ -166,13 +166,13 @@ def score_samples(
     with ablation or nullcontext():
         for chosen in progress(batches([*map(len, prompts.ids)], batch_size, shuffle), what):
             asked = None if queries is None else [queries[i] for i in chosen]
-            scored = _score_batch(prompts, bench, protocol, pruner, chosen, asked)
+            scored = score_batch(prompts, bench, protocol, pruner, chosen, asked)
             for i, row in zip(chosen, scored, strict=True):
                 rows[i] = row
     return [row for row in rows if row is not None]
 
 
-def _score_batch(
+def score_batch(
     prompts: Prompts,
     bench: Benchmark,
     protocol: str,
@@ -180,6 +180,7 @@ def _score_batch(
     chosen: Sequence[int],
     queries: Sequence[Tensor] | None,
 ) -> list[dict[str, Any]]:
+    """Generate and score one batch; its rows in order. A sample may occur more than once."""
     vlm = prompts.vlm
     samples = [prompts.samples[i] for i in chosen]
     keys = [f"{bench.name}:{sample.sample_id}" for sample in samples]

@@ -8,6 +8,8 @@ def score_config(wildcards):
     keys = ["seed", "model", "preprocessing", "features", "generation", "scoring"]
     if wildcards.get("intervention") == "selection":
         keys.append("ablation.selection_ratio")
+    elif wildcards.get("intervention") and config["ablation"]["rows_per_batch"] > 1:
+        keys.append("ablation.rows_per_batch")
     return part(*keys, f"data.{wildcards.benchmark}")
 
 
