@@ -93,7 +93,7 @@ def test_grouping_of_rows_changes_nothing(config: dict[str, Any], inputs: RunPat
     }
 
 
-READ = """
+READ = r"""
 import re, sys
 from hawk.samples import read_samples
 import hawk.features
