@@ -107,7 +107,7 @@ class Answerer:
         return {"input_ids": ids[keep].view(rows, -1), "attention_mask": mask[keep].view(rows, -1)}
 
 
-def evaluate(folder: Path, questions: int = 1000, batch: int = 50) -> list[Measurement]:
+def evaluate(folder: Path, questions: int = 600, batch: int = 50) -> list[Measurement]:
     """Measure the model in `folder` on every benchmark."""
     answerer = Answerer(folder)
     return [_measure(answerer, name, questions, batch) for name in BENCHMARKS]
@@ -141,7 +141,7 @@ def as_table(measurements: list[Measurement]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure an embedded model on the test splits.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--questions", type=int, default=1000, help="per benchmark")
+    parser.add_argument("--questions", type=int, default=600, help="per benchmark")
     arguments = parser.parse_args()
     print(as_table(evaluate(arguments.folder, arguments.questions)))
 

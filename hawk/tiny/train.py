@@ -38,7 +38,7 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
     torch.manual_seed(seed)
     tiny = build(family)
     started = time.monotonic()
-    work = output.with_name(f"{output.name}.seed{seed}.partial")
+    work = output.with_name(f"{output.name}.seed{seed}.tmp")
     work.mkdir(parents=True, exist_ok=True)
     after_vision = work / "vision"
     if after_vision.exists():
@@ -83,6 +83,7 @@ def _save(tiny: "TinyModel", folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     tiny.model.save_pretrained(beside)
     tiny.processor.save_pretrained(beside)
+    (beside / "model.safetensors").chmod(0o644)  # saved readable by the owner only
     beside.rename(folder)
 
 

@@ -50,6 +50,16 @@ def test_packed_equals_single_turn(tiny: TinyModel) -> None:
 
 
 @torch.no_grad()
+def test_in_a_conversation_only_later_questions_see_others(tiny: TinyModel) -> None:
+    images, questions, packer, packed = pack(tiny)
+    features = tiny.visual_tokens(tiny.preprocess(images))
+    apart = packer.logits(packed, features)
+    together = packer.logits(packer.pack(questions, apart=False), features)
+    torch.testing.assert_close(apart[:, 0], together[:, 0], atol=1e-5, rtol=0)
+    assert (apart[:, 1:] - together[:, 1:]).abs().amax(dim=(0, 2, 3)).min() > 1e-2
+
+
+@torch.no_grad()
 def test_targets_are_answer_and_end_of_turn(tiny: TinyModel) -> None:
     _, questions, packer, packed = pack(tiny)
     for i, row in enumerate(questions):
