@@ -116,7 +116,7 @@ def processor() -> Any:
 
 
 @cache
-def model(layers: int = 2, vision_layers: int = 2) -> torch.nn.Module:
+def model(layers: int = 2, vision_layers: int = 1) -> torch.nn.Module:
     """The 7B's shapes with fewer layers, in bfloat16; one vision layer with windows, as most are."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -290,12 +290,6 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
     begin = starts[-1] + width if starts else 0
     end = next((i for i in range(begin, len(ids)) if ids[i] == markers.end), len(ids))
     return [i for i in range(begin, end) if ids[i] not in skip] or [max(end - 1, 0)]
-
-
-def split_rows(values: Tensor, mask: Tensor) -> Iterator[Tensor]:
-    """The unmasked entries of every row of a batch, [batch, T] → batch × [n]."""
-    for row, keep in zip(values, mask.bool(), strict=True):
-        yield row[keep]
 
 
 def inference_device(model: nn.Module) -> torch.device:
