@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from hawk.errors import InputError
@@ -28,15 +29,18 @@ def demo(cores: int) -> int:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         assert run.stdout is not None
         jobs = 0
+        said: deque[str] = deque(maxlen=60)
         for line in run.stdout:
             found = re.search(r"(\d+) of (\d+) steps \((\d+)%\) done", line)
             if found:
                 jobs = int(found[1])
                 _progress(jobs, int(found[2]), time.monotonic() - begin)
-            elif line.strip():
-                print(line, end="", flush=True)
+            else:
+                said.append(line)
     if run.returncode:
-        print("The demo did not finish; the reason is above and in outputs/tiny/logs/.", file=sys.stderr)
+        # Snakemake says much; all of it stands in .snakemake/log. Its last words hold the reason.
+        print("\n", *said, sep="", file=sys.stderr)
+        print("The demo did not finish. The failed jobs' logs are named above.", file=sys.stderr)
         return run.returncode
     _summary(jobs, time.monotonic() - begin)
     return 0
