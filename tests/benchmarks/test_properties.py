@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,6 +224,18 @@ def test_pope_unreadable_answers_to_yes_are_misses_for_vlmevalkit_alone():
     theirs = benchmark("pope", {"protocol": "lmms-eval"}).report(rows)["Overall"]
     assert ours["recall"] == pytest.approx(100 * 4 / 6)
     assert theirs["recall"] == 100.0
+
+
+@pytest.mark.parametrize(("name", "protocol"), AGGREGATES)
+def test_answers_may_stay_in_arrow(name, protocol):
+    """As hawk.scored hands them over: strings of Arrow, with nulls."""
+    bench = benchmark(name, {"protocol": protocol})
+    rows = table(name, [True, False])
+    rows["parsed"] = rows["parsed"].astype(object).where(rows.index % 3 > 0, None)
+    stored = rows.assign(parsed=pd.arrays.ArrowExtensionArray(pa.chunked_array([rows["parsed"].tolist()])))
+    found = bench.contributions(stored)
+    assert found.dtype == np.float64
+    assert found == pytest.approx(bench.contributions(rows))
 
 
 def test_mmstar_means_differ_by_protocol():
