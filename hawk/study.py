@@ -42,7 +42,7 @@ class Setting:
     normalization: str = "l2"
     reduction: str = "mean"
 
-    def score(self) -> dict[str, str]:
+    def score(self) -> dict[str, Any]:
         return {"token_score_normalization": self.normalization, "text_reduction": self.reduction}
 
 

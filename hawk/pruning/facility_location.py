@@ -62,8 +62,9 @@ class FacilityLocation(Pruner):
             self.scorer.check(model, family)
 
     def watch(self, model: nn.Module, family: Family) -> Any:
-        owner = super() if self.scorer is None else self.scorer
-        return owner.watch(model, family)
+        if self.scorer is None:
+            return super().watch(model, family)
+        return self.scorer.watch(model, family)
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])
