@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hawk.tiny.architectures import TinyModel
 
 LANGUAGE_BASE = "tiny-qwen2.5-vl"
-VISION_STEPS = 1100
+VISION_STEPS = 900
 LANGUAGE_STEPS = 2200
 ADAPTATION_STEPS = 500  # of a language model that another family's training has taught
 
