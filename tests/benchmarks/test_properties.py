@@ -231,8 +231,9 @@ def test_answers_may_stay_in_arrow(name, protocol):
     """As hawk.scored hands them over: strings of Arrow, with nulls."""
     bench = benchmark(name, {"protocol": protocol})
     rows = table(name, [True, False])
-    rows["parsed"] = rows["parsed"].astype(object).where(rows.index % 3 > 0, None)
-    stored = rows.assign(parsed=pd.arrays.ArrowExtensionArray(pa.chunked_array([rows["parsed"].tolist()])))
+    said = [None if i % 3 == 0 else str(one) for i, one in enumerate(rows["parsed"])]
+    rows["parsed"] = pd.Series(said, dtype=object)
+    stored = rows.assign(parsed=pd.arrays.ArrowExtensionArray(pa.chunked_array([said], pa.string())))
     found = bench.contributions(stored)
     assert found.dtype == np.float64
     assert found == pytest.approx(bench.contributions(rows))
