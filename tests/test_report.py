@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -353,6 +354,18 @@ def test_importing_the_commands_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_steps_compute_on_one_thread() -> None:
+    """Equal digests wherever they run, and no threads that wait for each other."""
+    code = (
+        "import os, hawk.commands.analysis as a\n"
+        "a.read_alone('{\"seed\": 1}')\n"
+        "print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])"
+    )
+    given = {key: value for key, value in os.environ.items() if "NUM_THREADS" not in key}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=given)
+    assert done.stdout.split() == ["1", "1"]
 
 
 def test_script_json_cannot_end_its_element() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,18 @@ run_dir_option = click.option(
 output_option = click.option(
     "--output", default=None, help="Where to write; the run's own place if not given."
 )
+
+
+def read_alone(source: str) -> dict[str, Any]:
+    """The config, and linear algebra on one thread for what follows.
+
+    On a busy machine OpenBLAS threads wait for each other far longer than these small products
+    take (minutes instead of seconds were seen), and the last bits depend on how many there are.
+    """
+    if "numpy" not in sys.modules:  # read when numpy is imported
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+    return read_config(source)
 
 
 def root_of(config: dict[str, Any], run_dir: str | None) -> str:
@@ -41,7 +55,7 @@ def head_drops(config_source: str, run_dir: str | None, output: str | None) -> N
 
     Writes drops.parquet and stability.json.
     """
-    config = read_config(config_source)
+    config = read_alone(config_source)
     root = root_of(config, run_dir)
     from hawk import drops
     from hawk.paths import RunPaths
@@ -64,7 +78,7 @@ def head_weights(
     config_source: str, run_dir: str | None, intervention: str, subset: str, output: str | None
 ) -> None:
     """Head weights from drops.parquet."""
-    config = read_config(config_source)
+    config = read_alone(config_source)
     root = root_of(config, run_dir)
     from hawk import calibrate
     from hawk.paths import RunPaths
@@ -82,7 +96,7 @@ def head_weights(
 @run_dir_option
 def tables(config_source: str, run_dir: str | None) -> None:
     """Compare all variants: tables/retention and tables/controls."""
-    config = read_config(config_source)
+    config = read_alone(config_source)
     root = root_of(config, run_dir)
     from hawk.paths import RunPaths
     from hawk.tables import make_tables
@@ -98,7 +112,7 @@ def tables(config_source: str, run_dir: str | None) -> None:
 @run_dir_option
 def figures(config_source: str, run_dir: str | None) -> None:
     """All figures for which there are tables."""
-    config = read_config(config_source)
+    config = read_alone(config_source)
     root = root_of(config, run_dir)
     from hawk.figures import make_figures
 
@@ -112,7 +126,7 @@ def figures(config_source: str, run_dir: str | None) -> None:
 @output_option
 def report(config_source: str, run_dir: str | None, output: str | None) -> None:
     """report.html: one file that opens offline."""
-    config = read_config(config_source)
+    config = read_alone(config_source)
     root = root_of(config, run_dir)
     from hawk.paths import RunPaths
     from hawk.report import make_report
@@ -140,7 +154,7 @@ def show(path: str) -> None:
 @click.option("--benchmark", default="overall", show_default=True, help="Which table to print.")
 def compare(config_source: str, run_dir: str | None, benchmark: str) -> None:
     """Comparison tables and plots from evaluation files that exist; prints one table."""
-    config = read_config(config_source)
+    config = read_alone(config_source)
     root = root_of(config, run_dir)
     from hawk.errors import unknown
     from hawk.figures import retention_figures
