@@ -181,7 +181,9 @@ def write_table(
         table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
     table = table.replace_schema_metadata({"hawk": json.dumps(provenance, sort_keys=True)})
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        # Images are large: small row groups let a reader take them some at a time.
+        size = 32 if schema is SAMPLES else None
+        pq.write_table(table, temporary, compression="zstd", row_group_size=size)
 
 
 def read_table(

@@ -193,10 +193,10 @@ def read_samples(path: str, role: str, name: str, images: bool = True) -> list[S
 
 
 def _image_keys(path: str) -> Iterator[list[dict[str, Any]]]:
-    """Per sample its images as {"key", "path"}; the bytes are read some samples at a time."""
+    """Per sample its images as {"key", "path"}; the bytes are read one row group at a time."""
     from hawk.features import item_key
 
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
-        for batch in file.iter_batches(batch_size=64, columns=["images"]):
-            for found in batch.column(0).to_pylist():
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        for number in range(file.num_row_groups):
+            for found in file.read_row_group(number, columns=["images"]).column(0).to_pylist():
                 yield [{"key": item_key(image["bytes"]), "path": image["path"]} for image in found]

@@ -121,8 +121,9 @@ def test_images_are_not_held_in_memory_where_features_are_stored(tmp_path: Path)
         words = [sys.executable, "-c", READ, str(path), str(images)]
         done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
         grown[images] = int(done.stdout.split()[1])
-    assert grown[True] > 95
-    assert grown[False] < 60, grown
+    # 100 MB of images; what is left without them is libraries.
+    assert grown[True] - grown[False] > 200, grown
+    assert grown[False] < 200, grown
     found = read_samples(str(path), "calibration", "toy", images=False)
     assert [sample.images[0]["key"] for sample in found] == [
         item_key(row["images"][0]["bytes"]) for row in rows
