@@ -119,7 +119,7 @@ class Custom(Benchmark):
             return default
         if column not in row:
             raise self._wrong(number, f"no column {column!r} ({what}). It has: {', '.join(map(str, row))}.")
-        value = row[column]
+        value = row[str(column)]
         empty = value is None or value == ""
         if empty and default is ...:
             raise self._wrong(number, f"column {column!r} ({what}) is empty.")

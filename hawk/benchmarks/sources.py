@@ -53,9 +53,9 @@ def open_source(
         repo = options.get("id", hub_id)
         config, split = options.get("config", config), options.get("split", split)
         revision = hub.commit(repo, options.get("revision") or pinned(repo))
-        files = hub.parquet_files(repo, config, split, revision)
+        files = tuple(hub.parquet_files(repo, config, split, revision))
         described = {"source": kind, "id": repo, "config": config, "split": split}
-        return Source(kind, tuple(files), {**described, "revision": revision})
+        return Source(kind, files, {**described, "revision": revision})
     if kind == "tsv":
         file = Path(path).expanduser() if path else lmu_data() / f"{tsv}.tsv"
         if not file.is_file():
