@@ -99,9 +99,7 @@ class Benchmark(ABC):
         return 16
 
     # --- scoring --------------------------------------------------------------------------------
-    def parse(
-        self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL
-    ) -> str | None:
+    def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str | None:
         """The answer in the model's text, or None if there is none (recorded, score 0, never a guess)."""
         text = prediction.strip().lower()
         return text or None
