@@ -141,14 +141,14 @@ def _check_evaluation(config: dict[str, Any]) -> None:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InputError(f"evaluation.variants: the name {doubled[0]!r} is used more than once.")
-    reference = evaluation.get("reference")
-    if reference is not None and reference not in names:
-        raise unknown("evaluation.reference (a variant's name)", reference, names)
     for ratio in evaluation["ratios"]:
         if round(ratio * 10_000) / 10_000 != ratio:
             raise InputError(f"evaluation.ratios: {ratio!r} has more than four decimals.")
     for variant in evaluation["variants"]:
         _check_variant(config, variant)
+    reference = evaluation.get("reference")
+    if reference is not None and reference not in names:
+        raise unknown("evaluation.reference (a variant's name)", reference, names)
 
 
 def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:

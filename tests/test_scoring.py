@@ -90,7 +90,9 @@ def test_stored_features_equal_the_vision_tower(prompts: Prompts, embedded) -> N
     wrong = {**again._contents}
     keys = list(wrong)
     wrong[keys[0]], wrong[keys[1]] = wrong[keys[1]], wrong[keys[0]]
+    again = Recomputed(embedded, prompts.samples, {})
     again._contents = wrong
+    fresh = Prompts(embedded, benchmarks.benchmark(BENCH), prompts.samples, again, "vlmevalkit")
     assert not same(scored(prompts), scored(fresh))
 
 
