@@ -10,6 +10,8 @@ from hawk.tiny.paths import DATA
 
 MODELS = ("tiny-qwen2.5-vl", "tiny-internvl3")
 QUESTIONS = 100
+# Its accuracy is nearest to the bound; of 100 questions a sample varies by 2.4 points.
+EASY_VQA_QUESTIONS = 300
 LARGEST = 8 * 1024 * 1024
 
 
@@ -30,11 +32,12 @@ def test_folder_is_small_and_has_a_card(folder: Path) -> None:
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_answers_are_right(answerer: Answerer, benchmark: str) -> None:
-    # A fixed part of the test split; the card has the whole of it.
-    samples = list(benchmark_samples(benchmark, QUESTIONS))
+    # A fixed part of the test split; the card has more.
+    number = EASY_VQA_QUESTIONS if benchmark == "easy_vqa" else QUESTIONS
+    samples = list(benchmark_samples(benchmark, number))
     answers = answerer.answer(samples)
     right = sum(a == s.question.answer for a, s in zip(answers, samples, strict=True))
-    assert right / QUESTIONS >= 0.92
+    assert right / number >= 0.92
 
 
 def test_generation_stops_by_itself(answerer: Answerer) -> None:
