@@ -88,15 +88,18 @@ def weights(run: Run) -> str:
                 [
                     name,
                     key,
-                    number(one["distance"], 3),
-                    number(one["null_q95"], 3),
+                    number(one["spread"], 2),
+                    number(one["spread_q95"], 2),
                     p_text(one["p"]),
+                    number(one["distance"], 2),
+                    number(one["distance_q95"], 2),
                     number(halves[key]["curve"][-1]["correlation"], 2, sign=True),
                     number(halves[key]["full"], 2, sign=True),
                     "noise alone gives as much" if one["explained_by_null"] else "more than noise",
                 ]
             )
-    head = ["intervention", "benchmark", "distance to uniform", "95 % of noise", "p"]
+    head = ["intervention", "benchmark", "spread, points", "95 % of noise", "p"]
+    head += ["distance to uniform", "95 % of noise"]
     head += ["split-half", "all samples (est.)", "heads differ by"]
     text += table(head, rows, left=2)
     text += picture(

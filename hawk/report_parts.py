@@ -264,6 +264,8 @@ def reading(run: Run) -> str:
         "shows. A floor of 0 means that the repeat agreed on every sample.",
         "Retention: pruned in percent of the unpruned native value; overall is the unweighted mean over "
         "benchmarks.",
+        "Seeds: a variant with seeds is shown by its mean. Intervals and tests are over images, for the "
+        "seeds that were drawn; the range over seeds stands beside them.",
         "majority: the best that one constant answer reaches. blind: the model without any visual token.",
     ]
     return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in items) + "</ul>"

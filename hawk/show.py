@@ -91,21 +91,27 @@ def _stability(interventions: dict[str, Any]) -> str:
     lines = []
     for name, found in interventions.items():
         halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
-        rows = [["", "distance", "null 95 %", "p", "split-half", ""]]
+        rows = [["", "spread", "noise", "p", "distance", "noise", "halves", ""]]
         null = {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}
         for key, one in null.items():
             rows.append(
                 [
-                    key[:24],
-                    f"{one['distance']:.3f}",
-                    f"{one['null_q95']:.3f}",
+                    key[:18],
+                    f"{one['spread']:.2f}",
+                    f"{one['spread_q95']:.2f}",
                     f"{one['p']:.4f}",
+                    f"{one['distance']:.2f}",
+                    f"{one['distance_q95']:.2f}",
                     f"{halves[key]['curve'][-1]['correlation']:+.2f}",
-                    "explained by noise" if one["explained_by_null"] else "",
+                    "noise?" if one["explained_by_null"] else "",
                 ]
             )
-        lines += [name, "", *_aligned(rows, left={0, 5}), ""]
-    lines.append("distance: min-shift weights to uniform; split-half: rank correlation of halves")
+        lines += [name, "", *_aligned(rows, left={0, 7}), ""]
+    lines += [
+        "spread of the drops in points and distance of min-shift weights to uniform,",
+        "each beside the 95 % quantile that noise alone gives; p is of the spread;",
+        "halves: rank correlation of the heads between two halves of the images",
+    ]
     return "\n".join(lines).rstrip()
 
 

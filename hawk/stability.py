@@ -1,4 +1,4 @@
-"""How far head weights can be trusted: their distance to uniform against a null, and rank stability.
+"""How far head weights can be trusted: a null for drops and weights, and rank stability.
 
 Min-shift subtracts a minimum of noisy numbers, so pure noise also gives unequal weights. The null
 says how unequal: in every image group the two runs (reference, ablated) are swapped at random, for
@@ -25,15 +25,22 @@ FRACTIONS = (0.0625, 0.125, 0.25, 0.5)  # of the images, in each of two disjoint
 
 KEYS = {
     "null": (
-        "per benchmark and pooled: distance of the min_shift weights to uniform, against the same "
-        "when reference and ablated run are swapped at random per image, for all heads at once "
-        "(no head matters)"
+        "per benchmark and pooled: drops against the same when reference and ablated run are "
+        "swapped at random per image, for all heads at once (no head matters)"
     ),
-    "distance": "total variation distance to uniform weights, 0 (uniform) to 1 - 1/heads",
-    "null_mean": "mean distance under the null",
-    "null_q95": "95 % quantile of the distance under the null",
-    "p": "share of null distances at least as large as the observed one, which is counted too",
+    "spread": (
+        "mean absolute deviation of the heads' drops from their mean, points; pooled: its mean "
+        "over benchmarks"
+    ),
+    "spread_q95": "95 % quantile of the spread under the null",
+    "p": "share of null spreads at least as large as the observed one, which is counted too",
     "explained_by_null": "p >= 0.05: the unequal drops are what noise alone would give",
+    "distance": (
+        "total variation distance of the min_shift weights to uniform, 0 (uniform) to 1 - 1/heads; "
+        "it does not know how large the drops are"
+    ),
+    "distance_q95": "95 % quantile of the distance under the null",
+    "distance_p": "as p, for the distance",
     "head_null": (
         "per weight normalization and head: mean and 2.5 % and 97.5 % quantiles of its pooled "
         "weight under the null"
@@ -71,7 +78,7 @@ def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed:
     pooled, curves = _split_half(parts, joint, rng_of(seed, "split", intervention))
     return {
         "heads": [str(head) for head in parts[0].heads],
-        "null": _distances(names, drops, flipped),
+        "null": _against_noise(names, drops, flipped),
         "head_null": {
             normalization: _head_null(drops, lows, flipped, normalization)
             for normalization in statistics.NORMALIZATIONS
@@ -92,23 +99,33 @@ def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed:
     }
 
 
-def _distances(
+def _against_noise(
     names: Sequence[str], drops: Sequence[np.ndarray], flipped: Sequence[np.ndarray]
 ) -> dict[str, Any]:
-    """Distance of min_shift weights to uniform against flipped drops, per benchmark and pooled.
+    """Spread of the drops and distance of their min_shift weights to uniform, against flipped drops.
 
-    Always min_shift: under positive_significant a single head that is significant by chance is as
-    far from uniform as weights can be, so the distance would be no evidence of anything.
+    The distance does not know the size of the drops: two heads that matter among many whose
+    ablation changes nothing look, flipped, as unequal as they are. So the spread, in points, is
+    what decides whether noise explains a benchmark. Always min_shift: under positive_significant
+    one head that is significant by chance is as far from uniform as weights can be.
     """
-    observed, null = (
+    weights, null = (
         [statistics.normalize_drops(d, d > 0.0, statistics.MIN_SHIFT) for d in side]
         for side in (drops, flipped)
     )
-    benchmarks = {
-        name: _against_null(weights, drawn)
-        for name, weights, drawn in zip(names, observed, null, strict=True)
+    spreads, null_spreads = ([_spread(d) for d in side] for side in (drops, flipped))
+    parts = zip(names, spreads, null_spreads, weights, null, strict=True)
+    return {
+        "pooled": _compare(
+            np.mean(spreads, axis=0), np.mean(null_spreads, axis=0), _pool(weights), _pool(null)
+        ),
+        "benchmarks": {name: _compare(*values) for name, *values in parts},
     }
-    return {"pooled": _against_null(_pool(observed), _pool(null)), "benchmarks": benchmarks}
+
+
+def _spread(drops: np.ndarray) -> np.ndarray:
+    """Mean absolute deviation of the heads' drops from their mean, points, over the last axis."""
+    return np.abs(drops - drops.mean(axis=-1, keepdims=True)).mean(axis=-1)
 
 
 def _head_null(
@@ -145,20 +162,27 @@ def _pool(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), 1.0 / stacked.shape[-1])
 
 
-def _against_null(weights: np.ndarray, null: np.ndarray) -> dict[str, Any]:
+def _compare(
+    spread: np.ndarray, null_spread: np.ndarray, weights: np.ndarray, null: np.ndarray
+) -> dict[str, Any]:
     # Weights that are undefined (all drops equal) count as uniform: distance 0.
     uniform = 1.0 / weights.shape[-1]
     weights, null = (np.where(np.isnan(one), uniform, one) for one in (weights, null))
-    distance = float(statistics.distance_to_uniform(weights))
-    drawn = statistics.distance_to_uniform(null)
-    p = (1 + int((drawn >= distance - 1e-12).sum())) / (1 + len(drawn))
+    distance, drawn = statistics.distance_to_uniform(weights), statistics.distance_to_uniform(null)
+    p = _share(null_spread, spread)
     return {
-        "distance": distance,
-        "null_mean": float(drawn.mean()),
-        "null_q95": float(np.quantile(drawn, 0.95)),
+        "spread": float(spread),
+        "spread_q95": float(np.quantile(null_spread, 0.95)),
         "p": p,
         "explained_by_null": p >= 0.05,
+        "distance": float(distance),
+        "distance_q95": float(np.quantile(drawn, 0.95)),
+        "distance_p": _share(drawn, distance),
     }
+
+
+def _share(null: np.ndarray, observed: np.ndarray) -> float:
+    return float((1 + int((null >= observed - 1e-12).sum())) / (1 + len(null)))
 
 
 def _split_half(

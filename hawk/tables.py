@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -161,11 +162,11 @@ def text_table(
     frame: pd.DataFrame, benchmark: str = OVERALL, settings: Mapping[str, Any] | None = None
 ) -> str:
     """One benchmark's comparison for a terminal, at most 80 columns."""
-    rows = [["variant", "cut", "kept", "retention", "", "vs ref", "", "p", ""]]
+    rows = [["variant", "cut", "kept", "ret. %", "", "vs ref", "", "p", ""]]
     for row in ordered(frame[frame["benchmark"] == benchmark]).to_dict("records"):
         rows.append(
             [
-                _short(row["variant"], 17),
+                row["variant"],
                 _word(row["pruning_ratio"]),
                 number(row["kept_tokens"], 0),
                 number(row["retention"]),
@@ -177,22 +178,24 @@ def text_table(
             ]
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    # What is left of the line belongs to the name; numbers and verdicts are never cut.
+    widths[0] = min(widths[0], 80 - sum(widths[1:]) - len(widths) + 1)
     left = {0, 4, 6, 8}
     lines = [
         " ".join(
             text.ljust(width) if i in left else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+            for i, (text, width) in enumerate(zip([_short(row[0], widths[0]), *row[1:]], widths, strict=True))
         ).rstrip()
         for row in rows
     ]
     if settings is not None:
         tests = int(frame["p_adjusted"].notna().sum())
-        lines += [
-            "",
-            f"{benchmark}: retention in % of the unpruned model, "
-            f"{100 * settings['statistics']['confidence']:g} % intervals over images;",
-            f"vs ref: paired, to {settings.get('reference')}; p: sign flips, Holm over {tests}.",
-        ]
+        about = (
+            f"{benchmark}: retention in % of the unpruned model, with "
+            f"{100 * settings['statistics']['confidence']:g} % intervals over images. vs ref: paired, to "
+            f"{settings.get('reference')}. p: sign flips, Holm over {tests}."
+        )
+        lines += ["", *textwrap.wrap(about, 80)]
     return "\n".join(lines)
 
 

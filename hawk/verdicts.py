@@ -44,7 +44,10 @@ def against_reference(frame: pd.DataFrame, settings: Mapping[str, Any]) -> list[
 
 def _difference(row: Mapping[str, Any]) -> str:
     bounds = interval(row["difference_low"], row["difference_high"], sign=True)
-    return f"{row['variant']} {number(row['difference'], sign=True)} {bounds}"
+    seeds = ""
+    if row["seeds"] > 1:
+        seeds = f", retention {number(row['seed_low'])} to {number(row['seed_high'])} over seeds"
+    return f"{row['variant']} {number(row['difference'], sign=True)} {bounds}{seeds}"
 
 
 def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
@@ -132,8 +135,8 @@ def notes(
             out.append(
                 Statement(
                     "warning",
-                    f"Intervention {name}: the pooled weights are no further from uniform than noise "
-                    "alone would put them. Use more calibration samples before trusting them.",
+                    f"Intervention {name}: over all benchmarks, heads differ no more than noise alone "
+                    "would make them. Use more calibration samples before trusting the weights.",
                 )
             )
     if config.get("calibration", {}).get("holdout") == "none":

@@ -389,6 +389,28 @@ def test_the_null_explains_noise_but_not_heads_that_matter(tmp_path: Path) -> No
     assert flagged[0.3] == 0
 
 
+def test_heads_that_alone_change_anything_are_not_taken_for_noise(tmp_path: Path) -> None:
+    """In float32 ablating a useless head changes nothing at all: all noise is that of useful heads."""
+    config = write_noise_run(tmp_path, 0)
+    paths = RunPaths(tmp_path)
+    reference = pd.read_parquet(paths.scores("toy", "zero", "reference"))
+    rng = np.random.default_rng(0)
+    for head in range(12):
+        lost = rng.random(256) < {3: 0.2, 7: 0.2}.get(head, 0.0)
+        right = np.where(lost, 0.0, reference["score"])
+        change(
+            paths.scores("toy", "zero", f"L0H{head}"), lambda frame, right=right: frame.assign(score=right)
+        )
+    head_drops(config, str(tmp_path))
+    found = json.loads((tmp_path / "stability.json").read_text())["interventions"]["zero"]
+    one = found["null"]["benchmarks"]["toy"]
+    assert not one["explained_by_null"]
+    assert one["distance_p"] > 0.05  # why the distance cannot decide it
+    drops = drops_of(str(tmp_path))["drop"]
+    assert one["spread"] == pytest.approx((drops - drops.mean()).abs().mean())
+    assert found["null"]["pooled"]["spread"] == pytest.approx(one["spread"])
+
+
 def test_more_samples_rank_real_effects_more_reliably(tmp_path: Path) -> None:
     config = make_config()
     config["ablation"] = {**config["ablation"], "interventions": ["zero"]}

@@ -358,7 +358,12 @@ def test_the_terminal_table_fits_and_is_ordered(made) -> None:
     assert ratios == sorted(ratios)
     retention = [float(line.split()[3]) for line in lines[2:8]]
     assert retention == sorted(retention, reverse=True)
-    assert "Holm over 40" in lines[-1]
+    assert "Holm over 40" in " ".join(lines[-3:])
+    wide = frame.assign(variant=frame["variant"] + "-with-a-very-long-name")
+    wide[["difference", "difference_low", "difference_high"]] *= -10.0
+    lines = text_table(wide, "overall").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.endswith(("better", "worse", "—")) for line in lines) == 10
 
 
 @pytest.mark.parametrize(("value", "text"), [(-0.04, "0.0"), (1.25, "1.2"), (None, ""), (float("nan"), "")])
