@@ -54,7 +54,7 @@ at test scans: training scans are slanted, because a tower without it named 89 %
 2. The language model with the tower frozen, from {language_start}, on answers and ends of turns
    ({language_steps} steps of {language_images}).
 
-Seed {seed}. {minutes:.0f} minutes with {threads} CPU thread(s). To make this folder again:
+Seed {seed}, {threads} CPU thread(s). To make this folder again:
 
 ```
 python -m hawk.tiny.train --family {family} --seed {seed} --output data/models/{name}

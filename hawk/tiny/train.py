@@ -7,7 +7,6 @@ command goes on after the last finished stage. The folder appears only when it i
 import argparse
 import logging
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from hawk.tiny.architectures import TinyModel
 
 LANGUAGE_BASE = "tiny-qwen2.5-vl"
-VISION_STEPS = 900
+VISION_CYCLES = (900, 700)  # steps; the learning rate falls, starts again and falls
 LANGUAGE_STEPS = 2200
 ADAPTATION_STEPS = 500  # of a language model that another family's training has taught
 
@@ -37,16 +36,16 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     tiny = build(family)
-    started = time.monotonic()
     work = output.with_name(f"{output.name}.seed{seed}.tmp")
     work.mkdir(parents=True, exist_ok=True)
-    after_vision = work / "vision"
-    if after_vision.exists():
-        log.info("vision stage: taken from %s", after_vision)
-    else:
-        train_vision(tiny, seed, VISION_STEPS)
-        _save(tiny, after_vision)
-    tiny.model = type(tiny.model).from_pretrained(after_vision)
+    for cycle, steps in enumerate(VISION_CYCLES):
+        finished = work / f"vision{cycle}"
+        if finished.exists():
+            log.info("vision, cycle %d: taken from %s", cycle, finished)
+        else:
+            train_vision(tiny, seed, steps, cycle)
+            _save(tiny, finished)
+        tiny.model = type(tiny.model).from_pretrained(finished)
     base = None if family == "qwen2_5_vl" else output.with_name(LANGUAGE_BASE)
     if base:
         if not base.exists():
@@ -58,13 +57,11 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
     train_language(tiny, seed, language_steps, knows_tasks=base is not None)
     complete = work / "complete"
     _save(tiny, complete)
-    minutes = (time.monotonic() - started) / 60
     _write_card(
         tiny,
         complete,
         output.name,
         seed=seed,
-        minutes=minutes,
         threads=threads,
         language_steps=language_steps,
         language_start=LANGUAGE_BASE if base else "random weights",
@@ -103,7 +100,7 @@ def _write_card(tiny: "TinyModel", folder: Path, name: str, **facts: object) -> 
         parameters=tiny.model.num_parameters(),
         words=len(WORDS),
         training_scans=TRAINING_SCANS,
-        vision_steps=VISION_STEPS,
+        vision_steps=sum(VISION_CYCLES),
         vision_images=f"{SCENES} crowded scenes and {EASY_VQA_IMAGES} easy-VQA images",
         language_images=f"{IMAGES} images with {QUESTIONS} questions each",
         **facts,

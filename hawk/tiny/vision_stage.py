@@ -62,18 +62,22 @@ def easy_vqa_labels(image: EasyVqaImage) -> np.ndarray:
     )
 
 
-def train_vision(tiny: TinyModel, seed: int, steps: int) -> None:
-    """Train the vision tower (and projector) of `tiny` in place, and place its words."""
+def train_vision(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> None:
+    """Train the vision tower (and projector) of `tiny` in place, and place its words.
+
+    Another `cycle` sees other scenes.
+    """
     tower = [p for name, p in tiny.model.named_parameters() if "language_model" not in name]
+    torch.manual_seed(1000 * (seed + 1) + cycle)  # the same whether or not training was interrupted
     heads = torch.nn.ModuleList(
         torch.nn.Linear(TEXT["hidden_size"], 1 + len(names)) for names in (OBJECT_NAMES, COLOR_NAMES)
     )
     optimizer, scheduler = make_optimizer([*tower, *heads.parameters()], RATE, steps)
     easy = list(read_images("train"))
-    random = np.random.default_rng((seed, 1))
+    random = np.random.default_rng((seed, 1, cycle))
     started = time.monotonic()
     for step in range(steps):
-        first = FIRST_TRAINING_SCENE + step * SCENES
+        first = (1 + cycle) * FIRST_TRAINING_SCENE + step * SCENES
         scenes = [make_scene("train", seed, first + i, CROWDED) for i in range(SCENES)]
         photos = [easy[i] for i in random.integers(len(easy), size=EASY_VQA_IMAGES)]
         images = [scene.image for scene in scenes] + [photo.pixels() for photo in photos]
