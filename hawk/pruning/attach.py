@@ -85,7 +85,8 @@ class _Override:
 
     def current(self) -> _Entry | None:
         own = [entry for entry in self.entries if entry.thread == threading.get_ident()]
-        return (own or self.entries or [None])[-1]
+        usable = own or self.entries
+        return usable[-1] if usable else None
 
 
 _OVERRIDES: weakref.WeakKeyDictionary[nn.Module, _Override] = weakref.WeakKeyDictionary()

@@ -104,12 +104,12 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> R
             item_of[row, span[:, 1]] = len(starts[row]) - 1
     positions = family.position_ids(model, {**inputs, "attention_mask": mask.long()})
     positions = positions if positions.ndim == 3 else positions[None]
-    for row, found in enumerate(starts):
-        order = sorted(range(len(found)), key=lambda i: found[i][0])
-        items[row] = [found[i][1] for i in order]
-        rank = torch.empty(len(found), dtype=torch.long, device=ids.device)
+    for row, placed in enumerate(starts):
+        order = sorted(range(len(placed)), key=lambda i, at=placed: at[i][0])  # type: ignore[misc]
+        items[row] = [placed[i][1] for i in order]
+        rank = torch.empty(len(placed), dtype=torch.long, device=ids.device)
         rank[torch.tensor(order, dtype=torch.long, device=ids.device)] = torch.arange(
-            len(found), device=ids.device
+            len(placed), device=ids.device
         )
         visual = item_of[row] >= 0
         item_of[row, visual] = rank[item_of[row, visual]]

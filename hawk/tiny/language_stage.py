@@ -99,7 +99,7 @@ def train_language(tiny: TinyModel, seed: int, steps: int, knows_tasks: bool = F
     for step in range(steps):
         progress = 1.0 if knows_tasks else step / steps
         hard = progress < HARD_SHARE
-        source = full
+        source: _Scenes | _EasyVqa = full
         if step % EASY_VQA_EVERY == EASY_VQA_EVERY - 1:
             source = easy
         elif progress < SIMPLE_SHARE or (hard and step % SIMPLE_EVERY == 0):
