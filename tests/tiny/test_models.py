@@ -8,7 +8,7 @@ import torch
 from hawk.tiny.evaluate import BENCHMARKS, Answerer, benchmark_samples
 from hawk.tiny.paths import DATA
 
-MODELS = ("tiny-qwen2.5-vl", "tiny-internvl3")
+MODELS = ("tiny-qwen2.5-vl",)
 QUESTIONS = 100
 # Its accuracy is nearest to the bound; of 100 questions a sample varies by 2.4 points.
 EASY_VQA_QUESTIONS = 300
