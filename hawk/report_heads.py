@@ -78,7 +78,8 @@ def weights(run: Run) -> str:
         "head weights beside their null",
         "Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered (reference and "
         "ablated runs swapped at random per image). Min-shift makes noise look like weights, so a bar inside "
-        "its grey range is no evidence.",
+        "its grey range shows nothing by itself: whether a head matters is read from its drops, and whether a "
+        "benchmark's heads differ at all from the spread of its drops below. Distance: of the weights to uniform.",
     )
     rows = []
     for name, found in run.stability.items():
@@ -95,12 +96,12 @@ def weights(run: Run) -> str:
                     number(one["distance_q95"], 2),
                     number(halves[key]["curve"][-1]["correlation"], 2, sign=True),
                     number(halves[key]["full"], 2, sign=True),
-                    "noise alone gives as much" if one["explained_by_null"] else "more than noise",
+                    "noise alone" if one["explained_by_null"] else "beyond noise",
                 ]
             )
     head = ["intervention", "benchmark", "spread, points", "95 % of noise", "p"]
-    head += ["distance to uniform", "95 % of noise"]
-    head += ["split-half", "all samples (est.)", "heads differ by"]
+    head += ["distance", "95 % of noise"]
+    head += ["split-half", "all samples (est.)", "heads differ"]
     text += table(head, rows, left=2)
     text += picture(
         run.paths.figure("stability"),
