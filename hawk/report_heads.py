@@ -78,8 +78,9 @@ def weights(run: Run) -> str:
         "head weights beside their null",
         "Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered (reference and "
         "ablated runs swapped at random per image). Min-shift makes noise look like weights, so a bar inside "
-        "its grey range shows nothing by itself: whether a head matters is read from its drops, and whether a "
-        "benchmark's heads differ at all from the spread of its drops below. Distance: of the weights to uniform.",
+        "its grey range shows nothing by itself: whether a head matters is read from its drops, and whether "
+        "a benchmark's heads differ at all from the spread of its drops below. Distance: of the weights to "
+        "uniform.",
     )
     rows = []
     for name, found in run.stability.items():
