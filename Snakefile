@@ -45,6 +45,9 @@ rule all:
     input:
         PATHS.report(),
         FIGURES,
+        # Named here too, so that a lost one is made again even if nothing newer needs it.
+        SCORE_FILES,
+        EVALUATION_FILES,
 
 
 rule samples:

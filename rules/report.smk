@@ -1,6 +1,7 @@
 """What people look at: tables, figures, the report. None of it is needed by a later step."""
 
 TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
+TABLES += [PATHS.table("controls", ending) for ending in ("parquet", "csv")]
 HEATMAPS = [PATHS.figure(f"heatmap-{intervention}") for intervention in INTERVENTIONS]
 HEAD_FIGURES = [*HEATMAPS, PATHS.figure("weights"), PATHS.figure("stability")]
 RETENTION_FIGURES = [PATHS.figure("retention"), PATHS.figure("retention-benchmarks")]
