@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from hawk.tiny.architectures import TinyModel
 
 LANGUAGE_BASE = "tiny-qwen2.5-vl"
-VISION_CYCLES = (900, 700)  # steps; the learning rate falls, starts again and falls
+# Steps; in every cycle the learning rate starts again and falls.
+VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900,)}
 LANGUAGE_STEPS = 2200
-ADAPTATION_STEPS = 500  # of a language model that another family's training has taught
+ADAPTATION_STEPS = 300  # of a language model that another family's training has taught
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
     tiny = build(family)
     work = output.with_name(f"{output.name}.seed{seed}.tmp")
     work.mkdir(parents=True, exist_ok=True)
-    for cycle, steps in enumerate(VISION_CYCLES):
+    for cycle, steps in enumerate(VISION_CYCLES[family]):
         finished = work / f"vision{cycle}"
         if finished.exists():
             log.info("vision, cycle %d: taken from %s", cycle, finished)
@@ -100,7 +101,7 @@ def _write_card(tiny: "TinyModel", folder: Path, name: str, **facts: object) -> 
         parameters=tiny.model.num_parameters(),
         words=len(WORDS),
         training_scans=TRAINING_SCANS,
-        vision_steps=sum(VISION_CYCLES),
+        vision_steps=sum(VISION_CYCLES[tiny.family]),
         vision_images=f"{SCENES} crowded scenes and {EASY_VQA_IMAGES} easy-VQA images",
         language_images=f"{IMAGES} images with {QUESTIONS} questions each",
         **facts,
