@@ -8,7 +8,9 @@ import torch
 from hawk.tiny.evaluate import BENCHMARKS, Answerer, benchmark_samples
 from hawk.tiny.paths import DATA
 
-MODELS = ("tiny-qwen2.5-vl",)
+MODELS = sorted(config.parent.name for config in (DATA / "models").glob("tiny-*/config.json"))
+# What each must reach on every benchmark. The sibling's vision tower had less training.
+FLOORS = {"tiny-qwen2.5-vl": 0.92, "tiny-internvl3": 0.75}
 QUESTIONS = 100
 # Its accuracy is nearest to the bound; of 100 questions a sample varies by 2.4 points.
 EASY_VQA_QUESTIONS = 300
