@@ -57,11 +57,11 @@ def direct(name, samples, answers, protocol):
     return bench.aggregate(table), table
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize("protocol", ["vlmevalkit", "ms-vlmeval-0.0.18", "lmms-eval"])
+SUPPORTED = [(name, protocol) for name in ANSWERS for protocol in benchmark(name).protocols]
+
+
+@pytest.mark.parametrize(("name", "protocol"), SUPPORTED)
 def test_our_parquet(name, protocol, tmp_path):
-    if protocol not in benchmark(name).protocols:
-        pytest.skip("refused, see test_prompts")
     samples, answers = sampled(name, tmp_path), ANSWERS[name]
     value, table = direct(name, samples, answers, protocol)
     run = tmp_path / "outputs" / "run"
