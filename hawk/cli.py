@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from hawk import commands
+from hawk import commands, warm
 from hawk.errors import InputError
 
 
@@ -38,6 +38,9 @@ for _module in pkgutil.iter_modules(commands.__path__):
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends with its reason as the last line, and code 1."""
+    done = warm.delegate(sys.argv[1:])
+    if done is not None:
+        os._exit(done)
     # A third of a job's start-up is garbage collection while torch is imported: it is off until
     # the model is loaded (hawk.scoring.load_for).
     gc.disable()
@@ -47,7 +50,7 @@ def main() -> NoReturn:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     code = 0
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="hawk", standalone_mode=False)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1

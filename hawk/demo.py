@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hawk.errors import InputError
 from hawk.paths import RunPaths
+from hawk.warm import warm_process
 
 PATHS = RunPaths("outputs/tiny")
 
@@ -26,10 +27,15 @@ def demo(cores: int) -> int:
     begin = time.monotonic()
     # In the process group of this one: Ctrl-C reaches Snakemake, which ends its jobs itself.
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--quiet", "rules", "host"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    jobs = 0
+    said: deque[str] = deque(maxlen=60)
+    with (
+        warm_process() as environment,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as run,
+    ):
         assert run.stdout is not None
-        jobs = 0
-        said: deque[str] = deque(maxlen=60)
         for line in run.stdout:
             found = re.search(r"(\d+) of (\d+) steps \((\d+)%\) done", line)
             if found:

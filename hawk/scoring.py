@@ -186,9 +186,8 @@ def score_batch(
     keys = [f"{bench.name}:{sample.sample_id}" for sample in samples]
     prompt = prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries)
     with pruner.hooks(vlm.model, vlm.family):
-        texts = _generate(vlm, prompt, bench.max_new_tokens(protocol))
-    with pruner.hooks(vlm.model, vlm.family):
-        logprobs = _reference_logprobs(vlm, prompt, [prompts.answers[i] for i in chosen])
+        texts, first, cache = _generate(vlm, prompt, bench.max_new_tokens(protocol))
+        logprobs = _reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])
     last = pruner.last
     out = []
     for row, (sample, text) in enumerate(zip(samples, texts, strict=True)):
@@ -208,9 +207,15 @@ def score_batch(
     return out
 
 
-def _generate(vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: int) -> list[str]:
-    """Greedy decoding; every setting is ours, none is the checkpoint's."""
-    from transformers import GenerationConfig
+def _generate(
+    vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: int
+) -> tuple[list[str], Tensor, Any]:
+    """Greedy decoding; every setting is ours, none is the checkpoint's.
+
+    Returns the texts, the float32 logits [batch, vocabulary] behind the prompts, and the cache as
+    it was then: what the reference's log-probability starts from, without a second prefill.
+    """
+    from transformers import GenerationConfig, LogitsProcessorList
 
     own = vlm.model.generation_config
     settings = GenerationConfig(
@@ -222,21 +227,37 @@ def _generate(vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: in
         pad_token_id=own.pad_token_id,
         disable_compile=True,
         use_cache=True,
+        return_dict_in_generate=True,
     )
-    out = vlm.model.generate(**prompt.kwargs(), generation_config=settings)
-    new = out[:, prompt.input_ids.shape[1] :]
-    return vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
+    first: list[Tensor] = []
+
+    def remember_first(ids: Tensor, logits: Tensor) -> Tensor:
+        if not first:
+            first.append(logits.clone())
+        return logits
+
+    out = vlm.model.generate(
+        **prompt.kwargs(), generation_config=settings, logits_processor=LogitsProcessorList([remember_first])
+    )
+    new = out.sequences[:, prompt.input_ids.shape[1] :]
+    if new.shape[1] > 1:  # the last token is in no cache
+        out.past_key_values.crop(1 - new.shape[1])
+    texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
+    return texts, first[0], out.past_key_values
 
 
 def _reference_logprobs(
-    vlm: VisionLanguageModel, prompt: PrunedPrompt, answers: Sequence[Sequence[int]]
+    vlm: VisionLanguageModel,
+    prompt: PrunedPrompt,
+    first: Tensor,
+    cache: Any,
+    answers: Sequence[Sequence[int]],
 ) -> list[float]:
     """Teacher-forced log-probability of each reference, summed over its tokens (nats).
 
-    Prefill, then the answer on top of the cache: the same two steps as decoding, so that what a
-    method does at prefill (pruning inside the model) holds here as well.
+    The answer goes on top of the prompt's cache, as in decoding, so that what a method does at
+    prefill (pruning inside the model) holds here as well.
     """
-    prefill = vlm.model(**prompt.kwargs(), use_cache=True, logits_to_keep=1)
     width = max(map(len, answers))
     device = prompt.input_ids.device
     ids = torch.full((len(answers), width), int(answers[0][0]), device=device)
@@ -244,7 +265,7 @@ def _reference_logprobs(
     for row, answer in enumerate(answers):
         ids[row, : len(answer)] = torch.tensor(answer, device=device)
         real[row, : len(answer)] = True
-    logits = prefill.logits
+    logits = first[:, None]
     if width > 1:
         steps = torch.arange(1, width, device=device)
         more = vlm.model(
@@ -252,9 +273,9 @@ def _reference_logprobs(
             # Padding behind an answer is seen by nothing that is read.
             attention_mask=torch.cat([prompt.attention_mask, torch.ones_like(ids[:, :-1])], dim=1),
             position_ids=prompt.position_ids[..., -1:] + steps,
-            past_key_values=prefill.past_key_values,
+            past_key_values=cache,
             use_cache=True,
         )
-        logits = torch.cat([logits, more.logits], dim=1)
+        logits = torch.cat([logits, more.logits.float()], dim=1)
     found: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
     return (found * real).sum(1).tolist()

@@ -16,6 +16,7 @@ from hawk.errors import InputError
 from hawk.features import FeatureStore, Recomputed, item_key
 from hawk.heads import Head
 from hawk.paths import RunPaths
+from hawk.pruning.fastv import FastV
 from hawk.records import EVALUATION, SCORES, read_table
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, batches, score_samples
@@ -143,6 +144,40 @@ def test_reference_logprob_of_several_tokens_is_teacher_forced(prompts: Prompts,
         logits = embedded.model(**full).logits[0, -4:-1].log_softmax(-1)
         expected = float(logits.gather(-1, answer.T).sum())
         assert abs(rows[i]["reference_logprob"] - expected) < 1e-4
+
+
+def test_reference_logprob_with_pruning_inside_the_model_is_that_of_forced_decoding(
+    prompts: Prompts, embedded
+) -> None:
+    """FastV's layers have caches of different lengths, and all are taken back to the prompt's end."""
+    from transformers import LogitsProcessorList
+
+    from hawk.pruning.prompt import prune
+
+    pruner, chosen = FastV(pruning_ratio=0.8, layer=2), [0, 1, 2]
+    several = [[prompts.answers[i][0], *prompts.answers[j]] for i, j in zip(chosen, [2, 0, 1])]
+    before = prompts.answers
+    prompts.answers = [*several, *before[3:]]
+    try:
+        rows, unpruned = scored(prompts, pruner=pruner), scored(prompts)
+    finally:
+        prompts.answers = before
+    for i in chosen:
+        found: list[float] = []
+
+        def force(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+            token = several[i][len(found)]  # noqa: B023
+            found.append(float(logits[0].log_softmax(-1)[token]))  # noqa: B023
+            return torch.full_like(logits, -torch.inf).index_fill(1, torch.tensor([token]), 0.0)
+
+        prompt = prune(pruner, embedded.model, embedded.family, prompts.inputs([i]), [f"x:{i}"])
+        with pruner.hooks(embedded.model, embedded.family):
+            embedded.model.generate(
+                **prompt.kwargs(), max_new_tokens=2, do_sample=False,
+                logits_processor=LogitsProcessorList([force]),
+            )  # fmt: skip
+        assert abs(rows[i]["reference_logprob"] - sum(found)) < 1e-4
+        assert abs(rows[i]["reference_logprob"] - unpruned[i]["reference_logprob"]) > 1e-3
 
 
 @pytest.mark.parametrize("head", [Head(0, 5), Head(2, 1)])

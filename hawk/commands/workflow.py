@@ -239,6 +239,18 @@ def demo(cores: int) -> None:
     raise click.exceptions.Exit(run(cores))
 
 
+@click.command("warm", context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def warm(command: tuple[str, ...]) -> None:
+    """Run COMMAND, a local Snakemake, with jobs that need not import torch.
+
+    hawk warm snakemake --cores 2
+    """
+    from hawk.warm import run_beside
+
+    raise click.exceptions.Exit(run_beside(command))
+
+
 COMMANDS: list[click.Command] = [
     prepare_samples,
     encode_images,
@@ -249,4 +261,5 @@ COMMANDS: list[click.Command] = [
     train_tiny,
     init,
     demo,
+    warm,
 ]
