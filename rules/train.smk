@@ -1,18 +1,38 @@
+# The embedded models from nothing. The trained folders of seed 0 ship under data/models.
+TRAINED = "outputs/trained/seed{seed}"
+
+
 rule train_tiny:
-    """The embedded model from nothing, about 50 minutes on one core. The trained folder ships."""
+    """Both embedded models, about two hours on one core."""
     input:
-        "outputs/trained/seed0/tiny-qwen2.5-vl",
+        expand(f"{TRAINED}/tiny-{{name}}", seed=0, name=["qwen2.5-vl", "internvl3"]),
 
 
 rule train_model:
-    """One training seed of the embedded model."""
+    """One training seed of the embedded Qwen2.5-VL."""
     output:
-        directory("outputs/trained/seed{seed}/tiny-qwen2.5-vl"),
+        directory(f"{TRAINED}/tiny-qwen2.5-vl"),
     log:
-        "outputs/trained/seed{seed}/tiny-qwen2.5-vl.log",
+        f"{TRAINED}/tiny-qwen2.5-vl.log",
     wildcard_constraints:
         seed=r"\d+",
     conda:
         "../environment.yml"
     shell:
         "{HAWK} train-tiny --family qwen2_5_vl --seed {wildcards.seed} {output} 2> {log}"
+
+
+rule train_sibling:
+    """The embedded InternVL: its own vision tower, and the language model of the same seed."""
+    input:
+        f"{TRAINED}/tiny-qwen2.5-vl",
+    output:
+        directory(f"{TRAINED}/tiny-internvl3"),
+    log:
+        f"{TRAINED}/tiny-internvl3.log",
+    wildcard_constraints:
+        seed=r"\d+",
+    conda:
+        "../environment.yml"
+    shell:
+        "{HAWK} train-tiny --family internvl --seed {wildcards.seed} {output} 2> {log}"

@@ -212,7 +212,7 @@ def kept_tokens(config_source: str, run_dir: str) -> None:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.argument("output", type=click.Path())
 def train_tiny(family: str, seed: int, output: str) -> None:
-    """Train the embedded model from scratch into the folder OUTPUT (about half an hour)."""
+    """Train an embedded model from scratch into the folder OUTPUT: an hour on one core."""
     from hawk.tiny.train import train
 
     train(family, seed, Path(output))

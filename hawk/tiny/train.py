@@ -1,10 +1,9 @@
 """Train an embedded model from nothing and save it as a Hugging Face folder with its card.
 
-Run as `python -m hawk.tiny.train --family qwen2_5_vl --seed 0 --output FOLDER`. Interrupted, the same
-command goes on after the last finished stage. The folder appears only when it is complete.
+Run as `hawk train-tiny --family qwen2_5_vl --seed 0 FOLDER`, or through `snakemake train_tiny`. Interrupted,
+the same command goes on after the last finished stage. The folder appears only when it is complete.
 """
 
-import argparse
 import logging
 import shutil
 from pathlib import Path
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 LANGUAGE_BASE = "tiny-qwen2.5-vl"
 # Steps; in every cycle the learning rate starts again and falls.
-VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900,)}
+VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900, 700, 700)}
 LANGUAGE_STEPS = 2200
 ADAPTATION_STEPS = 300  # of a language model that another family's training has taught
 
@@ -107,18 +106,3 @@ def _write_card(tiny: "TinyModel", folder: Path, name: str, **facts: object) -> 
         **facts,
     )
     (folder / "README.md").write_text(card)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train an embedded model.")
-    parser.add_argument("--family", required=True, help="qwen2_5_vl or internvl")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(arguments.family, arguments.seed, arguments.output, arguments.threads)
-
-
-if __name__ == "__main__":
-    main()
