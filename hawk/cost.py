@@ -14,8 +14,8 @@ from typing import Any
 
 from hawk.benchmarks import Benchmark, Sample, benchmark
 from hawk.config import WEIGHT_SOURCES
+from hawk.encoding import image_arguments, prepare_image, read_clip, video_arguments, visual_files
 from hawk.errors import InputError, unknown
-from hawk.features import image_arguments, prepare_image
 from hawk.models.base import VisionLanguageModel
 from hawk.paths import RunPaths
 from hawk.phases import Phases, generate_by_phase
@@ -27,7 +27,6 @@ from hawk.records import COST, write_table
 from hawk.samples import read_samples
 from hawk.scoring import load_for
 from hawk.variants import build
-from hawk.video import DEFAULT_FRAMES, decode_video
 
 log = logging.getLogger("hawk")
 
@@ -120,10 +119,8 @@ def sample_inputs(
         pictures = [prepare_image(vlm, image["bytes"], preprocessing) for image in sample.images]
         call.update(images=[pictures], **image_arguments(vlm, preprocessing))
     if sample.video is not None:
-        source = sample.video["bytes"] or sample.video["path"]
-        clip = decode_video(source, preprocessing["frames"] or DEFAULT_FRAMES)
-        call["videos"] = [clip.frames]
-        call["videos_kwargs"] = {"do_sample_frames": False, "video_metadata": [clip.metadata]}
+        clip = read_clip(vlm, visual_files(vlm.family, sample)[-1], preprocessing)
+        call.update(video_arguments(vlm, clip, preprocessing))
     inputs = dict(vlm.processor(**call))
     for key in ("pixel_values", "pixel_values_videos"):
         if key in inputs:

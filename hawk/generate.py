@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hawk.encoding import image_arguments, video_arguments
 from hawk.errors import InputError
 from hawk.models.base import VisionLanguageModel, VisualItem
 from hawk.phases import Phases, generate_by_phase
@@ -46,11 +47,11 @@ def prompt_inputs(
     images: Sequence[Any] = (),
     clip: Clip | None = None,
     system: str | None = None,
-    arguments: dict[str, Any] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the processor makes of images, video and text, in this order in one user turn.
 
-    arguments go to the processor, such as ``images_kwargs``.
+    preprocessing: pixel limits, as in a config's section.
     """
     content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
     content += [{"type": "video"}] * (clip is not None)
@@ -59,12 +60,12 @@ def prompt_inputs(
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
     text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    call: dict[str, Any] = {"text": [text], "return_tensors": "pt", **(arguments or {})}
+    call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
     if images:
-        call["images"] = [list(images)]  # nested: the images of the one sample
+        # Nested: the images of the one sample.
+        call.update(images=[list(images)], **image_arguments(vlm, preprocessing or {}))
     if clip is not None:
-        call["videos"] = [clip.frames]
-        call["videos_kwargs"] = {"do_sample_frames": False, "video_metadata": [clip.metadata]}
+        call.update(video_arguments(vlm, clip, preprocessing or {}))
     inputs = dict(vlm.processor(**call))
     for name in ("pixel_values", "pixel_values_videos"):
         if name in inputs:

@@ -1,15 +1,16 @@
-"""The step kept_tokens: a few evaluation images with what every variant keeps of them."""
+"""The step kept_tokens: a few evaluation images, or frames of videos, with what every variant keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from hawk.benchmarks import Sample, benchmark
-from hawk.benchmarks.images import open_image, rgb
+from hawk.benchmarks import benchmark
 from hawk.config import weights_subset
+from hawk.encoding import VisualFile, prepare_image, read_clip
 from hawk.figures import save, style
 from hawk.figures_retention import KeptTokens, kept_token_panel
+from hawk.models.base import Layout, VisionLanguageModel, VisualItem
 from hawk.paths import RunPaths
 from hawk.pruning.budget import ratio_text
 from hawk.samples import read_samples
@@ -35,12 +36,10 @@ def kept_tokens_step(config: Mapping[str, Any], root: str) -> list[str]:
         path = paths.features(role, name) if stored else None
         features = features_for(config, vlm, samples, path)
         protocol = config["generation"]["protocol"]
-        sample = next(
-            (s for s in samples if _drawable(Prompts(vlm, bench, [s], features, protocol), s)), None
-        )
-        if sample is None:
-            continue
+        sample = samples[0]
         prompts = Prompts(vlm, bench, [sample], features, protocol)
+        file, item = prompts.files[0][0], prompts.items(0)[0]
+        image, layout, what = picture(vlm, file, item, config["preprocessing"])
         kept, notes = {}, {}
         for variant in evaluation["variants"]:
             if needs_tower(variant):
@@ -49,22 +48,30 @@ def kept_tokens_step(config: Mapping[str, Any], root: str) -> list[str]:
             weights = None if subset is None else paths.head_weights(*subset)
             pruner = build(config, variant, ratio, 0, vlm.geometry, weights)
             (row,) = score_samples(prompts, bench, protocol, 1, pruner=pruner)
-            kept[variant["name"]] = pruner.last.kept_index[0].tolist()
+            chosen = set(pruner.last.kept_index[0].tolist())
+            kept[variant["name"]] = [i for i, token in enumerate(layout.tokens) if token in chosen]
             notes[variant["name"]] = f"{row['prediction']} ({row['kept_tokens']})"
-        _, rows, columns = prompts.items(sample)[0].grid
-        title = f"{sample.question} {sample.references[0]}"
-        image = rgb(open_image(sample.images[0]["bytes"]))
-        entries.append(KeptTokens(image, rows, columns, kept, title, notes))
-    if not entries:
-        raise ValueError("no evaluation sample has a single image with a rectangular grid of tokens")
+        title = f"{what}{sample.question} {sample.references[0]}"
+        entries.append(KeptTokens(image, layout.rows, layout.columns, kept, title, notes))
     with style():
         return save(kept_token_panel(entries), paths, "kept_tokens")
 
 
-def _drawable(prompts: Prompts, sample: Sample) -> bool:
-    """One image whose visual tokens are one rectangle."""
-    items = prompts.items(sample)
-    if len(items) != 1:
-        return False
-    frames, rows, columns = items[0].grid
-    return frames == 1 and rows * columns == items[0].tokens
+def picture(
+    vlm: VisionLanguageModel, file: VisualFile, item: VisualItem, preprocessing: Mapping[str, Any]
+) -> tuple[Any, Layout, str]:
+    """The first image of a sample, or the middle frame of its video; its tokens; what is shown."""
+    if file.modality == "image":
+        assert isinstance(file.source, bytes)
+        image = prepare_image(vlm, file.source, preprocessing)
+        return image, vlm.family.layout(vlm.model, vlm.processor, item, image.size[::-1]), ""
+    from PIL import Image
+
+    clip = read_clip(vlm, file, preprocessing)
+    steps, rows, columns = item.grid
+    step = steps // 2
+    frame = step * -(-len(clip.frames) // steps)  # some models merge frames in twos
+    begin = step * rows * columns
+    tokens = tuple(range(begin, begin + rows * columns))
+    title = f"(frame {frame + 1} of {len(clip.frames)}) "
+    return Image.fromarray(clip.frames[frame]), Layout(rows, columns, tokens), title

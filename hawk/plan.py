@@ -121,7 +121,7 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     import torch
 
     from hawk.benchmarks import benchmark
-    from hawk.features import encode, item_key
+    from hawk.encoding import encode, visual_files
     from hawk.models.base import VisualItem
     from hawk.samples import prepare_samples, read_samples
     from hawk.scoring import Prompts, load_for, score_samples
@@ -136,11 +136,11 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     began = time.perf_counter()
     vlm = load_for(config, vision=True)
     start = time.perf_counter() - began + 5.0  # imports of torch and transformers
-    contents = {item_key(image["bytes"]): image["bytes"] for s in drawn for image in s.images}
-    encode(vlm, next(iter(contents.values())), config["preprocessing"])
+    files = {file.key: file for sample in drawn for file in visual_files(vlm.family, sample)}
+    encode(vlm, next(iter(files.values())), config["preprocessing"])
     began = time.perf_counter()
     features: dict[str, VisualItem] = {
-        key: encode(vlm, content, config["preprocessing"]) for key, content in contents.items()
+        key: encode(vlm, file, config["preprocessing"]) for key, file in files.items()
     }
     encoding = (time.perf_counter() - began) / len(features)
     tensors = [tensor for item in features.values() for tensor in (item.features, *item.levels)]

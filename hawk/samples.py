@@ -39,8 +39,7 @@ def prepare_samples(config: Mapping[str, Any], name: str, role: str, output: str
             raise InputError(f"benchmark {name!r} has no image for role {role!r}; it is too small to split.")
     wanted = config["calibration" if role == "calibration" else "evaluation"]["samples"]
     chosen = draw(bench, samples, wanted, seed)
-    for sample in chosen:
-        check_images(sample)
+    check_files(chosen)
     settings = {
         "benchmark_version": bench.version,
         "data": dict(bench.options),
@@ -90,13 +89,24 @@ def checked(bench: Benchmark, samples: Iterable[Sample]) -> list[Sample]:
     return out
 
 
-def check_images(sample: Sample) -> None:
-    """Decode every image once, so that a broken file is found here and not in a GPU job."""
-    for number, image in enumerate(sample.images):
+def check_files(samples: Sequence[Sample]) -> None:
+    """Decode every image, and a frame of every video, so that a broken file is not found in a GPU job."""
+    from hawk.video import decode_video
+
+    good = set()
+    for sample in samples:
         try:
-            open_image(image["bytes"])
+            for number, image in enumerate(sample.images):
+                what = f"image {number}"
+                open_image(image["bytes"])
+            if sample.video is not None:
+                what = "video"
+                source = sample.video["bytes"] or str(sample.video["path"])
+                if source not in good:  # several questions are asked about a video
+                    decode_video(source, frames=1)
+                    good.add(source)
         except InputError as error:
-            raise InputError(f"sample {sample.sample_id!r}, image {number}: {error}") from None
+            raise InputError(f"sample {sample.sample_id!r}, {what}: {error}") from None
 
 
 def draw(bench: Benchmark, samples: Sequence[Sample], wanted: int | None, seed: int) -> list[Sample]:
@@ -166,15 +176,15 @@ def to_row(sample: Sample) -> dict[str, Any]:
 def read_samples(path: str, role: str, name: str, images: bool = True) -> list[Sample]:
     """The samples of a samples parquet, in order.
 
-    images: False puts the key of its stored features in place of each image's bytes, so that
-        memory does not grow with the images.
+    images: False puts the key of its stored features in place of each image's or video's bytes,
+        so that memory does not grow with them.
     """
-    columns = [field for field in SAMPLES.names if images or field != "images"]
+    columns = [field for field in SAMPLES.names if images or field not in ("images", "video")]
     table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name}, columns=columns)
     rows = table.to_pylist()
     if not images:
-        for row, found in zip(rows, _image_keys(path), strict=True):
-            row["images"] = found
+        for row, found in zip(rows, _file_keys(path), strict=True):
+            row.update(found)
     return [
         Sample(
             sample_id=row["sample_id"],
@@ -192,11 +202,16 @@ def read_samples(path: str, role: str, name: str, images: bool = True) -> list[S
     ]
 
 
-def _image_keys(path: str) -> Iterator[list[dict[str, Any]]]:
-    """Per sample its images as {"key", "path"}; the bytes are read one row group at a time."""
-    from hawk.features import item_key
+def _file_keys(path: str) -> Iterator[dict[str, Any]]:
+    """Per sample its images and video as {"key", "path"}; bytes are read one row group at a time."""
+    from hawk.encoding import item_key
+
+    def named(file: dict[str, Any] | None) -> dict[str, Any] | None:
+        if file is None or file["bytes"] is None:  # a video in a file of its own goes by its path
+            return file
+        return {"key": item_key(file["bytes"]), "path": file["path"]}
 
     with pq.ParquetFile(path, pre_buffer=False) as file:
         for number in range(file.num_row_groups):
-            for found in file.read_row_group(number, columns=["images"]).column(0).to_pylist():
-                yield [{"key": item_key(image["bytes"]), "path": image["path"]} for image in found]
+            for row in file.read_row_group(number, columns=["images", "video"]).to_pylist():
+                yield {"images": [named(image) for image in row["images"]], "video": named(row["video"])}

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from hawk.benchmarks import Benchmark, Sample
+from hawk.encoding import Recomputed, VisualFile, in_prompt_order, visual_files
 from hawk.errors import InputError
-from hawk.features import FeatureStore, Recomputed, item_key
+from hawk.features import FeatureStore
 from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem
 from hawk.models.loading import load
 from hawk.progress import progress
@@ -23,7 +24,7 @@ from hawk.pruning.prompt import PrunedPrompt, prune
 
 
 class Features(Protocol):
-    """Image key → what the language model gets: a file (FeatureStore) or the vision tower."""
+    """Key of an image or video → what the language model gets: from a file or the vision tower."""
 
     def __getitem__(self, key: str) -> VisualItem: ...
 
@@ -75,7 +76,7 @@ def features_for(
 
 
 class Prompts:
-    """Samples as token ids, each with the keys of its images."""
+    """Samples as token ids, each with its images and video in prompt order."""
 
     def __init__(
         self,
@@ -86,21 +87,24 @@ class Prompts:
         protocol: str,
     ) -> None:
         self.vlm, self.samples, self.features = vlm, samples, features
+        self.files: list[list[VisualFile]] = []
         self.ids: list[list[int]] = []
         self.answers: list[list[int]] = []
         tokenizer = vlm.processor.tokenizer
-        for sample in samples:
-            text = vlm.processor.apply_chat_template(
-                bench.messages(sample, protocol), tokenize=False, add_generation_prompt=True
-            )
+        for number, sample in enumerate(samples):
+            messages = bench.messages(sample, protocol)
+            self.files.append(in_prompt_order(messages, visual_files(vlm.family, sample)))
+            items = self.items(number)
+            text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = _with_frames(text, vlm.processor, items)
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-            self.ids.append(vlm.family.expand(ids, self.items(sample), vlm.model.config))
+            self.ids.append(vlm.family.expand(ids, items, vlm.model.config))
             answer = tokenizer(sample.references[0], add_special_tokens=False)["input_ids"]
             self.answers.append(answer or [tokenizer.eos_token_id])
 
-    def items(self, sample: Sample) -> list[VisualItem]:
-        """The sample's images as stored, in prompt order."""
-        return [self.features[image.get("key") or item_key(image["bytes"])] for image in sample.images]
+    def items(self, number: int) -> list[VisualItem]:
+        """A sample's images and video as encoded, in prompt order."""
+        return [self.features[file.key] for file in self.files[number]]
 
     def inputs(self, chosen: Sequence[int]) -> dict[str, Any]:
         """A left-padded batch with its features, as ``generate`` takes them; unpruned."""
@@ -112,7 +116,7 @@ class Prompts:
         for row, i in enumerate(chosen):
             ids[row, width - len(self.ids[i]) :] = torch.tensor(self.ids[i])
             mask[row, width - len(self.ids[i]) :] = 1
-        items = [item for i in chosen for item in self.items(self.samples[i])]
+        items = [item for i in chosen for item in self.items(i)]
         by_modality: dict[str, list[VisualItem]] = {}
         for item in items:
             by_modality.setdefault(item.modality, []).append(item)
@@ -130,6 +134,17 @@ class Prompts:
         if not any(one is None for found in observed for one in found):
             inputs["observed"] = [torch.cat(found).to(device) for found in observed]
         return {**inputs, "mm_encoder_outputs": outputs}
+
+
+def _with_frames(text: str, processor: Any, items: Sequence[VisualItem]) -> str:
+    """Videos' placeholders replaced by how the processor shows their frames, where it does so."""
+    written = [item.meta["text"] for item in items if "text" in item.meta]
+    if not written:
+        return text
+    parts = text.split(processor.video_token)
+    if len(parts) != len(written) + 1:
+        raise InputError(f"the prompt has {len(parts) - 1} video placeholders for {len(written)} videos.")
+    return "".join(part + between for part, between in zip(parts, [*written, ""], strict=True))
 
 
 def batches(lengths: Sequence[int], size: int, shuffle: int | None = None) -> list[list[int]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hawk import config as hawk_config
 from hawk.benchmarks import benchmark
+from hawk.benchmarks.video import VideoBenchmark
 from hawk.paths import RunPaths
 
 _source = ", ".join(map(str, workflow.configfiles)) or "config/config.yaml"
@@ -122,14 +123,29 @@ def memory(factor):
     )
 
 
+def clips(wildcards):
+    """Questions of a job that asks about videos, which are files of their own and count in no input."""
+    bench = benchmark(wildcards.benchmark, config["data"].get(wildcards.benchmark))
+    if not isinstance(bench, VideoBenchmark):
+        return 0
+    calibration = wildcards.get("role", "calibration") == "calibration"
+    # A job without a role is one of the sweep, or has a variant and evaluates.
+    calibration = calibration and "variant" not in wildcards.keys()
+    section = config["calibration" if calibration else "evaluation"]
+    return section["samples"] or bench.published_rows
+
+
 def minutes(passes=1, encode=False):
     """Time limit: a start, and passes over the input at a rate any GPU reaches. Doubled on retry.
 
     A stored image is some megabytes of features; an encoded one, a tenth of a megabyte of file.
+    A video takes a minute to decode, and its thousands of tokens seconds to score.
     """
     rate = 10.0 if STORED and not encode else 0.1  # MB per second
+    seconds = 10 if STORED and not encode else 60
     return lambda wildcards, input, attempt: round(
-        (15 + passes * input.size_mb / rate / 60) * 2 ** (attempt - 1)
+        (15 + passes * (input.size_mb / rate + seconds * clips(wildcards)) / 60)
+        * 2 ** (attempt - 1)
     )
 
 

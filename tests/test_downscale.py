@@ -9,8 +9,8 @@ import pytest
 from tiny_random import MODELS
 
 from hawk.benchmarks import Sample
+from hawk.encoding import Recomputed, VisualFile, encode, item_key
 from hawk.errors import InputError
-from hawk.features import Recomputed, encode, item_key
 from hawk.models import family_of
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning import pruner
@@ -56,10 +56,14 @@ def png(side: int = 64, seed: int = 0) -> bytes:
     return out.getvalue()
 
 
+def image_file(content: bytes) -> VisualFile:
+    return VisualFile.of({"bytes": content, "path": None})
+
+
 def test_downscaled_images_have_the_budgets_tokens():
     vlm = tiny("qwen2_5_vl")
-    native = encode(vlm, png(), {})
-    small = encode(vlm, png(), {}, pruner("downscale", pruning_ratio="0.6"))
+    native = encode(vlm, image_file(png()), {})
+    small = encode(vlm, image_file(png()), {}, pruner("downscale", pruning_ratio="0.6"))
     assert native.grid == (1, 8, 8)
     assert small.grid == (1, 5, 5)
     assert small.tokens == 25 <= kept_count(native.tokens, "0.6")
@@ -68,7 +72,7 @@ def test_downscaled_images_have_the_budgets_tokens():
 
 def test_downscale_is_refused_where_images_become_tiles():
     with pytest.raises(InputError, match="tiles of one size"):
-        encode(tiny("internvl"), png(), {}, pruner("downscale", pruning_ratio="0.6"))
+        encode(tiny("internvl"), image_file(png()), {}, pruner("downscale", pruning_ratio="0.6"))
 
 
 def test_downscale_cannot_be_attached():

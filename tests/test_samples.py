@@ -119,7 +119,7 @@ def test_broken_samples_are_refused_by_name() -> None:
     with pytest.raises(InputError, match="sample '3' has no reference"):
         steps.checked(Toy(), [sample(3, references=())])
     with pytest.raises(InputError, match="sample '4', image 0: not a readable image"):
-        steps.check_images(sample(4, images=({"bytes": b"no image", "path": None},)))
+        steps.check_files([sample(4, images=({"bytes": b"no image", "path": None},))])
 
 
 def test_unknown_benchmark_names_the_near_one() -> None:

@@ -12,8 +12,9 @@ from hawk import benchmarks, evaluation, features, sweep
 from hawk import samples as sample_steps
 from hawk.ablation import AblateHeads
 from hawk.config import load_config
+from hawk.encoding import Recomputed, item_key
 from hawk.errors import InputError
-from hawk.features import FeatureStore, Recomputed, item_key
+from hawk.features import FeatureStore
 from hawk.heads import Head
 from hawk.paths import RunPaths
 from hawk.pruning.fastv import FastV
@@ -88,11 +89,11 @@ def test_stored_features_equal_the_vision_tower(prompts: Prompts, embedded) -> N
     again = Recomputed(embedded, prompts.samples, {})
     fresh = Prompts(embedded, benchmarks.benchmark(BENCH), prompts.samples, again, "vlmevalkit")
     assert same(scored(prompts), scored(fresh))
-    wrong = {**again._contents}
+    wrong = {**again._files}
     keys = list(wrong)
     wrong[keys[0]], wrong[keys[1]] = wrong[keys[1]], wrong[keys[0]]
     again = Recomputed(embedded, prompts.samples, {})
-    again._contents = wrong
+    again._files = wrong
     fresh = Prompts(embedded, benchmarks.benchmark(BENCH), prompts.samples, again, "vlmevalkit")
     assert not same(scored(prompts), scored(fresh))
 

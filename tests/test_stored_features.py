@@ -12,8 +12,9 @@ from tiny_inputs import Image, Video, build
 from tiny_random import MODELS
 
 from hawk.benchmarks import Benchmark, Sample
+from hawk.encoding import VisualFile, encode, item_key
 from hawk.errors import InputError
-from hawk.features import FeatureStore, encode, feature_writer, item_key
+from hawk.features import FeatureStore, feature_writer
 from hawk.models import family_of
 from hawk.models.base import VisionLanguageModel, remember_markers
 from hawk.provenance import provenance
@@ -57,7 +58,7 @@ def test_from_the_processor_and_from_the_store(family, tmp_path):
     path = tmp_path / "f.safetensors"
     with feature_writer(path, provenance({"role": "evaluation"})) as add:
         for content in images:
-            add(item_key(content), encode(vlm, content, {}))
+            add(item_key(content), encode(vlm, VisualFile.of({"bytes": content}), {}))
     prompts = Prompts(vlm, Ask(), samples, FeatureStore(path), "vlmevalkit")
     stored = prompts.inputs([0, 1])
     texts = [

@@ -12,7 +12,8 @@ import pytest
 from conftest import ROOT
 
 from hawk.config import fill
-from hawk.features import encode_images, item_key
+from hawk.encoding import item_key
+from hawk.features import encode_images
 from hawk.paths import RunPaths
 from hawk.records import SAMPLES, SCORES, digest, read_table, write_table
 from hawk.samples import prepare_samples, read_samples

@@ -68,7 +68,6 @@ def generate(
     pruner = _pruner(method, weights, ratio, options)
 
     from hawk import generate as step
-    from hawk.features import image_arguments
     from hawk.models.loading import load
 
     pictures: list[Any] = [step.read_image(path) for path in images]
@@ -76,8 +75,7 @@ def generate(
     vlm = load(model, revision=revision, dtype=dtype, attention=attention, device=device)
     pruner.check(vlm.model, vlm.family)
     limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    arguments = image_arguments(vlm, limits) if pictures else {}
-    inputs = step.prompt_inputs(vlm, prompt, pictures, clip, system, arguments)
+    inputs = step.prompt_inputs(vlm, prompt, pictures, clip, system, limits)
     found = step.answer(vlm, inputs, None if pruner.inactive else pruner, max_new_tokens)
     click.echo(found.text)
     _report(found.phases)

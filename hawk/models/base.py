@@ -29,7 +29,9 @@ class VisualItem:
     ``features`` is [tokens, hidden]; ``levels`` are further embeddings of the same tokens that the
     family feeds to later layers (Qwen3-VL's deep stack). ``observed`` is one number per token that
     a pruner's ``watch`` saw in the vision tower, if one watched. ``grid`` counts visual tokens as (frames,
-    rows, columns). ``meta`` holds plain numbers that positions are made from (the patch grid, say).
+    rows, columns). ``meta`` holds plain numbers that positions are made from (the patch grid, say),
+    and for a video whose frames the prompt shows one by one its ``text`` (:meth:`Family.video_text`)
+    and the lengths of its ``runs`` of visual tokens.
     """
 
     features: Tensor
@@ -42,6 +44,11 @@ class VisualItem:
     @property
     def tokens(self) -> int:
         return self.features.shape[0]
+
+    @property
+    def runs(self) -> list[int]:
+        """How its visual tokens stand in the prompt: the length of every unbroken run."""
+        return self.meta.get("runs") or [self.tokens]
 
 
 def by_modality(
@@ -104,6 +111,8 @@ class Family(ABC):
     name: ClassVar[str]
     # Number of rows of position_ids; 1 means plain 2-D positions.
     position_rows: ClassVar[int] = 1
+    # Whether an image alone in its sample is encoded otherwise than one of several.
+    several_differ: ClassVar[bool] = False
 
     # --- where things are -------------------------------------------------------------------
     def text_config(self, model: nn.Module) -> Any:
@@ -185,21 +194,29 @@ class Family(ABC):
         """The processor's keyword arguments other than ids and pixels that belong to items."""
 
     def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
-        """A prompt with one placeholder per item → the prompt with one per visual token."""
+        """A prompt with one placeholder per run of an item → the prompt with one per visual token."""
         placeholders = set(self.placeholders(config).values())
-        queue = iter(items)
+        queue = iter([run for item in items for run in item.runs])
         out: list[int] = []
         for token in ids:
             if token in placeholders:
-                item = next(queue, None)
-                if item is None:
+                run = next(queue, None)
+                if run is None:
                     raise InputError("the prompt has more visual placeholders than images.")
-                out.extend([token] * item.tokens)
+                out.extend([token] * run)
             else:
                 out.append(token)
         if next(queue, None) is not None:
             raise InputError("the sample has more images than the prompt has visual placeholders.")
         return out
+
+    def video_text(self, processor: Any, clip: Any) -> tuple[str, int] | None:
+        """What the processor writes in place of a video's placeholder, and its number of runs.
+
+        With one placeholder of a visual token per run. None: the placeholder itself, repeated.
+        clip: the :class:`hawk.video.Clip` that was encoded.
+        """
+        return None
 
     def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
         """Where an image's tokens lie on it, for drawing; ``size`` is (height, width) in pixels.

@@ -62,6 +62,10 @@ class InternVL(Family):
             offset += length
         return {"image": items}
 
+    def video_text(self, processor: Any, clip: Any) -> tuple[str, int]:
+        frames = len(clip.frames)
+        return "\n".join(f"Frame{i + 1}: {processor.image_token}" for i in range(frames)), frames
+
     def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
         tiles, side, _ = item.grid
         if tiles == 1:
@@ -93,12 +97,12 @@ class InternVL(Family):
     def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
         """The template renders an image as a bare context token; the processor wraps its tokens."""
         out: list[int] = []
-        queue = iter(items)
-        for token in super().expand(ids, [_ONE] * len(items), config):
+        runs = [(run, item.meta["wrap"]) for item in items for run in item.runs]
+        queue = iter(runs)
+        for token in super().expand(ids, [_ONE] * len(runs), config):
             if token == config.image_token_id:
-                item = next(queue)
-                before, after = item.meta["wrap"]
-                out += [before, *[token] * item.tokens, after]
+                run, (before, after) = next(queue)
+                out += [before, *[token] * run, after]
             else:
                 out.append(token)
         return out

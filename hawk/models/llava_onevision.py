@@ -23,6 +23,7 @@ class LlavaOneVision(Family):
     """``LlavaOnevisionForConditionalGeneration``."""
 
     name = "llava_onevision"
+    several_differ = True
 
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id, "video": config.video_token_id}

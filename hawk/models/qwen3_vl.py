@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hawk.errors import InputError
-from hawk.models.base import VisualItem
 from hawk.models.qwen2_5_vl import Qwen2_5VL
 
 
@@ -29,13 +27,15 @@ class Qwen3VL(Qwen2_5VL):
         levels = [torch.cat(list(level)).split(sizes.tolist()) for level in output.deepstack_features]
         return features, levels
 
-    def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
-        if any(item.modality == "video" for item in items):
-            raise InputError(
-                "stored features of videos are not supported for qwen3_vl, whose prompt holds the "
-                "frames' times; use features: recomputed."
-            )
-        return super().expand(ids, items, config)
+    def video_text(self, processor: Any, clip: Any) -> tuple[str, int]:
+        """Frames are merged in twos, and the time of a pair is the mean of its first and last."""
+        merged = processor.video_processor.temporal_patch_size
+        indices = list(clip.indices)
+        indices += [indices[-1]] * (-len(indices) % merged)
+        pairs = [(indices[i], indices[i + merged - 1]) for i in range(0, len(indices), merged)]
+        frame = f"{processor.vision_start_token}{processor.video_token}{processor.vision_end_token}"
+        times = [(first / clip.fps + last / clip.fps) / 2 for first, last in pairs]
+        return "".join(f"<{time:.1f} seconds>{frame}" for time in times), len(pairs)
 
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]

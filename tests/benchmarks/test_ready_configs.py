@@ -33,6 +33,7 @@ JOBS = {
     "internvl3_8b": {"prepare_samples": 19, "ablate_head": 336, "evaluate_pruned": 143},
     "qwen2_5_vl_7b_video": {
         "prepare_samples": 4,
+        "encode_images": 4,
         "ablate_head": 112,  # 2 benchmarks x 2 interventions x 28 heads
         "score_baseline": 2,
         "evaluate_pruned": 24,
