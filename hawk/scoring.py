@@ -196,10 +196,34 @@ def score_batch(
     queries: Sequence[Tensor] | None,
 ) -> list[dict[str, Any]]:
     """Generate and score one batch; its rows in order. A sample may occur more than once."""
+    prompt = prepared(prompts, bench, pruner, chosen, queries)
+    return score_prompt(prompts, bench, protocol, pruner, prompt, chosen)
+
+
+def prepared(
+    prompts: Prompts,
+    bench: Benchmark,
+    pruner: Pruner,
+    chosen: Sequence[int],
+    queries: Sequence[Tensor] | None = None,
+) -> PrunedPrompt:
+    """The batch as the model will get it."""
+    vlm = prompts.vlm
+    keys = [f"{bench.name}:{prompts.samples[i].sample_id}" for i in chosen]
+    return prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries)
+
+
+def score_prompt(
+    prompts: Prompts,
+    bench: Benchmark,
+    protocol: str,
+    pruner: Pruner,
+    prompt: PrunedPrompt,
+    chosen: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Generate and score a prepared batch. ``pruner`` is the one that prepared it."""
     vlm = prompts.vlm
     samples = [prompts.samples[i] for i in chosen]
-    keys = [f"{bench.name}:{sample.sample_id}" for sample in samples]
-    prompt = prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries)
     with pruner.hooks(vlm.model, vlm.family):
         texts, first, cache = _generate(vlm, prompt, bench.max_new_tokens(protocol))
         logprobs = _reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])

@@ -21,6 +21,7 @@ from hawk.pruning.hawk import Hawk
 from hawk.records import SCORES, atomic_path, write_table
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, features_for, load_for, score_samples
+from hawk.sweep_layers import score_layer
 from hawk.sweep_rows import groups, score_rows
 from hawk.weights import HeadWeights
 
@@ -56,15 +57,20 @@ def score_step(
     prompts = Prompts(vlm, bench, samples, features, generation["protocol"])
     means = None if means_path is None else read_means(means_path)
     size = config.get("ablation", {}).get("rows_per_batch", 1) if intervention in MODES else 1
-    for group in groups(jobs, size):
+    # Heads of one layer share what lies below it. For "selection" every head is another prompt.
+    shared = size == 1 and intervention in MODES
+    for group in groups(jobs, 0 if shared else size):
         names = [what for what, _ in group]
-        label = f"{name} {intervention or 'baseline'} {' '.join(names)}"
+        label = f"{name} {intervention or 'baseline'} {names[0]}" + (f" to {names[-1]}" if names[1:] else "")
         shuffle = int(names[0].removeprefix("repeat")) if names[0].startswith("repeat") else None
         pruner = None
         options = (prompts, bench, generation["protocol"], generation["batch_size"])
         if size > 1 and intervention is not None:
-            heads = [Head.parse(what) if _is_head(what) else None for what in names]
-            scored = score_rows(*options, heads, size, intervention, means, shuffle=shuffle, what=label)
+            in_rows = [Head.parse(what) if _is_head(what) else None for what in names]
+            scored = score_rows(*options, in_rows, size, intervention, means, shuffle=shuffle, what=label)
+        elif len(group) > 1 and intervention is not None:
+            heads = [Head.parse(what) for what in names]
+            scored = score_layer(*options, heads, intervention, means, what=label)
         else:
             pruner, ablation = _treatment(config, vlm, intervention, names[0], means)
             attached = None if ablation is None else ablation.attach(vlm.model)

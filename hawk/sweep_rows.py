@@ -10,7 +10,6 @@ Whatever is in the other rows of a batch does not change a row, so heads may be 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import torch
@@ -27,11 +26,16 @@ Rows = list[dict[str, Any]]
 
 
 def groups(jobs: Sequence[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
-    """Heads in groups of at most ``size``; everything else alone."""
-    heads = iter([job for job in jobs if job[0].startswith("L")])
+    """Heads in groups of at most ``size``, or with ``size`` 0 by layer; everything else alone."""
+    heads = [job for job in jobs if job[0].startswith("L")]
     yield from ([job] for job in jobs if not job[0].startswith("L"))
-    while group := list(islice(heads, size)):
-        yield group
+    if size == 0:
+        by_layer: dict[int, list[tuple[str, str]]] = {}
+        for job in heads:
+            by_layer.setdefault(Head.parse(job[0]).layer, []).append(job)
+        yield from by_layer.values()
+    else:
+        yield from (heads[begin : begin + size] for begin in range(0, len(heads), size))
 
 
 @torch.inference_mode()
