@@ -19,6 +19,8 @@ SEED = 7
 
 
 class _SceneTask(Benchmark):
+    """Option ``scene_seed``: other scenes than those of every run, never seen by any of its roles."""
+
     family: ClassVar[str] = "scenes"
 
     def load(self) -> Iterator[Sample]:
@@ -27,10 +29,11 @@ class _SceneTask(Benchmark):
         from hawk.tiny.questions import ask
         from hawk.tiny.scenes import make_scene
 
+        seed = int(self.options.get("scene_seed", SEED))
         for index in range(SCENES):
-            scene = make_scene("test", SEED, index)
+            scene = make_scene("test", seed, index)
             # The task's own random state: one task's questions do not depend on another's.
-            random = np.random.default_rng([SEED, index, *self.name.encode()])
+            random = np.random.default_rng([seed, index, *self.name.encode()])
             question = ask(self.name, scene.objects, random)
             if question is None:
                 continue

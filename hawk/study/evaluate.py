@@ -1,0 +1,73 @@
+"""Evaluation: what was chosen and its opponents, once, on fresh images, by generation.
+
+The folder is laid out as a run's, so ``hawk compare`` reads it as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hawk.models.base import VisionLanguageModel
+from hawk.paths import RunPaths
+from hawk.provenance import provenance
+from hawk.pruning.budget import ratio_text
+from hawk.records import EVALUATION, SCORES, write_table, write_text
+from hawk.scoring import score_samples
+from hawk.study.develop import pruner_of
+from hawk.study.forced import Memo, remembering
+from hawk.study.images import prepare, prompts_of
+from hawk.study.plan import finalists
+from hawk.sweep import common_settings
+
+log = logging.getLogger(__name__)
+
+ROLE = "evaluation"
+
+
+def evaluate(
+    config: Mapping[str, Any], vlm: VisionLanguageModel, files: RunPaths, chosen: Sequence[str]
+) -> None:
+    """Score the finalists; finished files stay."""
+    variants = finalists(files, list(chosen))
+    names, generation = config["evaluation"]["benchmarks"], config["generation"]
+    ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
+    prepare(config, vlm, files, ROLE, names)
+    for name in names:
+        missing = [one for one in variants if not Path(files.evaluation(name, one["name"])).exists()]
+        baseline = files.baseline(name, ROLE)
+        if not missing and Path(baseline).exists():
+            continue
+        prompts, bench = prompts_of(config, vlm, files, ROLE, name)
+        settings = common_settings(config, vlm, bench, None)
+        arguments = (prompts, bench, generation["protocol"], generation["batch_size"])
+        if not Path(baseline).exists():
+            identity = {"benchmark": name, "role": ROLE, "name": "reference"}
+            rows = score_samples(*arguments, what=f"{name} unpruned")
+            write_table(baseline, rows, SCORES, provenance(identity, **settings))
+        memo: Memo = {}
+        for variant in missing:
+            scored = []
+            for ratio in ratios[:1] if variant["method"] == "blind" else ratios:
+                for seed in range(variant.get("seeds", 1)):
+                    pruner = remembering(pruner_of(config, vlm, variant, bench, ratio, seed), memo)
+                    what = f"{name} {variant['name']} at {ratio}"
+                    rows = score_samples(*arguments, pruner=pruner, what=what)
+                    scored += [{**row, "pruning_ratio": ratio, "seed": seed} for row in rows]
+            identity = {"benchmark": name, "variant": variant["name"], "role": ROLE}
+            block = provenance(identity, **settings, variant=variant)
+            write_table(files.evaluation(name, variant["name"]), scored, EVALUATION, block)
+        log.info("%s: %d finalists evaluated", name, len(missing))
+    made = yaml.safe_dump(compared(config, files, chosen), sort_keys=False)
+    write_text(f"{files.root}/config.yaml", made)
+
+
+def compared(config: Mapping[str, Any], files: RunPaths, chosen: Sequence[str]) -> dict[str, Any]:
+    """A config under which the tables read what was evaluated."""
+    variants = finalists(files, list(chosen))
+    evaluation = {**config["evaluation"], "role": ROLE, "variants": variants, "reference": "hawk-uniform"}
+    return {**config, "evaluation": evaluation}
