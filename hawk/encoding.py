@@ -135,6 +135,7 @@ def _tower(
             inputs[name] = inputs[name].to(vlm.model.dtype)
     with (pruner or Unpruned()).watch(vlm.model, vlm.family) as seen:
         found = vlm.family.encode(vlm.model, inputs)
+    seen = vlm.family.place_observed(vlm.model, inputs, seen)
     return [item for items in found.values() for item in items], seen[0] if seen else None
 
 

@@ -25,6 +25,3 @@ PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "random": ("random", {}),
     "grid": ("grid", {}),
 }
-
-# pruner × family that is refused, and the word that the error names
-REFUSED = {("visionzip", "llava_onevision"): "vision tower"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from matrix import PRUNERS, REFUSED
+from matrix import PRUNERS
 from oracles import CASES, FAMILIES
-from tiny_inputs import Image, build
+from tiny_inputs import Image, Video, build
 from tiny_random import MODELS
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from hawk.pruning.base import LastRun, Pruner
 from hawk.pruning.budget import ROUNDING
 from hawk.pruning.prompt import prune
 
-EVERY = [(name, family) for name in PRUNERS for family in FAMILIES if (name, family) not in REFUSED]
+EVERY = [(name, family) for name in PRUNERS for family in FAMILIES]
 every = pytest.mark.parametrize(("name", "family"), EVERY)
 # A change of features is the same for every family: one will do.
 EMBEDDED = [name for name in PRUNERS if name != "visionzip"]
@@ -90,12 +90,6 @@ def test_ratio_0_keeps_everything(name, family):
     assert last.kept_index[0].tolist() == [*range(last.visual_tokens[0])]
 
 
-@pytest.mark.parametrize(("name", "family"), REFUSED)
-def test_refused(name, family):
-    with pytest.raises(InputError, match=REFUSED[name, family]):
-        run(make(name, pruning_ratio=0.5), family, build(family, CASES["one"]))
-
-
 def stored(features: Tensor) -> dict[str, Any]:
     """A prompt of one image whose features are given, [rows x columns of 4, hidden]."""
     inputs = build("qwen2_5_vl", [[Image(len(features) // 4, 4), 20, 21, 22]])
@@ -136,7 +130,7 @@ def test_visionzip_needs_the_tower():
         run(make("visionzip", pruning_ratio=0.5), "qwen2_5_vl", stored(torch.randn(24, 64)))
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "llava_onevision"])
 def test_visionzip_scores_are_the_eager_attention(family):
     """Attention that the tower itself returns in eager mode, mapped to tokens by hand."""
     model = MODELS[family]("eager")
@@ -146,6 +140,7 @@ def test_visionzip_scores_are_the_eager_attention(family):
     before = handle.encode(model, inputs)["image"][0].features
     with given.watch(model, handle) as seen:
         after = handle.encode(model, inputs)["image"][0].features
+    seen = handle.place_observed(model, inputs, seen)
     assert torch.equal(before, after)
     rows = eager_attention(model, family, inputs)
     torch.testing.assert_close(seen[0], rows, rtol=1e-4, atol=1e-5)
@@ -164,12 +159,24 @@ def eager_attention(model: torch.nn.Module, family: str, inputs: dict[str, Any])
         patch.setattr(torch.nn.functional, "softmax", softmax)
         if family == "internvl":
             tower(inputs["pixel_values"])
+        elif family == "llava_onevision":
+            tower(inputs["pixel_values"][0, :7])  # the base view and 2 x 3 tiles; the rest is padding
         else:
             tower(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
     if family == "internvl":
         (first,) = probabilities  # [tiles, heads, 65, 65]
         patches = first[:, :, 0, 1:].mean(1).view(-1, 4, 2, 4, 2)  # 8 x 8 patches, merged 2 x 2
         return 64 * patches.mean((2, 4)).flatten()
+    if family == "llava_onevision":
+        (first,) = probabilities  # [7, heads, 16, 16]
+        views = first.mean(1).sum(1)  # received by the 4 x 4 patches of every view
+        rows = []
+        for row in range(8):
+            for column in range(12):
+                tile = 1 + 3 * (row // 4) + column // 4
+                rows.append(views[tile, 4 * (row % 4) + column % 4])
+            rows.append(torch.zeros(()))  # the newline
+        return torch.cat([views[0], torch.stack(rows)])
     received = []
     depth = len(tower.blocks)
     for window in probabilities[: len(probabilities) // depth]:
@@ -179,6 +186,23 @@ def eager_attention(model: torch.nn.Module, family: str, inputs: dict[str, Any])
         return flat
     # Windows of 4 x 4 patches hold 2 x 2 tokens of the image's 2 x 3: columns 0-1, then column 2.
     return flat if len(received) == 1 else flat[[0, 1, 4, 2, 3, 5]]
+
+
+def test_visionzip_on_llava_frames_and_several_images():
+    """Frames are pooled 2 x 2 as their features are; of several images each is one view."""
+    model = MODELS["llava_onevision"]("eager")
+    handle = family_of(model)
+    inputs = build("llava_onevision", [[Video(3), 20], [Image(1, 1), Image(1, 2), 21]])
+    with make("visionzip", pruning_ratio=0.5).watch(model, handle) as seen:
+        items = handle.encode(model, inputs)
+    images, video = handle.place_observed(model, inputs, seen)
+    assert len(video) == items["video"][0].tokens
+    assert len(images) == sum(item.tokens for item in items["image"])
+    assert images[[16, 33]].tolist() == [0, 0]
+    assert video[-1] == 0
+    frames = seen[1].view(3, 2, 2, 2, 2).mean((2, 4)).flatten()  # bilinear at half the side: the mean
+    torch.testing.assert_close(video[:-1], frames)
+    torch.testing.assert_close(images[17:33], seen[0][1])
 
 
 def test_scorers():

@@ -178,6 +178,16 @@ class Family(ABC):
     def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
         """Run the vision tower, or read ``inputs["mm_encoder_outputs"]``: modality → its items."""
 
+    def place_observed(
+        self, model: nn.Module, inputs: Mapping[str, Any], seen: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """What a pruner's ``watch`` saw, one tensor per run of the tower → a number per visual token.
+
+        For most towers it is that already. Families that rearrange, resize or add tokens behind the
+        tower, with sizes that only ``inputs`` tell, do so here.
+        """
+        return list(seen)
+
     @abstractmethod
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]

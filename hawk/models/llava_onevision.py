@@ -41,11 +41,7 @@ class LlavaOneVision(Family):
         sizes = inputs.get("image_sizes")
         if sizes is None:
             raise InputError("image_sizes is missing; the processor gives it beside pixel_values.")
-        tiled = inputs.get("image_tiled")  # with stored features; else as the model decides it
-        if tiled is None:
-            counts = inputs.get("batch_num_images")
-            counts = [1] * len(sizes) if counts is None else [int(n) for n in counts]
-            tiled = [n == 1 for n in counts for _ in range(n)]
+        tiled = _tiled(inputs, sizes)
         if output is None:
             output = model.model.get_image_features(
                 inputs["pixel_values"],
@@ -90,6 +86,33 @@ class LlavaOneVision(Family):
             )
             for features in videos
         ]
+
+    def place_observed(
+        self, model: nn.Module, inputs: Mapping[str, Any], seen: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Numbers per patch go the way of the features: tiles joined, unpadded and resized; frames pooled.
+
+        Newline tokens show nothing of the image and get 0.
+        """
+        placed, runs = [], [one[..., None] for one in seen]  # [views, patches, 1]
+        if runs and inputs.get("pixel_values") is not None:
+            sizes, views = inputs["image_sizes"], runs.pop(0)
+            counts = [
+                _views(model, size) if tile else 1
+                for size, tile in zip(sizes, _tiled(inputs, sizes), strict=True)
+            ]
+            packed, _ = model.model.pack_image_features(
+                views.split(counts),
+                sizes,
+                image_newline=views.new_zeros(1),
+                vision_aspect_ratio=model.config.vision_aspect_ratio,
+            )
+            placed.append(torch.cat(list(packed))[:, 0])
+        for frames in runs:
+            videos = len(inputs["pixel_values_videos"])
+            pooled = model.model.apply_pooling(frames).reshape(videos, -1)
+            placed.append(nn.functional.pad(pooled, (0, 1)).flatten())
+        return placed
 
     def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
         if item.modality == "video" or not item.meta["tiled"]:
@@ -139,6 +162,26 @@ def _side(config: Any) -> int:
     return config.vision_config.image_size // config.vision_config.patch_size
 
 
+def _tiled(inputs: Mapping[str, Any], sizes: Sequence[Any]) -> Any:
+    """Per image whether it is tiled: told with stored features, else as the model decides it."""
+    tiled = inputs.get("image_tiled")
+    if tiled is None:
+        counts = inputs.get("batch_num_images")
+        counts = [1] * len(sizes) if counts is None else [int(n) for n in counts]
+        tiled = [n == 1 for n in counts for _ in range(n)]
+    return tiled
+
+
+def _views(model: nn.Module, size: Tensor) -> int:
+    """The base view and the tiles of a tiled image."""
+    from transformers.models.llava_onevision.modeling_llava_onevision import (
+        image_size_to_num_patches,
+    )
+
+    config = model.config
+    return int(image_size_to_num_patches(size, config.image_grid_pinpoints, config.vision_config.image_size))
+
+
 def _tiled_length(model: nn.Module, size: Tensor) -> int:
     """Visual tokens of a tiled image."""
     return len(_packed(model, size))
@@ -146,13 +189,8 @@ def _tiled_length(model: nn.Module, size: Tensor) -> int:
 
 def _packed(model: nn.Module, size: Tensor) -> Tensor:
     """The model's own packing of a tiled image without content, [tokens, 1]: newlines are 1."""
-    from transformers.models.llava_onevision.modeling_llava_onevision import (
-        image_size_to_num_patches,
-    )
-
     config = model.config
-    views = image_size_to_num_patches(size, config.image_grid_pinpoints, config.vision_config.image_size)
-    empty = torch.zeros(views, _side(config) ** 2, 1)
+    empty = torch.zeros(_views(model, size), _side(config) ** 2, 1)
     (packed,), _ = model.model.pack_image_features(
         [empty], size[None], torch.ones(1), vision_aspect_ratio=config.vision_aspect_ratio
     )

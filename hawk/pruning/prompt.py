@@ -134,6 +134,7 @@ def prune(
     pruner.check(model, family)
     with pruner.watch(model, family) as seen:
         rows = take_apart(model, family, inputs)
+    seen = family.place_observed(model, inputs, seen)
     observed = _observed(seen or inputs.get("observed") or [], rows)
     hidden = HiddenStates(model, family, rows)
     kept_index, keeps, prompt_tokens = [], [], []

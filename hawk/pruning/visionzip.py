@@ -4,17 +4,18 @@ Paper: VisionZip, CVPR 2025 (arXiv 2412.04467; code Apache-2.0), section 3.1. In
 vision tower, with attention A averaged over heads,
 
     score_k = A(CLS, k)                 towers with a class token (InternVL)
-    score_k = Σ over queries q A(q, k)  towers without (Qwen): attention received
+    score_k = Σ over queries q A(q, k)  towers without (Qwen, SigLIP): attention received
 
 and the tokens with the highest score stay. Where the tower merges patches into one visual token,
-their mean counts. Text plays no part.
+their mean counts; where a family resizes its tokens (LLaVA-OneVision's tiles and frames), scores are
+resized with them, and its newline tokens, which no patch stands for, count 0. Text plays no part.
 
 Differences from the official code, and why:
 - Dominant tokens only. It also merges the others into "contextual" tokens, which are new vectors
   and no selection; dominant tokens get the whole budget here.
 - Its default layer is that from which LLaVA takes features (the last but one). Here ``layer`` is
   by default the last one whose attention spans the image: the last full-attention block of Qwen's
-  towers, the feature layer of InternVL's.
+  towers, the feature layer of InternVL's and LLaVA-OneVision's.
 - Scores are relative to uniform attention, so that images of different size can share a budget.
 - Attention is computed for this layer alone, in slabs, from its own projections: SDPA and
   FlashAttention stay on.
@@ -60,7 +61,10 @@ class VisionZip(Pruner):
 
     @contextmanager
     def watch(self, model: nn.Module, family: Family) -> Iterator[list[Tensor]]:
-        """Yields one tensor per run of the tower, [visual tokens], in the tower's output order."""
+        """Yields one tensor per run of the tower, a number per token in the tower's output order.
+
+        For LLaVA-OneVision [views, patches]: its ``place_observed`` knows how they become tokens.
+        """
         self.check(model, family)
         seen: list[Tensor] = []
         if any(True for _ in _tower(model).parameters()):  # else dropped: features are stored
@@ -164,6 +168,26 @@ def _internvl(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterat
         handle.remove()
 
 
+@contextmanager
+def _siglip(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[None]:
+    """No class token, every patch a token; views are tiles of images or frames of videos."""
+    chosen = model.config.vision_feature_layer if layer is None else layer
+    chosen = chosen if isinstance(chosen, int) else chosen[-1]
+    attention = _layer(_tower(model).encoder.layers, chosen).self_attn
+
+    def measure(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]  # [views, patches, width]
+        heads = (module.num_heads, module.head_dim)
+        queries, keys = (p(hidden).unflatten(-1, heads).float() for p in (module.q_proj, module.k_proj))
+        seen.append(torch.stack([received(q, k) for q, k in zip(queries, keys, strict=True)]))
+
+    handle = attention.register_forward_pre_hook(measure, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _layer(layers: nn.ModuleList, number: int) -> nn.Module:
     if not -len(layers) <= number < len(layers):
         raise InputError(f"visionzip: the vision tower has {len(layers)} layers, no {number}.")
@@ -175,4 +199,5 @@ TOWERS: dict[str, Callable[[nn.Module, int | None, list[Tensor]], Any]] = {
     "qwen2_5_vl": _qwen,
     "qwen3_vl": _qwen,
     "internvl": _internvl,
+    "llava_onevision": _siglip,
 }

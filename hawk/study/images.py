@@ -14,9 +14,10 @@ from typing import Any
 
 from hawk.benchmarks import Benchmark, Sample, benchmark
 from hawk.config import load_config
+from hawk.encoding import encode, visual_files
 from hawk.errors import InputError
-from hawk.features import encode, feature_writer, item_key
-from hawk.models.base import VisionLanguageModel
+from hawk.features import feature_writer
+from hawk.models.base import VisionLanguageModel, VisualItem
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
 from hawk.records import SAMPLES, read_table, write_table
@@ -25,7 +26,7 @@ from hawk.scoring import Prompts, features_for
 
 log = logging.getLogger(__name__)
 
-FRESH_SCENES = 1007  # seed of the scenes that only the evaluation of the study sees
+FRESH_SCENES = 2011  # seed of the scenes that only the evaluation of the study sees
 LOOKED_AT = Path(__file__).parents[2] / "config" / "config.yaml"  # the demo, whose results were read
 
 
@@ -40,7 +41,7 @@ def chosen_samples(config: Mapping[str, Any], name: str, role: str) -> tuple[Ben
     if role == "evaluation" and not fresh:
         seen = _looked_at(bench, samples, seed)
         samples = [one for one in samples if one.group_id not in seen]
-    wanted = config["calibration" if role == "calibration" else "evaluation"]["samples"]
+    wanted = config["evaluation" if role == "evaluation" else "calibration"]["samples"]
     return bench, draw(bench, samples, wanted, seed)
 
 
@@ -57,6 +58,7 @@ def prepare(
     config: Mapping[str, Any], vlm: VisionLanguageModel, files: RunPaths, role: str, names: Sequence[str]
 ) -> None:
     """Write samples and features of a role where they are missing, and check that roles are apart."""
+    encoded: dict[str, VisualItem] = {}  # benchmarks share scenes
     for name in names:
         path = files.samples(role, name)
         if not Path(path).exists():
@@ -65,27 +67,31 @@ def prepare(
             block = provenance({"role": role, "benchmark": name}, **settings)
             write_table(path, [to_row(one) for one in chosen], SAMPLES, block)
         if not Path(files.features(role, name)).exists():
-            _encode(config, vlm, files, role, name)
+            _encode(config, vlm, files, role, name, encoded)
     refuse_shared(files, role)
 
 
 def _encode(
-    config: Mapping[str, Any], vlm: VisionLanguageModel, files: RunPaths, role: str, name: str
+    config: Mapping[str, Any],
+    vlm: VisionLanguageModel,
+    files: RunPaths,
+    role: str,
+    name: str,
+    encoded: dict[str, VisualItem],
 ) -> None:
-    contents = {
-        item_key(image["bytes"]): image["bytes"]
-        for sample in read_samples(files.samples(role, name), role, name)
-        for image in sample.images
-    }
+    samples = read_samples(files.samples(role, name), role, name)
+    images = {file.key: file for sample in samples for file in visual_files(vlm.family, sample)}
     block = provenance(
         {"role": role, "benchmark": name, "view": "native"},
         model=dict(vlm.source),
         preprocessing=config["preprocessing"],
     )
     with feature_writer(files.features(role, name), block) as add:
-        for key, content in contents.items():
-            add(key, encode(vlm, content, config["preprocessing"]))
-    log.info("%s, %s: %d images encoded", role, name, len(contents))
+        for key, file in images.items():
+            if key not in encoded:
+                encoded[key] = encode(vlm, file, config["preprocessing"])
+            add(key, encoded[key])
+    log.info("%s, %s: %d images encoded", role, name, len(images))
 
 
 def refuse_shared(files: RunPaths, role: str) -> None:

@@ -58,6 +58,7 @@ def candidates(files: RunPaths) -> list[dict[str, Any]]:
         made += [
             {"name": f"mmr-{label}", "method": "mmr", "scorer": scorer, "trade_off": 0.5},
             {"name": f"mmr-{label}-0.8", "method": "mmr", "scorer": scorer, "trade_off": 0.8},
+            {"name": f"mmr-{label}-0.3", "method": "mmr", "scorer": scorer, "trade_off": 0.3},
             {"name": f"cover-{label}", "method": "facility_location", "scorer": scorer},
         ]
     return made
