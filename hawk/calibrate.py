@@ -89,6 +89,10 @@ def head_weights(
         provenance=provenance(
             {"intervention": intervention, "subset": subset},
             benchmarks=names,
+            data={
+                name: records.asked_of(paths.samples("calibration", name), "calibration", name)
+                for name in names
+            },
             left_out=[name for name in names if name not in parts],
             statistics=dict(config["statistics"]),
             seed=config["seed"],

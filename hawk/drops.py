@@ -212,6 +212,10 @@ def head_drops(config: Mapping[str, Any], root: str, output: str | None = None) 
         seed=seed,
         interventions=list(config["ablation"]["interventions"]),
         benchmarks=list(config["calibration"]["benchmarks"]),
+        data={
+            name: records.asked_of(paths.samples("calibration", name), "calibration", name)
+            for name in config["calibration"]["benchmarks"]
+        },
     )
     # The table last: whoever finds it finds the file beside it as well.
     beside = Path(output).with_name("stability.json")

@@ -11,7 +11,7 @@ from hawk.errors import InputError
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
 from hawk.pruning.budget import ratio_text
-from hawk.records import EVALUATION, SAMPLES, read_table, write_table
+from hawk.records import EVALUATION, SAMPLES, asked_of, read_table, write_table
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, features_for, load_for, score_samples
 from hawk.sweep import common_settings
@@ -62,7 +62,12 @@ def evaluate_step(
                     what=f"{name} {variant_name} at {ratio}, seed {seed}",
                 )
             every += [{**row, "pruning_ratio": ratio, "seed": seed} for row in done]
-    settings = {**common_settings(config, vlm, bench, None), "variant": variant, "pruner": pruners}
+    settings = {**common_settings(config, vlm, bench, None), **asked_of(samples_path, role, name)}
+    settings |= {
+        "variant": variant,
+        "pruner": pruners,
+        "prompts": None if prompts is None else prompts.sha256,
+    }
     identity = {"benchmark": name, "variant": variant_name, "role": role}
     write_table(output, every, EVALUATION, provenance(identity, **settings))
 

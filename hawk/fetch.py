@@ -8,7 +8,6 @@ commit and checksum go into ``data/versions.tsv``, and later runs use that commi
 from __future__ import annotations
 
 import datetime
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from hawk.benchmarks import benchmark, hub, ledger
 from hawk.benchmarks.dataset import DatasetBenchmark
-from hawk.benchmarks.images import file_hash
+from hawk.benchmarks.sources import files_hash, root_of
 from hawk.config import load_config
 from hawk.errors import InputError
 
@@ -77,8 +76,7 @@ def fetch_benchmark(bench: DatasetBenchmark, path: Path | None = None) -> dict[s
         "rows": str(rows),
         "licence": bench.licence,
     }
-    root = next(parent for parent in files[0].parents if parent.name == entry["revision"])
-    return _write(entry, root, files, path)
+    return _write(entry, root_of(files, entry["revision"]), files, path)
 
 
 def _rows(bench: DatasetBenchmark, files: Sequence[Path]) -> int:
@@ -113,11 +111,3 @@ def _write(entry: Mapping[str, str], root: Path, files: Sequence[Path], path: Pa
     full = {**dict.fromkeys(ledger.COLUMNS, ""), **entry, "sha256": checksum, "added": today}
     ledger.record(full, path)
     return full
-
-
-def files_hash(root: Path, files: Sequence[Path]) -> str:
-    """SHA-256 over names and contents, whatever the order."""
-    state = hashlib.sha256()
-    for name, file in sorted((file.relative_to(root).as_posix(), file) for file in files):
-        state.update(f"{name}\0{file_hash(file)}\n".encode())
-    return state.hexdigest()

@@ -43,6 +43,7 @@ def prepare_samples(config: Mapping[str, Any], name: str, role: str, output: str
     settings = {
         "benchmark_version": bench.version,
         "data": dict(bench.options),
+        "origin": bench.origin(),
         "holdout": holdout,
         "requested": wanted,
         "available": len(samples),

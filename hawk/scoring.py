@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hawk.benchmarks import Benchmark, Sample
+from hawk.benchmarks.sources import pinned
 from hawk.encoding import Recomputed, VisualFile, in_prompt_order, visual_files
 from hawk.errors import InputError
 from hawk.features import FeatureStore
@@ -30,7 +32,10 @@ class Features(Protocol):
 
 
 def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
-    """The config's model, its declared layers and heads checked against the loaded one."""
+    """The config's model, its declared layers and heads checked against the loaded one.
+
+    Without a revision in the config it is the one that `hawk fetch` wrote down, if it did.
+    """
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # in a log file every refresh is a line
@@ -38,7 +43,7 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
     torch.set_num_threads(section["threads"])
     vlm = load(
         section["path"],
-        revision=section["revision"],
+        revision=section["revision"] or pinned(section["path"], "model"),
         dtype=section["dtype"],
         attention=section["attention"],
         device=section["device"],
@@ -90,6 +95,7 @@ class Prompts:
         self.files: list[list[VisualFile]] = []
         self.ids: list[list[int]] = []
         self.answers: list[list[int]] = []
+        state = hashlib.sha256()
         tokenizer = vlm.processor.tokenizer
         for number, sample in enumerate(samples):
             messages = bench.messages(sample, protocol)
@@ -97,10 +103,12 @@ class Prompts:
             items = self.items(number)
             text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             text = _with_frames(text, vlm.processor, items)
+            state.update(f"{text}\0".encode())
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]
             self.ids.append(vlm.family.expand(ids, items, vlm.model.config))
             answer = tokenizer(sample.references[0], add_special_tokens=False)["input_ids"]
             self.answers.append(answer or [tokenizer.eos_token_id])
+        self.sha256 = state.hexdigest()  # of the texts as the model reads them, template included
 
     def items(self, number: int) -> list[VisualItem]:
         """A sample's images and video as encoded, in prompt order."""

@@ -18,7 +18,7 @@ from hawk.models.base import VisionLanguageModel
 from hawk.provenance import provenance
 from hawk.pruning.base import Pruner
 from hawk.pruning.hawk import Hawk
-from hawk.records import SCORES, atomic_path, write_table
+from hawk.records import SCORES, asked_of, atomic_path, write_table
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, features_for, load_for, score_samples
 from hawk.sweep_layers import score_layer
@@ -47,6 +47,7 @@ def score_step(
     if intervention is not None and intervention not in INTERVENTIONS:
         raise unknown("intervention", intervention, INTERVENTIONS)
     samples = read_samples(samples_path, role, name, images=features_path is None)
+    asked = asked_of(samples_path, role, name)
     vlm = load_for(config, vision=features_path is None)
     for what, _ in jobs:
         if _is_head(what):
@@ -75,7 +76,7 @@ def score_step(
             pruner, ablation = _treatment(config, vlm, intervention, names[0], means)
             attached = None if ablation is None else ablation.attach(vlm.model)
             scored = [score_samples(*options, pruner, attached, shuffle=shuffle, what=label)]
-        settings = common_settings(config, vlm, bench, pruner)
+        settings = {**common_settings(config, vlm, bench, pruner), **asked, "prompts": prompts.sha256}
         if size > 1:
             settings["rows_per_batch"] = size
         for (what, output), rows in zip(group, scored, strict=True):

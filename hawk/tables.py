@@ -69,16 +69,17 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
     """
     evaluated = read_evaluation(config, root)
     rows, controls = compare(config, evaluated)
-    paths = RunPaths(root)
+    paths, role = RunPaths(root), config["evaluation"]["role"]
     made = provenance(
         {"table": "retention"},
         statistics=dict(config["statistics"]),
         seed=config["seed"],
         protocol=config["generation"]["protocol"],
-        role=config["evaluation"]["role"],
+        role=role,
         reference=config["evaluation"].get("reference"),
         ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
         majority_answer={one.name: one.majority_answer for one in evaluated},
+        data={one.name: records.asked_of(paths.samples(role, one.name), role, one.name) for one in evaluated},
         variants={
             one["name"]: {k: v for k, v in one.items() if k != "name"}
             for one in config["evaluation"]["variants"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -125,3 +126,35 @@ def test_broken_samples_are_refused_by_name() -> None:
 def test_unknown_benchmark_names_the_near_one() -> None:
     with pytest.raises(InputError, match="unknown benchmark 'digit'. Did you mean 'digits'"):
         benchmark("digit")
+
+
+def test_provenance_says_where_the_rows_come_from(tmp_path: Path) -> None:
+    """A changed table, also one under the old name, is another origin; which samples, another hash."""
+    import hub_rows
+
+    from hawk.records import asked_of
+
+    config = {"seed": 0, "calibration": {"samples": None, "holdout": "none"}, "evaluation": {"samples": 2}}
+    folder, output = hub_rows.write("chartqa", tmp_path / "rows"), str(tmp_path / "chartqa.parquet")
+
+    def made(settings: dict) -> dict:
+        whole = {**settings, "data": {"chartqa": {"path": str(folder)}}}
+        steps.prepare_samples(whole, "chartqa", "evaluation", output)
+        return asked_of(output, "evaluation", "chartqa")
+
+    first = made(config)
+    origin = first["origin"]
+    assert {key: origin[key] for key in ("source", "id", "split")} == {
+        "source": "parquet",
+        "id": str(folder),
+        "split": "test",
+    }
+    assert len(origin["sha256"]) == 64
+    assert first["holdout"] == "none"
+    assert made(config) == first
+    fewer = made({**config, "evaluation": {"samples": 1}})
+    assert fewer["origin"] == origin
+    assert fewer["samples"] != first["samples"]
+    table = pq.read_table(next(folder.rglob("*.parquet")))
+    pq.write_table(table.slice(0, 3), next(folder.rglob("*.parquet")))
+    assert made(config)["origin"]["sha256"] != origin["sha256"]

@@ -18,7 +18,7 @@ from hawk.features import FeatureStore
 from hawk.heads import Head
 from hawk.paths import RunPaths
 from hawk.pruning.fastv import FastV
-from hawk.records import EVALUATION, SCORES, read_table
+from hawk.records import EVALUATION, SCORES, asked_of, provenance_of, read_table
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, batches, score_samples
 
@@ -213,6 +213,11 @@ def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> N
         sweep.score_step(config, BENCH, "calibration", *arguments, [(what, alone)], intervention="selection")
         assert read_table(alone, SCORES).equals(tables[what])
     assert tables["L0H2"].column("kept_tokens").to_pylist() == [13] * 24  # ceil(64 · 0.2)
+    made = provenance_of(tables["L0H2"], jobs[2][1])["settings"]
+    asked = asked_of(arguments[0], "calibration", BENCH)
+    assert {key: made[key] for key in asked} == asked
+    assert asked["origin"]["id"] == BENCH
+    assert len(asked["samples"]) == len(made["prompts"]) == 64
     assert not tables["L0H2"].equals(tables["L0H5"])
     with pytest.raises(InputError, match="the file says name 'L0H2', its path says 'L0H3'"):
         read_table(jobs[2][1], SCORES, {"name": "L0H3"})

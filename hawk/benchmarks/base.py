@@ -71,8 +71,8 @@ class Benchmark(ABC):
 
     # --- data ---------------------------------------------------------------------------------
     def origin(self) -> dict[str, str | None]:
-        """Where the rows come from, for provenance: source, id, config, split, revision."""
-        return {}
+        """Where the rows come from, for provenance: source, id, config, split, revision, sha256."""
+        return {"source": "hawk", "id": self.name}  # made by this package, at its version
 
     @abstractmethod
     def load(self) -> Iterator[Sample]:

@@ -24,7 +24,7 @@ from hawk.benchmarks.metrics import listed
 from hawk.benchmarks.multiple_choice import LETTERS, lettered
 from hawk.benchmarks.normalise import vqa_text
 from hawk.benchmarks.protocols import ALL
-from hawk.benchmarks.sources import local_parquet, parquet_rows, read_file
+from hawk.benchmarks.sources import files_hash, local_parquet, parquet_rows, read_file, root_of
 from hawk.errors import InputError, unknown
 
 KEYS = ("file", "images", "version", "family", "columns", "prompt", "parser", "metric", "max_new_tokens")
@@ -73,7 +73,14 @@ class Custom(Benchmark):
         return self.definition["columns"]
 
     def origin(self) -> dict[str, str | None]:
-        return {"source": "custom", "id": str(self.definition["file"])}
+        """The table's name and checksum; images are in every sample's ``group_id``."""
+        file = self.folder / self.definition["file"]
+        files = local_parquet(self.name, file)
+        return {
+            "source": "custom",
+            "id": str(self.definition["file"]),
+            "sha256": files_hash(root_of(files, None), files),
+        }
 
     def load(self) -> Iterator[Sample]:
         identify = Identities()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from abc import abstractmethod
 from collections import Counter
@@ -15,7 +16,7 @@ from hawk.benchmarks import protocols
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Benchmark, Sample
 from hawk.benchmarks.images import pixel_hash
 from hawk.benchmarks.metrics import listed
-from hawk.benchmarks.sources import Source, open_source
+from hawk.benchmarks.sources import Source, files_hash, open_source, root_of
 from hawk.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -113,6 +114,11 @@ class DatasetBenchmark(Benchmark):
         return found
 
     def source(self) -> Source:
+        """Resolved once: rows and provenance are of one commit, should the branch move meanwhile."""
+        return self._source
+
+    @functools.cached_property
+    def _source(self) -> Source:
         return open_source(
             self.name,
             self.options,
@@ -123,7 +129,9 @@ class DatasetBenchmark(Benchmark):
         )
 
     def origin(self) -> dict[str, str | None]:
-        return dict(self.source().described)
+        """As the ledger has it, where `hawk fetch` wrote it down; of local files the checksum alone."""
+        described, files = dict(self.source().described), self.files()
+        return {**described, "sha256": files_hash(root_of(files, described.get("revision")), files)}
 
     def files(self) -> tuple[Path, ...]:
         """Every local file that loading reads, downloaded first where the source is the Hub."""

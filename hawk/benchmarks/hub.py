@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from hawk.errors import InputError
+from hawk.records import write_text
 
 log = logging.getLogger(__name__)
 
@@ -33,31 +34,41 @@ def offline() -> bool:
 
 
 def commit(repo: str, revision: str | None, repo_type: str = "dataset") -> str:
-    """The commit that a revision names; offline, the one in the cache."""
+    """The commit that a revision names; offline, the one that it named when it was last asked for."""
     if revision and _SHA.fullmatch(revision):
         return revision
     name = revision or "main"
     if offline():
         return _cached_commit(repo, name, repo_type)
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        sha = HfApi().repo_info(repo, repo_type=repo_type, revision=name).sha
+        sha = str(HfApi().repo_info(repo, repo_type=repo_type, revision=name).sha)
+    except RevisionNotFoundError:
+        raise InputError(f"{repo_type} {repo!r} has no revision {name!r} on the Hub.") from None
     except RepositoryNotFoundError:
         raise InputError(f"{repo_type} {repo!r} is not on the Hub, or needs a login.") from None
     except (HfHubHTTPError, OSError) as error:
         raise InputError(f"{repo_type} {repo!r}: the Hub cannot be reached ({error}).") from None
     if revision is None:
         log.warning("%s: no revision is pinned; using %s", repo, sha)
-    return str(sha)
+    # Files are then asked for by commit, of which the cache keeps no name; offline jobs need it.
+    write_text(_ref(repo, name, repo_type), sha)
+    return sha
+
+
+def _ref(repo: str, name: str, repo_type: str) -> Path:
+    """Where the Hub's cache says which commit a branch or tag is."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"{repo_type}s--{repo.replace('/', '--')}" / "refs" / name
 
 
 def _cached_commit(repo: str, name: str, repo_type: str) -> str:
     from huggingface_hub import constants
 
-    folder = Path(constants.HF_HUB_CACHE) / f"{repo_type}s--{repo.replace('/', '--')}"
-    ref = folder / "refs" / name
+    ref = _ref(repo, name, repo_type)
     if ref.is_file():
         return ref.read_text().strip()
     raise InputError(
@@ -88,7 +99,7 @@ def parquet_files(repo: str, config: str | None, split: str, revision: str) -> l
 def snapshot(repo: str, revision: str, patterns: list[str] | None, repo_type: str = "dataset") -> Path:
     """The folder of a repository's files at a commit, with those that match ``patterns`` present."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
 
     try:
         return Path(snapshot_download(repo, repo_type=repo_type, revision=revision, allow_patterns=patterns))
@@ -97,6 +108,8 @@ def snapshot(repo: str, revision: str, patterns: list[str] | None, repo_type: st
             f"{repo_type} {repo!r} at {revision[:12]} is not in the Hub cache and cannot be "
             "downloaded now. Run `hawk fetch` where there is a network."
         ) from None
+    except RevisionNotFoundError:
+        raise InputError(f"{repo_type} {repo!r} has no revision {revision!r} on the Hub.") from None
     except (HfHubHTTPError, OSError) as error:
         raise InputError(f"{repo_type} {repo!r}: the download failed ({error}).") from None
 

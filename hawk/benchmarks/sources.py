@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hawk.benchmarks import hub
+from hawk.benchmarks.images import file_hash
 from hawk.errors import InputError, unknown
 
 KINDS = ("hub", "parquet", "tsv")
@@ -88,11 +90,26 @@ def local_parquet(name: str, path: Path) -> tuple[Path, ...]:
     return files
 
 
-def pinned(repo: str) -> str | None:
+def files_hash(root: Path, files: Sequence[Path]) -> str:
+    """SHA-256 over names and contents, whatever the order."""
+    state = hashlib.sha256()
+    for name, file in sorted((file.relative_to(root).as_posix(), file) for file in files):
+        state.update(f"{name}\0{file_hash(file)}\n".encode())
+    return state.hexdigest()
+
+
+def root_of(files: Sequence[Path], revision: str | None) -> Path:
+    """The folder that file names are relative to: the repository's, or what all files share."""
+    found = [parent for parent in files[0].parents if parent.name == revision]
+    return found[0] if found else Path(os.path.commonpath([file.parent for file in files]))
+
+
+def pinned(repo: str, kind: str = "dataset") -> str | None:
     """The commit that the ledger ``data/versions.tsv`` records for a repository, if it has one."""
     from hawk.benchmarks.ledger import read
 
-    return next((row["revision"] for row in read() if row["id"] == repo and row["revision"]), None)
+    found = (row["revision"] for row in read() if (row["kind"], row["id"]) == (kind, repo))
+    return next(filter(None, found), None)
 
 
 def parquet_rows(

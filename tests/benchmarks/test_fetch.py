@@ -45,14 +45,15 @@ def hub(tmp_path, monkeypatch):
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, root / name)
                 state.downloads.append(f"{repo}/{name}")
-        refs = root.parents[1] / "refs"
-        refs.mkdir(exist_ok=True)
-        (refs / "main").write_text(revision)
-        return str(root)
+        return str(root)  # asked for by commit: the cache gets no name for it, as in the real one
 
     class Api:
         def repo_info(self, repo, *, repo_type, revision):
             state.asked.append((repo, revision))
+            if revision not in ("main", "v1"):
+                raise huggingface_hub.errors.RevisionNotFoundError(
+                    "404", response=SimpleNamespace(headers={}, request=None)
+                )
             return SimpleNamespace(sha=state.commit)
 
         def list_repo_files(self, repo, *, repo_type, revision):
@@ -127,7 +128,52 @@ def test_again_downloads_nothing_and_keeps_the_recorded_commit(hub, config):
     list(fetch_config(config("pope")))
     assert hub.downloads == []
     assert ledger.PATH.read_text() == before
-    assert benchmark("pope").origin()["revision"] == hub_rows.COMMIT
+    origin = benchmark("pope").origin()
+    recorded = next(row for row in ledger.read() if row["name"] == "pope")
+    assert (origin["revision"], origin["sha256"]) == (hub_rows.COMMIT, recorded["sha256"])
+
+
+def test_a_tag_is_known_offline_as_well(hub, config, monkeypatch):
+    data = {"pope": {"revision": "v1"}}
+    list(fetch_config(config("pope", data=data)))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    bench = benchmark("pope", data["pope"])
+    assert len(list(bench.load())) == 6
+    assert bench.origin()["revision"] == hub_rows.COMMIT
+
+
+def test_a_wrong_revision_is_named(hub, config):
+    with pytest.raises(InputError, match=r"dataset 'lmms-lab-encoder/POPE' has no revision 'v2' on the Hub"):
+        list(fetch_config(config("pope", data={"pope": {"revision": "v2"}})))
+
+
+def test_without_a_pin_one_commit_serves_rows_and_provenance(hub, caplog):
+    bench = benchmark("pope")
+    list(bench.load())
+    hub.commit = NEWER  # the branch moves while the step runs
+    assert bench.origin()["revision"] == hub_rows.COMMIT
+    assert "no revision is pinned; using " + hub_rows.COMMIT in caplog.text
+
+
+def test_models_load_at_the_recorded_commit_offline(hub, config, monkeypatch):
+    """The config names no revision: jobs take the ledger's, or else what the cache calls main."""
+    import hawk.scoring
+
+    list(fetch_config(config("pope")))
+    cached = hub.cache / f"models--{MODEL.replace('/', '--')}" / "refs" / "main"
+    assert cached.read_text() == hub_rows.COMMIT
+    asked = []
+
+    def load(path, **options):
+        asked.append((path, options["revision"]))
+        raise InputError("far enough")
+
+    monkeypatch.setattr(hawk.scoring, "load", load)
+    section = {"path": MODEL, "revision": None, "dtype": "bfloat16", "attention": "sdpa", "device": "cpu"}
+    for given, expected in ((None, hub_rows.COMMIT), (NEWER, NEWER)):
+        with pytest.raises(InputError, match="far enough"):
+            hawk.scoring.load_for({"model": {**section, "revision": given, "threads": 1}}, vision=False)
+        assert asked.pop() == (MODEL, expected)
 
 
 def test_an_interrupted_download_is_completed(hub, config, monkeypatch):
