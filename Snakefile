@@ -4,7 +4,7 @@
     snakemake --cores 2 --configfile config/qwen2_5_vl_7b.yaml
     snakemake --cores 64 --profile slurm    the same on a cluster
 
-Named targets stop after a stage: samples, features, ablation, weights, evaluation, tables.
+Named targets stop after a stage: samples, features, ablation, weights, evaluation, tables, cost.
 """
 
 from snakemake.utils import min_version

@@ -103,6 +103,7 @@ def check(config: dict[str, Any], where: str = "config") -> dict[str, Any]:
         _check_benchmarks(config)
         _check_ablation(config)
         _check_evaluation(config)
+        _check_cost(config)
         _check_model_folder(config)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
@@ -149,6 +150,16 @@ def _check_evaluation(config: dict[str, Any]) -> None:
     reference = evaluation.get("reference")
     if reference is not None and reference not in names:
         raise unknown("evaluation.reference (a variant's name)", reference, names)
+
+
+def _check_cost(config: dict[str, Any]) -> None:
+    cost, evaluation = config["cost"], config["evaluation"]
+    names = [variant["name"] for variant in evaluation["variants"]]
+    for name in cost["variants"] or ():
+        if name not in names:
+            raise unknown("variant in cost.variants", name, names)
+    if cost["benchmark"] not in (None, *evaluation["benchmarks"]):
+        raise unknown("cost.benchmark", cost["benchmark"], evaluation["benchmarks"])
 
 
 def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:

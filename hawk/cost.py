@@ -91,17 +91,20 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
     for variant in variants:
         if wanted is not None and variant["name"] not in wanted:
             continue
-        if variant.get("view"):
+        if variant["method"] == "downscale":
             log.info("cost: %s is left out; it takes other images", variant["name"])
             continue
-        plain = {**variant, "weights": "uniform"} if _own_weights(variant) else variant
-        for ratio in map(ratio_text, config["evaluation"]["ratios"]):
-            pruners[variant["name"], ratio] = build(config, plain, ratio, 0, vlm.geometry)
+        for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
+            pruners[variant["name"], ratio] = build(config, _uniform(variant), ratio, 0, vlm.geometry)
     return pruners
 
 
-def _own_weights(variant: Mapping[str, Any]) -> bool:
-    return variant.get("weights") in WEIGHT_SOURCES
+def _uniform(variant: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The variant, or the scorer in it, with uniform weights where it has the run's own."""
+    if variant.get("weights") in WEIGHT_SOURCES:
+        return {**variant, "weights": "uniform"}
+    scorer = variant.get("scorer")
+    return {**variant, "scorer": _uniform(scorer)} if isinstance(scorer, Mapping) else variant
 
 
 def sample_inputs(

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hawk.cost import UNPRUNED
 from hawk.errors import InputError
 from hawk.figures import new_figure, save, sequence, style
 from hawk.paths import RunPaths
-from hawk.records import COST, read_table, write_text
+from hawk.records import COST, provenance_of, read_table, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-def write_cost(root: str) -> list[str]:
-    """``tables/cost.{csv,md}`` and, where retention is known, ``figures/speedup``."""
+def write_cost(root: str, only: str | None = None) -> list[str]:
+    """``tables/cost.{csv,md}`` and, where retention is known, ``figures/speedup``; or one of the two."""
     paths = RunPaths(root)
-    cost = read_table(paths.cost(), COST, {"table": "cost"}).to_pandas()
-    table = cost_table(cost)
-    written = [paths.table("cost", "csv"), paths.table("cost", "md")]
-    write_text(written[0], table.to_csv(index=False))
-    write_text(written[1], markdown(table))
+    found = read_table(paths.cost(), COST, {"table": "cost"})
+    table, made = cost_table(found.to_pandas()), provenance_of(found, paths.cost())
+    written = []
+    if only != "figure":
+        written += [paths.table("cost", "csv"), paths.table("cost", "md")]
+        write_text(written[0], table.to_csv(index=False))
+        write_text(written[1], f"{markdown(table)}\n{conditions(made)}\n")
     retention_path = paths.table("retention", "parquet")
-    if Path(retention_path).is_file():
+    if only != "table" and Path(retention_path).is_file():
         import pandas as pd
 
         with style():
             figure = speedup_figure(table, pd.read_parquet(retention_path))
             written += save(figure, paths, "speedup")
+    elif only == "figure":
+        raise InputError(f"{retention_path}: there is no such file; the figure needs retention.")
     return written
+
+
+def conditions(made: Mapping[str, Any]) -> str:
+    """On what, and how, cost was measured."""
+    settings, versions = made["settings"], made["environment"]["libraries"]
+    cost = settings["cost"]
+    return (
+        f"{settings['model']['id']} in {settings['model']['dtype']} on {settings['device']}, "
+        f"{settings['threads']} thread(s), torch {versions['torch']}, transformers "
+        f"{versions['transformers']}: {settings['samples']} samples of {made['identity']['benchmark']}, one "
+        f"at a time, always {cost['max_new_tokens']} new tokens, {cost['repeats']} repeats after "
+        f"{cost['warmup']} of warm-up."
+    )
 
 
 def cost_table(cost: pd.DataFrame) -> pd.DataFrame:

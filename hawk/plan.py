@@ -87,7 +87,18 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
         _scores("evaluation", len(evaluation) * len(variants), asked * runs, stored),
         Stage("weights, tables, report", 5),
     ]  # fmt: skip
+    if config["cost"]["measure"]:
+        found.append(_cost(config))
     return found
+
+
+def _cost(config: Mapping[str, Any]) -> Stage:
+    """Its time in the vision tower is not counted: a small part, and ``images`` stand for stored ones."""
+    cost, evaluation = config["cost"], config["evaluation"]
+    variants = cost["variants"] or evaluation["variants"]
+    pruners = 1 + len(variants) * len(cost["ratios"] or evaluation["ratios"])
+    calls = pruners * (cost["samples"] * cost["repeats"] + cost["warmup"])
+    return Stage("measured cost", 1, gpu=True, scorings=calls)
 
 
 def _scores(name: str, jobs: int, scorings: int, stored: bool, files: int | None = None) -> Stage:

@@ -40,6 +40,7 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     controls: pd.DataFrame | None = None
     cost: pd.DataFrame | None = None
+    cost_made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def confidence(self) -> float:
@@ -67,7 +68,8 @@ class Run:
             if Path(paths.table("controls", "parquet")).is_file():
                 run.controls = read_controls(root)
         if Path(paths.cost()).is_file():
-            run.cost = records.read_table(paths.cost(), records.COST).to_pandas()
+            measured = records.read_table(paths.cost(), records.COST, {"table": "cost"})
+            run.cost, run.cost_made = measured.to_pandas(), records.provenance_of(measured, paths.cost())
         if run.drops is None and run.retention is None:
             raise InputError(
                 f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."

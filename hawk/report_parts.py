@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -231,26 +231,33 @@ def kept_tokens(run: Run) -> str:
 def cost(run: Run) -> str:
     if run.cost is None:
         return ""
-    columns: Mapping[str, tuple[str, float, int]] = {
-        "total_ms": ("total, ms", 1, 1),
-        "vision_ms": ("vision, ms", 1, 1),
-        "token_score_ms": ("token score, ms", 1, 2),
-        "prefill_ms": ("prefill, ms", 1, 1),
-        "decode_ms_per_token": ("decode, ms per token", 1, 2),
-        "kv_cache_bytes": ("KV cache, MB", 1e6, 2),
-        "peak_memory_bytes": ("peak memory, MB", 1e6, 0),
-        "kept_tokens": ("kept tokens", 1, 0),
+    from hawk.cost_figures import conditions, cost_table
+
+    columns = {
+        "kept_tokens": ("kept tokens", 0),
+        "total_ms": ("latency, ms", 1),
+        "speedup": ("speed-up", 2),
+        "vision_ms": ("vision, ms", 1),
+        "token_score_ms": ("token score, ms", 2),
+        "prefill_ms": ("prefill, ms", 1),
+        "prefill_speedup": ("prefill speed-up", 2),
+        "decode_ms_per_token": ("decode, ms per token", 2),
+        "kv_cache_mb": ("KV cache, MB", 2),
+        "kv_cache_share": ("KV cache, %", 1),
+        "peak_memory_mb": ("peak memory, MB", 0),
     }
-    groups = run.cost.groupby(["variant", "pruning_ratio"], sort=False)
-    median, repeats = groups[list(columns)].median(), groups.size()
     rows = [
-        [variant, ratio, int(repeats[variant, ratio])]
-        + [number(row[key] / unit, digits) for key, (_, unit, digits) in columns.items()]
-        for (variant, ratio), row in median.iterrows()
+        [row["variant"], row["pruning_ratio"]]
+        + [number(row[key], digits) for key, (_, digits) in columns.items()]
+        for _, row in cost_table(run.cost).iterrows()
     ]
-    head = ["variant", "removed", "repeats", *(title for title, _, _ in columns.values())]
+    head = ["variant", "removed", *(title for title, _ in columns.values())]
     curve = picture(run.paths.figure("speedup"), "retention against speed-up")
-    return curve + '<p class="soft">Medians over repeats.</p>' + table(head, rows, names="sortable")
+    note = (
+        "Medians over repeats. Speed-ups are medians of ratios to the unpruned model, which ran in between; "
+        f"token score is all that pruning adds before the prefill. {conditions(run.cost_made)}"
+    )
+    return f'{curve}<p class="soft">{escape(note)}</p>' + table(head, rows, names="sortable")
 
 
 def reading(run: Run) -> str:

@@ -35,6 +35,9 @@ INTERVENTIONS = config["ablation"]["interventions"]
 HEADS = [str(head) for head in hawk_config.ablated_heads(config)]
 REPEATS = [f"repeat{n}" for n in range(1, config["statistics"]["repeats"] + 1)]
 VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
+# The cost benchmark's samples are timed; in every run, or where a run has been measured already.
+COST_BENCHMARK = config["cost"]["benchmark"] or EVALUATION[0]
+COST = config["cost"]["measure"] or Path(PATHS.cost()).is_file()
 STORED = config["features"] == "stored"
 
 ROLES = [("calibration", name) for name in CALIBRATION]

@@ -83,3 +83,49 @@ rule evaluate_pruned:
         config=variant_config,
     shell:
         "{HAWK} evaluate-pruned --config {params.config:q} {output} 2> {log}"
+
+
+def cost_config(wildcards):
+    """What measured cost depends on: of the variants, those that are measured."""
+    wanted = config["cost"]["variants"] or VARIANTS
+    variants = [v for v in config["evaluation"]["variants"] if v["name"] in wanted]
+    own = {**config, "evaluation": {**config["evaluation"], "variants": variants}}
+    own["cost"] = {
+        key: value for key, value in config["cost"].items() if key != "measure"
+    }
+    own["cost"]["benchmark"] = COST_BENCHMARK
+    return hawk_config.part(
+        own,
+        "seed",
+        "model",
+        "preprocessing",
+        "generation",
+        "scoring",
+        "cost",
+        "evaluation.benchmarks",
+        "evaluation.ratios",
+        "evaluation.role",
+        "evaluation.variants",
+        f"data.{COST_BENCHMARK}",
+    )
+
+
+rule measure_cost:
+    """Time by phase, KV cache and memory of every variant and ratio, beside the unpruned model."""
+    input:
+        PATHS.samples(EVALUATION_ROLE, COST_BENCHMARK),
+    output:
+        PATHS.cost(),
+    log:
+        f"{LOGS}/cost.log",
+    conda:
+        "../environment.yml"
+    threads: config["model"]["threads"]
+    resources:
+        gpu=1,
+        mem_mb=memory(0.1),
+        runtime=60,
+    params:
+        config=cost_config,
+    shell:
+        "{HAWK} measure-cost --config {params.config:q} {output} 2> {log}"

@@ -2,10 +2,12 @@
 
 TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
 TABLES += [PATHS.table("controls", ending) for ending in ("parquet", "csv")]
+COST_TABLES = [PATHS.table("cost", ending) for ending in ("csv", "md")]
 HEATMAPS = [PATHS.figure(f"heatmap-{intervention}") for intervention in INTERVENTIONS]
 HEAD_FIGURES = [*HEATMAPS, PATHS.figure("weights"), PATHS.figure("stability")]
 RETENTION_FIGURES = [PATHS.figure("retention"), PATHS.figure("retention-benchmarks")]
 FIGURES = [*HEAD_FIGURES, *RETENTION_FIGURES, PATHS.figure("kept_tokens")]
+COST_REPORT = [*COST_TABLES, PATHS.figure("speedup")] if COST else []
 
 
 def with_png(figures):
@@ -119,10 +121,62 @@ rule kept_tokens:
         "{HAWK} kept-tokens --config {params.config:q} {PATHS.root:q} 2> {log}"
 
 
+rule cost_table:
+    """Measured cost as in the paper: latency, KV cache, memory; and where the time goes."""
+    input:
+        PATHS.cost(),
+    output:
+        report(
+            COST_TABLES,
+            category="Cost",
+            caption="report/cost.rst",
+            labels={"what": "cost table"},
+        ),
+    log:
+        f"{LOGS}/cost_table.log",
+    conda:
+        "../environment.yml"
+    params:
+        config=part("run"),
+    shell:
+        "{HAWK} show-cost --config {params.config:q} --run-dir {PATHS.root:q} --only table 2> {log}"
+
+
+rule cost:
+    """A named target: measured once, cost is in the report of every later run."""
+    localrule: True
+    input:
+        PATHS.cost(),
+        COST_TABLES,
+
+
+rule cost_figure:
+    """Retention against measured speed-up: the curve to choose from."""
+    input:
+        PATHS.cost(),
+        TABLES,
+    output:
+        report(
+            with_png([PATHS.figure("speedup")]),
+            category="Cost",
+            caption="report/cost.rst",
+            labels={"what": "retention against speed-up"},
+        ),
+    log:
+        f"{LOGS}/cost_figure.log",
+    conda:
+        "../environment.yml"
+    params:
+        config=part("run"),
+    shell:
+        "{HAWK} show-cost --config {params.config:q} --run-dir {PATHS.root:q} --only figure 2> {log}"
+
+
 rule make_report:
     """report.html: one file that opens offline."""
     input:
         FIGURES,
+        COST_REPORT,
         TABLES,
         PATHS.drops(),
     output:

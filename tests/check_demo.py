@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from hawk.records import DROPS, EVALUATION, read_table
+from hawk.records import COST, DROPS, EVALUATION, read_table
 from hawk.weights import HeadWeights
 
 
@@ -25,6 +25,9 @@ def main(root: Path) -> None:
     assert kept.groupby("pruning_ratio")["kept_tokens"].unique().map(list).to_dict() == {
         "0.6": [26], "0.8": [13], "0.9": [7],
     }  # fmt: skip
+    cost = read_table(root / "cost.parquet", COST).to_pandas()
+    assert len(cost) == 3 * (1 + 4 * 3), f"{len(cost)} cost rows; 3 x (unpruned + 4 variants x 3) are 39"
+    assert (root / "figures/speedup.svg").is_file()
     report = (root / "report.html").read_text(encoding="utf-8")
     external = re.findall(r"""(?:src|href)=["']?(?!#|data:)[^"'> ]+""", report)
     assert not external, f"report.html asks for {external[:3]}"

@@ -55,6 +55,11 @@ def test_hours_and_bytes_by_hand() -> None:
     # 4 variants, one with 2 seeds; 2 ratios; 20 samples
     assert found["evaluation"].scorings == 20 * 2 * 5
     assert "total" in table(list(found.values()), timing, stored=True)
+    # Cost: unpruned, and one variant at 2 ratios; 1 sample, 2 repeats and a warm-up
+    assert "measured cost" not in found
+    config["cost"]["measure"] = True
+    (cost,) = [stage for stage in stages(config, lambda role, name: 10) if stage.name == "measured cost"]
+    assert (cost.jobs, cost.scorings) == (1, 3 * 3)
     config["features"] = "recomputed"
     found = {stage.name: stage for stage in stages(config, lambda role, name: 10)}
     assert "features" not in found

@@ -47,9 +47,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
     cost: dict[str, Any] = {field.name: 1 for field in records.COST}
     rows = [
-        {**cost, "variant": "hawk", "pruning_ratio": "0.8", "total_ms": one} for one in (10.0, 30.0, 12.0)
+        {**cost, "variant": variant, "pruning_ratio": ratio, "repeat": repeat, "total_ms": factor * one}
+        for repeat, one in enumerate((10.0, 30.0, 12.0))
+        for variant, ratio, factor in (("unpruned", "0", 4), ("hawk", "0.8", 1))
     ]
-    records.write_table(RunPaths(root).cost(), rows, records.COST, provenance({"table": "cost"}))
+    measured = {
+        "model": {"id": "m", "dtype": "float32"}, "device": "abacus", "threads": 1, "samples": 2,
+        "cost": {"max_new_tokens": 4, "repeats": 3, "warmup": 1},
+    }  # fmt: skip
+    made = provenance({"table": "cost", "benchmark": "toy"}, **measured)
+    records.write_table(RunPaths(root).cost(), rows, records.COST, made)
     make_report(config, root)
     return root, config
 
@@ -125,6 +132,8 @@ def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:
         assert f"{value:.1f}" in words
     assert "64 samples" not in words  # 64 stands in a table cell
     assert "12.0" in words  # the median cost
+    assert "4.00" in words  # the median of ratios to the unpruned model
+    assert "on abacus, 1 thread(s)" in words
 
 
 def test_strings_from_files_are_escaped(made, tmp_path: Path) -> None:

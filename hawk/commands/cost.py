@@ -21,7 +21,7 @@ def measure_cost(config_source: str, output: str) -> None:
 
     OUTPUT is outputs/RUN/cost.parquet.
     """
-    config = read_config(config_source)
+    config = read_config(config_source, gpu=True)
     from hawk.cost import measure_cost as step
 
     produce(output, lambda: step(config, str(Path(output).parent), output))
@@ -30,7 +30,8 @@ def measure_cost(config_source: str, output: str) -> None:
 @click.command("show-cost")
 @config_option
 @run_dir_option
-def show_cost(config_source: str, run_dir: str | None) -> None:
+@click.option("--only", type=click.Choice(["table", "figure"]), help="One of the two.")
+def show_cost(config_source: str, run_dir: str | None, only: str | None) -> None:
     """Table of measured cost, and retention against measured speed-up.
 
     Writes tables/cost.{csv,md} and, where there is a retention table, figures/speedup.{png,svg}.
@@ -38,7 +39,7 @@ def show_cost(config_source: str, run_dir: str | None) -> None:
     root = root_of(read_config(config_source), run_dir)
     from hawk.cost_figures import write_cost
 
-    for path in write_cost(root):
+    for path in write_cost(root, only):
         log.info("wrote %s", path)
 
 

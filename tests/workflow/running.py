@@ -30,6 +30,7 @@ SMALL = {
     },
     "generation": {"batch_size": 12},
     "statistics": {"resamples": 200},
+    "cost": {"samples": 1, "repeats": 2, "max_new_tokens": 2, "variants": ["hawk-uniform"]},
 }
 
 

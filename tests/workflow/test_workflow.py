@@ -103,6 +103,27 @@ def test_regrouping_heads_reruns_nothing(finished: Workflow) -> None:
         finished.configure(TRAINED)
 
 
+def test_cost_is_measured_when_asked_for_and_then_reported(finished: Workflow) -> None:
+    """By its target or by ``cost.measure``; no score depends on it; later reports show it."""
+    root = finished.folder / "outputs/small"
+    config = deepcopy(TRAINED)
+    config["cost"]["measure"] = True
+    finished.configure(config)
+    try:
+        jobs = finished.planned()
+    finally:
+        finished.configure(TRAINED)
+    assert jobs == {name: 1 for name in ("all", "measure_cost", "cost_table", "cost_figure", "make_report")}
+    assert 'id="cost"' not in (root / "report.html").read_text()
+    finished.run("cost")
+    assert "| hawk-uniform | 0.8 | 13 |" in (root / "tables/cost.md").read_text()
+    assert finished.planned() == {"all": 1, "cost_figure": 1, "make_report": 1}
+    finished.run()
+    assert 'id="cost"' in (root / "report.html").read_text()
+    assert (root / "figures/speedup.svg").is_file()
+    assert finished.planned() == finished.planned("cost") == {}
+
+
 def test_a_wrong_config_fails_before_any_job(finished: Workflow) -> None:
     config = deepcopy(TRAINED)
     config["evaluation"]["ratio"] = [0.5]
