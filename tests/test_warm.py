@@ -12,25 +12,18 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from warming import ENVIRONMENT, warmed
 
 from hawk import warm
 
 HAWK = [sys.executable, "-m", "hawk"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), **dict.fromkeys(warm.THREADS, "1")}
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[dict[str, str]]:
-    """The environment of a command that runs beside a warm process."""
-    script = f"import os, time; print(os.environ[{warm.VARIABLE!r}], flush=True); time.sleep(600)"
-    command = [*HAWK, "warm", sys.executable, "-c", script]
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        folder = process.stdout.readline().strip()
-        try:
-            yield {**ENVIRONMENT, warm.VARIABLE: folder}
-        finally:
-            process.terminate()
+    with warmed() as environment:
+        yield environment
+    folder = environment[warm.VARIABLE]
     deadline = time.monotonic() + 60
     while running(folder) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,7 +1,7 @@
 """Second stage: teach the language model to answer, with the vision tower frozen.
 
-The tower's tokens are computed once and kept. A step sees images of one source with sixteen questions
-each: scenes, or every fourth step easy-VQA. A model that knows nothing first finds out that a
+The tower's tokens are computed once and kept. A step sees images of one source with ten questions
+each: scenes, or every fifth step easy-VQA. A model that knows nothing first finds out that a
 question is about one object, then how to look up a colour by a name, and last how to compare. Three
 things make it find out sooner. Scenes with one to three objects come first and stay for a while;
 at first the questions about an image are one conversation, where earlier answers help with later
@@ -24,11 +24,12 @@ from hawk.tiny.schedule import make_optimizer
 from hawk.tiny.vocabulary import EASY_VQA_SHAPES
 
 SIMPLE_SCENES, SCENES, HELD_OUT_SCENES = 1500, 5000, 96
-IMAGES, QUESTIONS = 24, 16  # in a batch, about an image
-EASY_VQA_EVERY, SIMPLE_EVERY = 4, 4
-# Shares of the steps in which scenes are simple, questions a conversation, and hard tasks frequent.
-SIMPLE_SHARE, CONVERSATION_SHARE, HARD_SHARE = 0.06, 0.25, 0.6
-HARD_WEIGHTS = (1, 1, 2, 4)  # digits, shapes, colors, presence
+IMAGES, QUESTIONS = 40, 10  # in a batch, about an image
+EASY_VQA_EVERY, SIMPLE_EVERY = 5, 4
+# Until which share of the steps scenes are simple, and questions a conversation; and between which
+# two the hard tasks are frequent.
+SIMPLE_SHARE, CONVERSATION_SHARE, HARD_SHARES = 0.2, 0.6, (0.3, 0.7)
+HARD_WEIGHTS = (1, 1, 2, 3)  # digits, shapes, colors, presence
 SHAPE_WEIGHT = 3  # of easy-VQA's yes-or-no questions about shapes, the hardest there
 RATE = 2e-3
 
@@ -98,11 +99,11 @@ def train_language(tiny: TinyModel, seed: int, steps: int, knows_tasks: bool = F
     random = np.random.default_rng((seed, 2))
     for step in range(steps):
         progress = 1.0 if knows_tasks else step / steps
-        hard = progress < HARD_SHARE
+        hard = HARD_SHARES[0] <= progress < HARD_SHARES[1]
         source: _Scenes | _EasyVqa = full
         if step % EASY_VQA_EVERY == EASY_VQA_EVERY - 1:
             source = easy
-        elif progress < SIMPLE_SHARE or (hard and step % SIMPLE_EVERY == 0):
+        elif progress < SIMPLE_SHARE or (progress < HARD_SHARES[1] and step % SIMPLE_EVERY == 0):
             source = simple
         features, questions = source.batch(random, IMAGES, hard)
         packed = packer.pack(questions, apart=progress >= CONVERSATION_SHARE)
@@ -115,8 +116,9 @@ def train_language(tiny: TinyModel, seed: int, steps: int, knows_tasks: bool = F
         scheduler.step()
         if step % 25 == 0 or step == steps - 1:
             log.info(
-                "language step %d/%d loss %.3f; right: new scenes %.3f, seen easy-VQA %.3f; %.0f s",
-                step, steps, loss.item(), _accuracy(packer, held_out), _accuracy(packer, easy),
+                "language step %d/%d loss %.3f; right: simple scenes %.3f, new scenes %.3f, "
+                "seen easy-VQA %.3f; %.0f s",
+                step, steps, loss.item(), *(_accuracy(packer, each) for each in (simple, held_out, easy)),
                 time.monotonic() - started,
             )  # fmt: skip
     for parameter in tiny.model.parameters():

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from conftest import ROOT
+from warming import warmed
+
+from hawk.warm import VARIABLE
 
 SMALL = {
     "run": "small",
@@ -34,6 +40,17 @@ SMALL = {
 }
 
 
+@cache
+def _warm() -> dict[str, str]:
+    """The variable that leads jobs to a warm process, one for all tests of this test process."""
+    environment = _open.enter_context(warmed())
+    return {VARIABLE: environment[VARIABLE]}
+
+
+_open = ExitStack()
+atexit.register(_open.close)
+
+
 class Workflow:
     """A folder with a config and a link to a model, in which Snakemake runs."""
 
@@ -54,7 +71,7 @@ class Workflow:
 
     def run(self, *words: str, code: int = 0) -> str:
         """Run to the end; returns what it printed."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **_warm()}
         done = subprocess.run(
             self.command(*words),
             capture_output=True,
