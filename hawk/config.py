@@ -24,6 +24,8 @@ from hawk.heads import Head, head_table
 
 SCHEMA = Path(__file__).parent.parent / "config" / "schemas" / "config.schema.yaml"
 WEIGHT_SOURCES = ("zero", "mean", "selection")
+# One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
+COMPARISON_KEYS = ("rounding", "budget", "position_policy")
 # Keys of a variant that are no options of its method.
 VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query", "view"}
 
@@ -167,8 +169,12 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
     method = variant["method"]
     if method not in pruning.REGISTRY:
         raise unknown(f"method in {where}:", method, pruning.REGISTRY)
-    allowed = option_names(method)
+    allowed = [name for name in option_names(method) if name not in COMPARISON_KEYS]
     for key in variant:
+        if key in COMPARISON_KEYS:
+            raise InputError(
+                f"{where}: {key} is the same for all variants of a comparison; set evaluation.{key} instead."
+            )
         if key not in VARIANT_KEYS and key not in allowed:
             raise unknown(f"key in {where}:", key, [*VARIANT_KEYS, *allowed])
     weights = variant.get("weights")

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from hawk import records
 from hawk.benchmarks.base import Sample
+from hawk.config import COMPARISON_KEYS
 from hawk.errors import InputError
 from hawk.paths import RunPaths
 from hawk.scored import SCORE_COLUMNS, SampleIndex, benchmark_of, read_scores, require_one_setting, sample_ids
@@ -59,13 +60,19 @@ def canonical_ratio(value: Any) -> str:
 
 def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
     """Every benchmark's baseline and variants, checked and audited."""
-    protocols: dict[str, Any] = {}
-    found = [_benchmark(config, root, name, protocols) for name in config["evaluation"]["benchmarks"]]
-    require_one_setting(protocols, "protocol")
+    made: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
+    found = [_benchmark(config, root, name, made) for name in config["evaluation"]["benchmarks"]]
+    require_one_setting({path: one.get("protocol") for path, one in made.items()}, "protocol")
+    for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
+        ruled = {path: one["rules"][key] for path, one in made.items() if "rules" in one}
+        if ruled:
+            require_one_setting(ruled, key)
     return found
 
 
-def _benchmark(config: Mapping[str, Any], root: str, name: str, protocols: dict[str, Any]) -> Evaluated:
+def _benchmark(
+    config: Mapping[str, Any], root: str, name: str, made: dict[str, Mapping[str, Any]]
+) -> Evaluated:
     paths, role = RunPaths(root), config["evaluation"]["role"]
     samples = SampleIndex.read(
         paths.samples(role, name),
@@ -73,15 +80,15 @@ def _benchmark(config: Mapping[str, Any], root: str, name: str, protocols: dict[
         {"benchmark": name, "role": role},
     )
     path = paths.baseline(name, role)
-    table, made = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
+    table, block = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
     samples.require(sample_ids(table), path)
-    protocols[path] = made.get("settings", {}).get("protocol")
+    made[path] = block.get("settings", {})
     baseline = _scored(samples, [table])
     ratios = [canonical_ratio(ratio) for ratio in config["evaluation"]["ratios"]]
     variants = {}
     for variant in config["evaluation"]["variants"]:
         path = paths.evaluation(name, variant["name"])
-        variants[variant["name"]], protocols[path] = _variant(samples, path, variant, ratios)
+        variants[variant["name"]], made[path] = _variant(samples, path, variant, ratios)
     evaluated = Evaluated(samples, baseline, *majority(samples, config["generation"]["protocol"]), variants)
     audit_budget(evaluated, config)
     return evaluated
@@ -89,7 +96,7 @@ def _benchmark(config: Mapping[str, Any], root: str, name: str, protocols: dict[
 
 def _variant(
     samples: SampleIndex, path: str, variant: Mapping[str, Any], ratios: list[str]
-) -> tuple[dict[str, Scored], Any]:
+) -> tuple[dict[str, Scored], Mapping[str, Any]]:
     identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
     columns = [*_COLUMNS, "pruning_ratio", "seed"]
     table, made = read_scores(path, identity, columns, records.EVALUATION)
@@ -106,6 +113,7 @@ def _variant(
                 f"{path}: ratio {ratio} has {len(seeds)} seeds; variant {variant['name']!r} has "
                 f"seeds: {variant.get('seeds', 1)}. Delete the file and run again."
             )
+        _require_one_budget(samples, variant["name"], str(ratio), seeds)
         by_ratio[str(ratio)] = _scored(samples, seeds)
     if variant["method"] in NO_BUDGET and by_ratio:
         # Without visual tokens the ratio means nothing: one measurement serves them all.
@@ -116,15 +124,27 @@ def _variant(
         raise InputError(
             f"{path}: no rows for ratio {', '.join(missing)}; it has {', '.join(by_ratio) or 'none'}."
         )
-    return {ratio: by_ratio[ratio] for ratio in ratios}, made.get("settings", {}).get("protocol")
+    return {ratio: by_ratio[ratio] for ratio in ratios}, made.get("settings", {})
+
+
+def _require_one_budget(samples: SampleIndex, variant: str, ratio: str, seeds: list[pa.Table]) -> None:
+    """Every seed keeps equally many tokens of every sample; a mean over seeds could hide it."""
+    kept = np.stack([one.column("kept_tokens").to_numpy() for one in seeds])
+    differs = (kept != kept[0]).any(axis=0)
+    if differs.any():
+        row = int(np.argmax(differs))
+        raise InputError(
+            f"benchmark {samples.benchmark.name!r}, ratio {ratio}: variant {variant!r} keeps "
+            f"{' or '.join(map(str, sorted(set(kept[:, row].tolist()))))} visual tokens of sample "
+            f"{samples.frame['sample_id'].iloc[row]!r}, by seed. Only equal budgets can be compared."
+        )
 
 
 def _scored(samples: SampleIndex, seeds: list[pa.Table]) -> Scored:
-    kept = np.stack([one.column("kept_tokens").to_numpy() for one in seeds])
     return Scored(
         sums=np.stack([samples.sums(one) for one in seeds]),
         scores=np.stack([one.column("score").to_numpy() for one in seeds]),
-        kept_tokens=kept[0] if (kept == kept[0]).all() else kept.mean(axis=0),
+        kept_tokens=seeds[0].column("kept_tokens").to_numpy(),
         visual_tokens=seeds[0].column("visual_tokens").to_numpy(),
         unparsed=float(np.mean([one.column("parsed").null_count for one in seeds])),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hawk.benchmarks import Sample, benchmark
-from hawk.config import WEIGHT_SOURCES, variant_named, weight_source
+from hawk.config import COMPARISON_KEYS, WEIGHT_SOURCES, variant_named, weight_source
 from hawk.errors import InputError
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
@@ -67,6 +67,7 @@ def evaluate_step(
         "variant": variant,
         "pruner": pruners,
         "prompts": None if prompts is None else prompts.sha256,
+        "rules": {key: getattr(pruner, key) for key in COMPARISON_KEYS},
     }
     identity = {"benchmark": name, "variant": variant_name, "role": role}
     write_table(output, every, EVALUATION, provenance(identity, **settings))

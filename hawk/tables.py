@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from hawk import records
 from hawk.comparison import BASELINE, MAJORITY, OVERALL, compare
+from hawk.config import COMPARISON_KEYS
 from hawk.evaluated import read_evaluation
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
@@ -77,6 +78,7 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
         protocol=config["generation"]["protocol"],
         role=role,
         reference=config["evaluation"].get("reference"),
+        rules={key: config["evaluation"].get(key) for key in COMPARISON_KEYS},
         ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
         majority_answer={one.name: one.majority_answer for one in evaluated},
         data={one.name: records.asked_of(paths.samples(role, one.name), role, one.name) for one in evaluated},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hawk.config import VARIANT_KEYS, WEIGHT_SOURCES
+from hawk.config import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.errors import InputError
 from hawk.heads import Geometry
 from hawk.pruning import pruner, pruner_class
@@ -23,7 +23,7 @@ def build(
     geometry: Geometry,
     weights_path: str | None = None,
 ) -> Pruner:
-    """The pruner of a variant at one ratio and seed.
+    """The pruner of a variant at one ratio and seed, under the comparison's rules for all.
 
     weights_path is the run's own weight file where ``variant.weights`` names an intervention, or
     where that of the scorer does which a variant combines with something else.
@@ -34,7 +34,13 @@ def build(
         inner = {"name": f"{variant['name']}: scorer", **scorer}
         own = _options(config, inner, seed, geometry, weights_path)
         options["scorer"] = pruner(scorer["method"], **own)
-    return pruner(variant["method"], **options, pruning_ratio=ratio)
+    return pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
+
+
+def comparison_rules(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Rounding, budget and position policy, which all variants of a comparison share."""
+    evaluation = config.get("evaluation", {})
+    return {key: evaluation[key] for key in COMPARISON_KEYS if key in evaluation}
 
 
 def _options(

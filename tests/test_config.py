@@ -50,6 +50,12 @@ WRONG = [
     ("evaluation.benchmarks", ["mne"], r"unknown benchmark .*'mne'.*Did you mean 'mme'"),
     ("evaluation.reference", "hawk", r"unknown evaluation.reference .*'hawk'.*Allowed: .*hawk-uniform"),
     ("evaluation.variants", [{"name": "a", "method": "hwk"}], r"unknown method .*Did you mean 'hawk'"),
+    ("evaluation.rounding", "up", r"evaluation.rounding: 'up' is not one of \['ceil', 'floor', 'round'\]"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "grid", "rounding": "floor"}],
+        r"'a': rounding is the same for all variants of a comparison; set evaluation.rounding",
+    ),
     ("evaluation.variants", [{"name": "a", "method": "grid", "rop": True}], r"unknown key in .*'a': 'rop'"),
     ("evaluation.variants", [{"name": "a", "method": "grid", "weights": "zero"}], "belong to method hawk"),
     ("evaluation.variants", [{"name": "a", "method": "hawk", "weights": "mean"}], "need that intervention"),
@@ -138,3 +144,25 @@ def test_every_key_of_the_schema_says_what_it_is() -> None:
             walk(child, f"{path}.{name}")
 
     walk(hawk_config._schema(), "")
+
+
+def test_the_rules_of_a_comparison_hold_for_every_variant() -> None:
+    from hawk.heads import Geometry
+    from hawk.variants import build
+
+    geometry = Geometry(layers=4, heads=8, kv_heads=4, head_dim=16)
+    rules = {"rounding": "floor", "budget": "per_image", "position_policy": "rebase"}
+    config = {"scoring": {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}}
+    variants = [
+        {"name": "a", "method": "hawk", "weights": "uniform"},
+        {"name": "b", "method": "divprune"},
+        {"name": "c", "method": "mmr", "scorer": {"method": "hawk", "weights": "uniform"}},
+        {"name": "d", "method": "random", "seeds": 5},
+    ]
+    for variant in variants:
+        plain = build(config, variant, "0.8", 0, geometry)
+        ruled = build({**config, "evaluation": rules}, variant, "0.8", 0, geometry)
+        assert (plain.count(64), ruled.count(64)) == (13, 12)
+        assert {key: getattr(ruled, key) for key in rules} == rules
+    with pytest.raises(InputError, match="position_policy 'rebase' is not possible"):
+        build({**config, "evaluation": rules}, {"name": "e", "method": "fastv"}, "0.8", 0, geometry)

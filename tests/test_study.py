@@ -140,7 +140,7 @@ def test_drops_are_in_points_and_their_bounds_are_over_images(config):
 
 def test_evaluation_images_are_fresh(config, monkeypatch):
     monkeypatch.setattr("hawk.benchmarks.scenes.SCENES", 60)
-    config["evaluation"]["samples"] = 20
+    config["evaluation"]["samples"] = config["calibration"]["samples"] = 20
     for name in NAMES:
         bench = benchmark(name)
         ordinary = list(bench.load())
@@ -184,7 +184,7 @@ def test_an_image_in_two_roles_is_refused(tmp_path):
 def prompts(embedded, tmp_path_factory):
     """A dozen questions of one benchmark, for the embedded model."""
     made = fill(yaml.safe_load(CONFIG.read_text(encoding="utf-8")), str(CONFIG))
-    made["evaluation"]["samples"] = 12
+    made["calibration"]["samples"] = 12
     files = RunPaths(str(tmp_path_factory.mktemp("study")))
     images.prepare(made, embedded, files, "development", ["easy_vqa"])
     return images.prompts_of(made, embedded, files, "development", "easy_vqa")

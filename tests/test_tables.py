@@ -265,10 +265,24 @@ def test_blind_is_no_part_of_the_budget_but_seeds_are(copy) -> None:
 
     def second_seed(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[frame["seed"] == 1, "kept_tokens"] -= 1
+        frame.loc[frame["seed"] == 2, "kept_tokens"] += 1  # the mean over seeds is right again
         return frame
 
     change(RunPaths(root).evaluation("toy", "random"), second_seed)
-    with pytest.raises(InputError, match="'random' keeps"):
+    with pytest.raises(InputError, match="'random' keeps 25 or 26 or 27 visual tokens"):
+        make_tables(config, root)
+
+
+@pytest.mark.parametrize("key", ["rounding", "budget", "position_policy"])
+def test_another_rule_of_pruning_is_not_compared(copy, key) -> None:
+    root, config = copy
+    rules = {"rounding": "ceil", "budget": "pooled", "position_policy": "keep"}
+    for name in ("divprune", "random"):
+        change(RunPaths(root).evaluation("toy", name), lambda frame: frame, rules=rules)
+    make_tables(config, root)
+    other = {**rules, key: "other"}
+    change(RunPaths(root).evaluation("toy", "random"), lambda frame: frame, rules=other)
+    with pytest.raises(InputError, match=f"{key} '{rules[key]}', but .*random.parquet has 'other'"):
         make_tables(config, root)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from hawk.config import COMPARISON_KEYS
 from hawk.models.base import VisionLanguageModel
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
@@ -59,7 +60,8 @@ def evaluate(
                     rows = score_samples(*arguments, pruner=pruner, what=what)
                     scored += [{**row, "pruning_ratio": ratio, "seed": seed} for row in rows]
             identity = {"benchmark": name, "variant": variant["name"], "role": ROLE}
-            block = provenance(identity, **settings, variant=variant)
+            rules = {key: getattr(pruner, key) for key in COMPARISON_KEYS}
+            block = provenance(identity, **settings, variant=variant, rules=rules)
             write_table(files.evaluation(name, variant["name"]), scored, EVALUATION, block)
         log.info("%s: %d finalists evaluated", name, len(missing))
     made = yaml.safe_dump(compared(config, files, chosen), sort_keys=False)

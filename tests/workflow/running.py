@@ -78,7 +78,7 @@ class Workflow:
             text=True,
             cwd=self.folder,
             env=environment,
-            timeout=900,
+            timeout=1800,
         )
         text = done.stdout + done.stderr
         assert done.returncode == code, text[-5000:]
