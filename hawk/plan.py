@@ -175,13 +175,14 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
 
 def table(found: list[Stage], timing: Timing | None, stored: bool) -> str:
     """The plan as a person reads it; without a timing, jobs only."""
-    rows = [["stage", "jobs", "GPU hours", "disk"]]
+    hours = "hours" if timing is not None and timing.device == "cpu" else "GPU hours"
+    rows = [["stage", "jobs", hours, "disk"]]
     for stage in found:
-        hours = disk = ""
+        spent = disk = ""
         if timing is not None:
-            hours = _hours(timing.hours(stage)) if stage.gpu else ""
+            spent = _hours(timing.hours(stage)) if stage.gpu else ""
             disk = _bytes(timing.disk(stage, stored))
-        rows.append([stage.name, f"{stage.jobs:,}", hours, disk])
+        rows.append([stage.name, f"{stage.jobs:,}", spent, disk])
     total = ["total", f"{sum(stage.jobs for stage in found):,}", "", ""]
     if timing is not None:
         total[2:] = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 from workflow.running import SMALL, Workflow
 
 from hawk.cli import cli
@@ -77,3 +78,13 @@ def test_the_command_times_a_few_samples(
     rows = {line.split("  ")[0]: line.split() for line in done.output.splitlines()}
     assert rows["ablation"][1] == "8"
     assert float(rows["total"][2]) > 0
+    assert max(map(len, done.output.splitlines())) < 80
+
+
+def test_jobs_alone_need_neither_model_nor_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    config = str(ROOT / "config" / "qwen2_5_vl_7b.yaml")
+    done = CliRunner().invoke(cli, ["plan", "--config", config, "--samples", "0"])
+    assert done.exit_code == 0, done.output
+    assert "ablation" in done.output
+    assert "Timed" not in done.output
