@@ -13,14 +13,22 @@ def score_config(wildcards):
     return part(*keys, f"data.{wildcards.benchmark}")
 
 
-def score_inputs(wildcards):
-    """Samples, features, and for the intervention mean what it puts in."""
-    inputs = [PATHS.samples("calibration", wildcards.benchmark)]
-    if STORED:
-        inputs.append(PATHS.features("calibration", wildcards.benchmark))
+# Samples, features, and for the intervention mean what it puts in. A function only where it must be:
+# Snakemake calls it in an event loop of its own for each of thousands of jobs.
+SCORE_INPUTS = [
+    PATHS.samples("calibration", "{benchmark}"),
+    *([PATHS.features("calibration", "{benchmark}")] if STORED else []),
+]
+
+
+def score_inputs_with_means(wildcards):
+    inputs = [path.format(benchmark=wildcards.benchmark) for path in SCORE_INPUTS]
     if wildcards.intervention == "mean":
         inputs.append(PATHS.head_means(wildcards.benchmark))
     return inputs
+
+
+score_inputs = score_inputs_with_means if "mean" in INTERVENTIONS else SCORE_INPUTS
 
 
 rule head_means:

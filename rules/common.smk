@@ -1,6 +1,7 @@
 """The config, checked; the lists that the rules expand over; wildcard constraints. No rules here,
 and no heavy import: this is read before every dry run."""
 
+import functools
 import os
 import re
 import shlex
@@ -87,6 +88,7 @@ def weight_files():
 WEIGHT_FILES = weight_files()
 
 
+@functools.cache
 def part(*keys):
     """The parts of the config that a job depends on, as JSON: its params and its argument."""
     return hawk_config.part(config, *keys)
@@ -115,6 +117,14 @@ def model_mb():
     return max(sizes) // 2**20 or 17_000
 
 
+def megabytes(files):
+    """Size of a job's input. ``input.size_mb`` starts an event loop: a quarter of a large dry run.
+
+    A file that is not there yet raises, and Snakemake asks again when it is.
+    """
+    return sum(os.path.getsize(file) for file in files) / 2**20
+
+
 def memory(factor):
     """Host memory in MB: libraries, weights, ``factor`` times the input. Half as much more on retry.
 
@@ -122,7 +132,7 @@ def memory(factor):
     """
     fixed = 3000 + 1.2 * model_mb()
     return lambda wildcards, input, attempt: round(
-        (fixed + factor * input.size_mb) * 1.5 ** (attempt - 1)
+        (fixed + factor * megabytes(input)) * 1.5 ** (attempt - 1)
     )
 
 
@@ -147,7 +157,7 @@ def minutes(passes=1, encode=False):
     rate = 10.0 if STORED and not encode else 0.1  # MB per second
     seconds = 10 if STORED and not encode else 60
     return lambda wildcards, input, attempt: round(
-        (15 + passes * (input.size_mb / rate + seconds * clips(wildcards)) / 60)
+        (15 + passes * (megabytes(input) / rate + seconds * clips(wildcards)) / 60)
         * 2 ** (attempt - 1)
     )
 
