@@ -50,12 +50,11 @@ def main() -> NoReturn:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     code = 0
     try:
-        cli.main(prog_name="hawk", standalone_mode=False)
+        # Outside its standalone mode click returns the code of ``Exit``, and does not raise it.
+        code = cli.main(prog_name="hawk", standalone_mode=False) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1
-    except click.exceptions.Exit as error:
-        code = error.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code

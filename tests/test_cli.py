@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import EMBEDDED, ROOT
 
-from hawk.cli import cli
+from hawk.cli import cli, main
 
 
 def hawk(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -76,3 +77,22 @@ def test_init_reads_the_geometry_and_its_config_is_accepted(tmp_path: Path) -> N
     done = hawk("init", str(EMBEDDED), "--output", str(path))
     assert done.returncode == 1
     assert "exists; use --force" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_exit_code_of_a_command_run_by_hawk_is_its_own(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed Snakemake must not look like a finished one."""
+
+    def ended(with_code: int) -> None:
+        raise SystemExit(with_code)
+
+    monkeypatch.setattr("hawk.warm.run_beside", lambda command: code)
+    monkeypatch.setattr("hawk.warm.delegate", lambda arguments: None)
+    monkeypatch.setattr("gc.disable", lambda: None)
+    monkeypatch.setattr(os, "_exit", ended)
+    monkeypatch.setattr(sys, "argv", ["hawk", "warm", "snakemake", "--cores", "2"])
+    with pytest.raises(SystemExit) as found:
+        main()
+    assert found.value.code == code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,28 +34,33 @@ Drops = dict[str, np.ndarray]
 def calibrate(
     config: Mapping[str, Any], vlm: VisionLanguageModel, files: RunPaths, wanted: Sequence[str]
 ) -> None:
-    """Weights of the wanted settings that are not there yet."""
-    missing = [one for one in wanted if not _finished(files, one).exists()]
-    if not missing:
-        return
+    """Weights of the wanted settings; what was measured before is not measured again."""
     names = config["calibration"]["benchmarks"]
-    prepare(config, vlm, files, "calibration", names)
-    measured: dict[str, dict[str, Drops]] = {one: {} for one in missing}
+    missing = {n: [one for one in wanted if not _measured(files, one, n).exists()] for n in names}
+    if any(missing.values()):
+        prepare(config, vlm, files, "calibration", names)
     for name in names:
+        if not missing[name]:
+            continue
         prompts, bench = prompts_of(config, vlm, files, "calibration", name)
         scorer = ForcedScorer(prompts, bench, config["generation"]["batch_size"])
         groups = [sample.group_id for sample in prompts.samples]
-        for one in missing:
+        for one in missing[name]:
             scored = [_scored(vlm, scorer, setting_of(one), head) for head in (None, *_heads(vlm))]
-            measured[one][name] = drops(scored[0], scored[1:], groups, config, bench.name)
+            found = drops(scored[0], scored[1:], groups, config, bench.name)
+            write_json(_measured(files, one, name), {key: value.tolist() for key, value in found.items()})
             log.info("%s: %s calibrated", name, one)
-    for one, found in measured.items():
-        write_weights(config, vlm, files, one, found)
+    for one in wanted:  # of the same drops always the same weights
+        write_weights(config, vlm, files, one, {name: _read(_measured(files, one, name)) for name in names})
 
 
-def _finished(files: RunPaths, one: str) -> Path:
-    """Written after a setting's weights, so that its presence says that they are all there."""
-    return Path(f"{files.root}/drops/{one}.json")
+def _measured(files: RunPaths, one: str, name: str) -> Path:
+    return Path(f"{files.root}/drops/{one}/{name}.json")
+
+
+def _read(path: Path) -> Drops:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return {key: np.asarray(value) for key, value in values.items()}
 
 
 def _heads(vlm: VisionLanguageModel) -> range:
@@ -121,8 +127,6 @@ def write_weights(
             _save(config, vlm, path, one, way, weights, parts, {n: int(found[n]["samples"]) for n in names})
         signed = {"signed": signed_weights(measured, vlm.geometry.heads)}
         write_json(files.head_weights(f"{one}-signed", subset), signed)
-    plain = {n: {k: np.round(v, 6).tolist() for k, v in values.items()} for n, values in found.items()}
-    write_json(_finished(files, one), plain)
 
 
 def _weights(
