@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -104,6 +105,32 @@ before = peak()
 samples = read_samples(sys.argv[1], "calibration", "toy", images=sys.argv[2] == "True")
 print(len(samples), peak() - before)
 """
+
+
+SCORE = r"""
+import json, re, sys
+from hawk.sweep import score_step
+config, samples, features, jobs = json.loads(sys.argv[1])
+score_step(config, "digits", "calibration", samples, features, jobs, intervention="zero")
+print(int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) // 1024)
+"""
+
+
+@pytest.mark.long
+def test_memory_of_a_sweep_does_not_grow_with_the_samples(tmp_path: Path, config: dict[str, Any]) -> None:
+    peaks = {}
+    for count in (12, 240):
+        more = {**config, "calibration": {**config["calibration"], "samples": count}}
+        paths = RunPaths(tmp_path / str(count))
+        samples, features = paths.samples("calibration", "digits"), paths.features("calibration", "digits")
+        prepare_samples(more, "digits", "calibration", samples)
+        encode_images(more, samples, "calibration", "digits", features)
+        jobs = [(head, f"{paths.root}/{head}.parquet") for head in ("L1H0", "L1H1")]
+        words = [sys.executable, "-c", SCORE, json.dumps([more, samples, features, jobs])]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+        peaks[count] = int(done.stdout.split()[-1])
+    # A batch of 6 holds megabytes of hidden states and cache; 228 samples more may add their ids and rows.
+    assert peaks[240] - peaks[12] < 30, peaks
 
 
 def test_images_are_not_held_in_memory_where_features_are_stored(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Throughput of a head sweep: naive, one job per head, and all heads in one job.
 
-Run by ``make bench`` or ``python tests/perf/bench_sweep.py [--mid]``; prints a table per model and
+Run by ``make bench`` or ``python tests/perf/bench_sweep.py [--mid N]``; prints a table per model and
 asserts nothing. All numbers of a table come from one run on one thread, so read the ratios.
 
 (a) a process per head, batch 1, the vision tower in every one; (b) a process per head, stored
-features, batches; (c) ``heads_per_job: all``. "compute" is the share of (c)'s time inside the model,
+features, batches; (c) ``heads_per_job: all``, for heads of layer 0 and, sharing the layers below it,
+for those of the last layer. "compute" is the share of (c)'s time inside the model,
 "of peak" the language model's own multiply-adds against a matrix product's rate on this machine.
 """
 
@@ -141,6 +142,11 @@ def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None) 
         started, text = process(["-c", TIMED, json.dumps([config, drawn, features, files])])
         inside, tokens, _ = json.loads(text)
         seconds["(c) heads_per_job: all"] = started / heads
+        last = config["model"]["layers"] - 1
+        files = [(f"L{last}H{h}", f"{folder}/all/L{last}H{h}.parquet") for h in range(heads)]
+        seconds["(c) of the last layer"] = (
+            process(["-c", TIMED, json.dumps([config, drawn, features, files])])[0] / heads
+        )
     slow = seconds["(a) naive"]
     print(f"\n{name}: {samples} samples, {heads} heads")
     print(f"{'':<24}{'head × samples / s':>20}{'× (a)':>8}")
