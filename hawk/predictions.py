@@ -45,6 +45,8 @@ def read(path: str | Path, samples: str | Path | None = None) -> tuple[list[Pred
     table = read_xlsx(path) if ending == ".xlsx" else read_tsv(path)
     if "prediction" not in table.columns:
         raise InputError(f"{path}: no column 'prediction'. It has: {', '.join(map(str, table.columns))}.")
+    for name in table.columns.intersection(["answer", "answers"]):  # text as well, upstream
+        table[name] = [str(value) for value in table[name]]
     records = table.astype(object).where(table.notna(), None).to_dict("records")
     return [Prediction(str(row["prediction"]), row) for row in records], {}
 
@@ -79,9 +81,9 @@ def _read_jsonl(path: Path) -> Iterator[Prediction]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise InputError(f"{path}, line {number}: not JSON ({error}).") from None
-            if not isinstance(row, dict) or not isinstance(row.get("prediction"), str):
+            if not isinstance(row, dict) or not isinstance(row.get("prediction"), str | int | float):
                 raise InputError(f"{path}, line {number}: needs an object with a text 'prediction'.")
-            yield Prediction(row["prediction"], row)
+            yield Prediction(str(row["prediction"]), row)
 
 
 # --- ours ----------------------------------------------------------------------------------------

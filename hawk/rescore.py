@@ -6,6 +6,7 @@ the same rules as ours.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from hawk.benchmarks import Benchmark, benchmark
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.dataset import COUNT, DatasetBenchmark
+from hawk.benchmarks.metrics import listed
+from hawk.benchmarks.multiple_choice import MultipleChoice
 from hawk.errors import InputError
 from hawk.predictions import Prediction, read
 from hawk.records import write_text
@@ -69,6 +72,7 @@ def one(bench: Benchmark, protocol: str, item: Prediction, number: int) -> dict[
         "sample_id": sample.sample_id,
         "prediction": item.text,
         "references": list(sample.references),
+        "options": list(sample.options) or None,
         "parsed": parsed,
         "score": score,
         "metric_group": sample.metric_group,
@@ -79,15 +83,19 @@ def one(bench: Benchmark, protocol: str, item: Prediction, number: int) -> dict[
 
 def sample_of(bench: Benchmark, row: Mapping[str, Any], number: int) -> Sample:
     """The sample that a row of predictions answers, as far as scoring needs it."""
-    if "sample_id" in row and "references" in row:  # our own names
+    grouped = isinstance(bench, DatasetBenchmark) and bench.grouped
+    if "sample_id" in row and "references" in row and (row.get("metric_group") or not grouped):
         fields = {key: row[key] for key in ("category", "metric_group", "question") if row.get(key)}
-        return Sample(
+        sample = Sample(
             **{"question": "", **fields},
             sample_id=str(row["sample_id"]),
             group_id="",
-            references=tuple(map(str, row["references"])),
-            options=tuple(map(str, row.get("options") or ())),
+            references=listed(row["references"]),
+            options=listed(row.get("options")),
         )
+        if sample.options or not isinstance(bench, MultipleChoice):
+            return sample
+        return dataclasses.replace(bench.from_answer(row, number), sample_id=sample.sample_id)
     if not isinstance(bench, DatasetBenchmark):
         raise InputError(f"benchmark {bench.name!r}, row {number}: needs 'sample_id' and 'references'.")
     return bench.from_answer(row, number)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.metrics import bare_text
-from hawk.benchmarks.multiple_choice import LETTERS, MultipleChoice
+from hawk.benchmarks.multiple_choice import LETTERS, MultipleChoice, as_letter
 from hawk.benchmarks.protocols import LMMS_EVAL
 from hawk.errors import InputError
 
@@ -30,18 +30,13 @@ class AI2D(MultipleChoice):
     published_rows: ClassVar[int] = 3088
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        answer = str(row["answer"])
-        if not answer.isdecimal() or int(answer) >= len(row["options"]):
+        letter = as_letter(row["answer"], row["options"])
+        if letter not in LETTERS[: len(row["options"])]:
             raise InputError(
-                f"benchmark 'ai2d', row {number}: answer {answer!r}; allowed: 0 to "
+                f"benchmark 'ai2d', row {number}: answer {row['answer']!r}; allowed: 0 to "
                 f"{len(row['options']) - 1}, the number of an option."
             )
-        letter = LETTERS[int(answer)]
         return self.sample(row, str(number), str(row["question"]), row["options"], letter)
-
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        answer = {"answer": str(LETTERS.find(references[0]))} if references else {}
-        return {**super().stand_ins(references), **answer}
 
     def lmms_parse(self, prediction: str, sample: Sample) -> str:
         """A leading "B." is cut out; then case and punctuation are ignored."""

@@ -35,10 +35,13 @@ class ChartQA(DatasetBenchmark):
 
     # --- data ---------------------------------------------------------------------------------
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(number), _HALVES.get(row["type"], str(row["type"])))
+        return self._sample(row, str(number), _HALVES.get(row["type"], row["type"] or row.get("split")))
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
         return self._sample(row, str(row["index"]), row.get("split"))
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        return {**super().stand_ins(references), "type": ""}
 
     def _sample(self, row: Mapping[str, Any], sample_id: str, half: str | None) -> Sample:
         return Sample(
@@ -47,7 +50,7 @@ class ChartQA(DatasetBenchmark):
             question=str(row["question"]),
             references=(str(row["answer"]),),
             images=self.images(row, sample_id),
-            category=half,
+            category=half or None,
             split=self.hub_split,
         )
 

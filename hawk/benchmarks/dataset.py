@@ -43,6 +43,7 @@ class DatasetBenchmark(Benchmark):
     published_rows: ClassVar[int]
     licence: ClassVar[str] = "not stated"
     grouped: ClassVar[bool] = False  # rows have metric groups
+    keys: ClassVar[tuple[str, ...]] = ()  # columns of names from which groups are made
     own_options: ClassVar[tuple[str, ...]] = ()
     protocols: ClassVar[tuple[str, ...]] = protocols.ALL
     lmms_tokens: ClassVar[int] = 16
@@ -88,8 +89,18 @@ class DatasetBenchmark(Benchmark):
         The row has the columns of the Hub's table, of VLMEvalKit's TSV, or ``references`` and
         whatever of those the metric needs.
         """
-        row = {**self.stand_ins(listed(row.get("references"))), **row}
-        for read, needed in ((self.from_hub, self.columns), (self.from_tsv, self.tsv_columns)):
+        names = {one: str(number) for one in ("index", "question_id", "id") if one not in self.keys}
+        stand_ins = {**names, "imageId": "", **self.stand_ins(listed(row.get("references")))}
+        given = {one for one, cell in row.items() if cell is not None}
+        row = {**stand_ins, **row}
+        for one, other in (("answer", "answers"), ("answers", "answer")):
+            row.setdefault(one, row.get(other))
+        readers = [(self.from_hub, self.columns), (self.from_tsv, self.tsv_columns)]
+        if type(self).from_tsv is DatasetBenchmark.from_tsv:
+            readers.pop()
+        # Stand-ins may fit the row to both tables: it is of the one that it was given more of.
+        readers.sort(key=lambda one: (len(set(one[1]) - given - {"image"}), -len(given & set(one[1]))))
+        for read, needed in readers:
             if all(row.get(one) is not None for one in needed):
                 sample = read(row, number)
                 break

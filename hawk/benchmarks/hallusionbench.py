@@ -28,6 +28,7 @@ class HallusionBench(DatasetBenchmark):
     name: ClassVar[str] = "hallusionbench"
     family: ClassVar[str] = "hallusionbench"
     grouped: ClassVar[bool] = True
+    keys: ClassVar[tuple[str, ...]] = ("index", "question_id")
     protocols: ClassVar[tuple[str, ...]] = (VLMEVALKIT, MS_VLMEVAL)
     refused: ClassVar[Mapping[str, str]] = {
         LMMS_EVAL: "its metric asks a GPT judge, which is not approximated. "

@@ -53,9 +53,14 @@ class MLVU(VideoBenchmark):
             references=(answer,),
             video=self.video(str(row["video_name"]), str(number)),
             options=options,
-            category=str(row["task_type"]),
+            category=str(row["task_type"]) or None,
             split=self.hub_split,
         )
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        """lmms-eval takes the mean over tasks; VLMEvalKit pools them."""
+        tasks = {} if self.protocol == LMMS_EVAL else {"task_type": ""}
+        return {**super().stand_ins(references), **tasks}
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:

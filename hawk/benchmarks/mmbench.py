@@ -15,9 +15,9 @@ from hawk.benchmarks.base import Sample
 from hawk.benchmarks.choices import extract_option
 from hawk.benchmarks.dataset import COUNT, LEVEL, check_groups, text
 from hawk.benchmarks.multiple_choice import (
-    LETTERS,
     MultipleChoice,
     lettered,
+    options_in,
     split_hint,
     with_hint,
 )
@@ -44,6 +44,7 @@ class MMBench(MultipleChoice):
     name: ClassVar[str] = "mmbench"
     family: ClassVar[str] = "science"  # MMStar takes images of MMBench
     grouped: ClassVar[bool] = True
+    keys: ClassVar[tuple[str, ...]] = ("index",)
     hub_id: ClassVar[str] = "lmms-lab-encoder/MMBench"
     hub_config: ClassVar[str | None] = "en"
     hub_split: ClassVar[str] = "dev"
@@ -70,7 +71,7 @@ class MMBench(MultipleChoice):
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
         index = self._index(row["index"])
-        options = [row[letter] for letter in LETTERS if text(row.get(letter)) is not None]
+        options = options_in(row)
         category = [text(row.get("category")), text(row.get("l2-category"))]
         return self.sample(
             row,

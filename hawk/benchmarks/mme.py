@@ -50,6 +50,7 @@ class MME(DatasetBenchmark):
     native_max: ClassVar[float] = 2800.0
     needs_every_category: ClassVar[bool] = True
     grouped: ClassVar[bool] = True
+    keys: ClassVar[tuple[str, ...]] = ("question_id",)
     hub_id: ClassVar[str] = "lmms-lab-encoder/MME"
     columns: ClassVar[tuple[str, ...]] = ("question_id", "image", "question", "answer", "category")
     tsv: ClassVar[str | None] = "MME"

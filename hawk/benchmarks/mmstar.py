@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.choices import extract_option
-from hawk.benchmarks.dataset import LEVEL, levels
+from hawk.benchmarks.dataset import LEVEL, levels, text
 from hawk.benchmarks.multiple_choice import MultipleChoice, split_options
 from hawk.benchmarks.protocols import LETTER, LMMS_EVAL
+from hawk.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+
+def _category(row: Mapping[str, Any]) -> str | None:
+    """Both levels; VLMEvalKit's table may write the second with a hyphen."""
+    second = text(row.get("l2_category")) or text(row.get("l2-category"))
+    return LEVEL.join(one for one in (text(row.get("category")), second) if one) or None
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,17 @@ class MMStar(MultipleChoice):
             str(row["question"]),
             split_options(str(row["question"]))[1],
             str(row["answer"]).strip(),
-            LEVEL.join([str(row["category"]), str(row["l2_category"])]),
+            _category(row),
         )
+
+    def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample | None:
+        sample = super().from_tsv(row, number)
+        return None if sample is None else replace(sample, category=_category(row))
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        """VLMEvalKit's mean knows no category; lmms-eval's is one over categories."""
+        names = () if self.protocol == LMMS_EVAL else ("category", "l2_category")
+        return {**super().stand_ins(references), **dict.fromkeys(names, "")}
 
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         if protocol != LMMS_EVAL:
@@ -71,7 +87,9 @@ class MMStar(MultipleChoice):
 
         if self.protocol != LMMS_EVAL:
             return super().contributions(rows)
-        second = levels(rows)[1]
+        second = levels(rows).get(1)
+        if second is None or not second.fillna("").all():
+            raise InputError(f"benchmark {self.name!r}: lmms-eval's mean needs every row's l2_category.")
         columns = []
         for one in sorted(second.unique()):
             inside = (second == one).to_numpy(np.float64)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.choices import REFUSED, infer_option
 from hawk.benchmarks.dataset import LEVEL, DatasetBenchmark, text
+from hawk.benchmarks.metrics import listed
 from hawk.benchmarks.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL
 from hawk.errors import InputError
 
@@ -27,7 +28,21 @@ HINT = "\n[question]\n"
 
 
 def lettered(options: Sequence[str]) -> dict[str, str]:
-    return dict(zip(LETTERS, options, strict=False))
+    """Options by letter. An empty one is not there, and those behind it keep their letters."""
+    return {letter: option for letter, option in zip(LETTERS, options, strict=False) if option}
+
+
+def options_in(row: Mapping[str, Any]) -> list[str]:
+    """The cells A, B, … up to the last that has something, as text; empty ones are ""."""
+    cells = ["" if text(row.get(letter)) is None else str(row[letter]) for letter in LETTERS]
+    return cells[: max((number for number, cell in enumerate(cells, 1) if cell), default=0)]
+
+
+def as_letter(answer: Any, options: Sequence[str]) -> str:
+    """An answer given as the number of an option from 0, or as its letter already."""
+    answer = str(answer).strip()
+    known = answer.isdecimal() and int(answer) < len(options)
+    return LETTERS[int(answer)] if known else answer
 
 
 def with_hint(hint: str | None, question: str) -> str:
@@ -48,7 +63,7 @@ class MultipleChoice(DatasetBenchmark):
 
     # --- data ---------------------------------------------------------------------------------
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample | None:
-        options = [row[letter] for letter in LETTERS if text(row.get(letter)) is not None]
+        options = options_in(row)
         category = LEVEL.join(one for one in (text(row.get("category")), text(row.get("l2-category"))) if one)
         return self.sample(
             row,
@@ -69,10 +84,10 @@ class MultipleChoice(DatasetBenchmark):
         category: str | None = None,
         metric_group: str | None = None,
     ) -> Sample:
-        if options and answer not in LETTERS[: len(options)]:
+        if options and answer not in lettered(options):
             raise InputError(
                 f"benchmark {self.name!r}, sample {sample_id!r}: answer {answer!r} is none of the "
-                f"{len(options)} options ({', '.join(LETTERS[: len(options)])})."
+                f"{len(lettered(options))} options ({', '.join(lettered(options))})."
             )
         return Sample(
             sample_id=sample_id,
@@ -85,6 +100,29 @@ class MultipleChoice(DatasetBenchmark):
             metric_group=metric_group,
             split=self.hub_split,
         )
+
+    def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
+        """Options may be a list, or one per letter, whichever of the two tables has it so."""
+        given = next((row[one] for one in ("options", "choices") if row.get(one) is not None), None)
+        options = options_in(given) if isinstance(given, Mapping) else list(listed(given))
+        cells = options or options_in(row)
+        if cells:  # an empty one is no missing column
+            row = {**row, **dict.fromkeys("AB", ""), **dict(zip(LETTERS, cells, strict=False))}
+        if options:
+            row |= {"options": options, "choices": options}
+        sample = super().from_answer(row, number)
+        if options and sample.options != tuple(options):  # where the question's text was to hold them
+            sample = replace(sample, options=tuple(options))
+        self.check_options(sample)
+        return sample
+
+    def check_options(self, sample: Sample) -> None:
+        """Refuse to look for a letter where no option is known: every answer would be wrong."""
+        if not sample.options:
+            raise InputError(
+                f"benchmark {self.name!r}, sample {sample.sample_id!r}: no options; give a list "
+                "'options', or 'A', 'B', … as VLMEvalKit does."
+            )
 
     # --- prompt ---------------------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:

@@ -37,6 +37,11 @@ class RealWorldQA(MultipleChoice):
             options = ()  # letters in the text that are no options
         return self.sample(row, str(number), question, options, answer)
 
+    def check_options(self, sample: Sample) -> None:
+        """A question may be open; then its answer is no letter."""
+        if sample.references[:1] and sample.references[0] in LETTERS[:4]:
+            super().check_options(sample)
+
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         if protocol == LMMS_EVAL:
             self.check_protocol(protocol)

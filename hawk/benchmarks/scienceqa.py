@@ -14,6 +14,7 @@ from hawk.benchmarks.dataset import text
 from hawk.benchmarks.multiple_choice import (
     LETTERS,
     MultipleChoice,
+    as_letter,
     lettered,
     split_hint,
     with_hint,
@@ -41,13 +42,12 @@ class ScienceQA(MultipleChoice):
             str(number),
             with_hint(text(row["hint"]), str(row["question"])),
             row["choices"],
-            LETTERS[int(row["answer"])],
+            as_letter(row["answer"], row["choices"]),
             text(row.get("category")),
         )
 
     def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        answer = {"answer": str(LETTERS.find(references[0]))} if references else {}
-        return {**super().stand_ins(references), **answer, "hint": ""}
+        return {**super().stand_ins(references), "hint": ""}
 
     def lmms_prompt(self, sample: Sample) -> str:
         hint, question = split_hint(sample.question)

@@ -61,7 +61,7 @@ class VideoMME(VideoBenchmark):
             references=(str(row["answer"]).strip(),),
             video=self.video(str(row["videoID"]), sample_id),
             options=tuple(map(str, row["options"])),
-            category=LEVEL.join(str(row[one]) for one in parts),
+            category=LEVEL.join(str(row[one]) for one in parts) if row["duration"] else None,
             split=self.hub_split,
         )
 
@@ -69,6 +69,11 @@ class VideoMME(VideoBenchmark):
         """VLMEvalKit's names; options are a list literal."""
         names = {"question_id": row["index"], "options": listed(row["candidates"])}
         return self.from_hub({"videoID": row.get("video", ""), **row, **names}, number)
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        """The letter is looked for in the answer alone; the parts are for the report."""
+        parts = dict.fromkeys(("duration", "domain", "sub_category", "task_type"), "")
+        return {**super().stand_ins(references), **parts, "options": [], "candidates": []}
 
     def lmms_prompt(self, sample: Sample) -> str:
         return "\n".join([f"{_LMMS}{sample.question}", *sample.options, "", LETTER])

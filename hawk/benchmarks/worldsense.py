@@ -57,6 +57,7 @@ class WorldSense(VideoBenchmark):
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
         sample_id = str(row["index"])
+        row = {**row, "task_domain": row["task_domain"] or row.get("domain")}
         parts = ("duration", "task_domain", "task_type")
         return Sample(
             sample_id=sample_id,
@@ -65,7 +66,7 @@ class WorldSense(VideoBenchmark):
             references=(str(row["answer"]).strip(),),
             video=self.video(str(row["video_path"]), sample_id),
             options=tuple(map(str, row["candidates"])),
-            category=LEVEL.join(str(row[one]) for one in parts),
+            category=LEVEL.join(str(row[one]) for one in parts) if row["duration"] else None,
             split=self.hub_split,
         )
 
@@ -73,6 +74,12 @@ class WorldSense(VideoBenchmark):
         """VLMEvalKit's names; options are a list literal."""
         names = {"task_domain": row["domain"], "candidates": listed(row["candidates"])}
         return self.from_hub({"video_path": row.get("video", ""), **row, **names}, number)
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        """lmms-eval's rule depends on how many options there are; VLMEvalKit's does not."""
+        parts = dict.fromkeys(("duration", "task_domain", "domain", "task_type"), "")
+        options = {} if self.protocol == LMMS_EVAL else {"candidates": []}
+        return {**super().stand_ins(references), **parts, **options}
 
     def messages(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> list[dict[str, Any]]:
         """VLMEvalKit says what to do before it shows the video, lmms-eval after."""

@@ -169,7 +169,7 @@ def test_the_command_prints_the_aggregate_and_writes_rows(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"prediction": "A"}\n', r"row 0: no column 'type', 'answer'"),
+        ('{"prediction": "A"}\n', "row 0: no column 'answer'"),
         ('{"references": ["A"]}\n', "line 1: needs an object with a text 'prediction'"),
         ("not json\n", "line 1: not JSON"),
         ("\n", "there is no row"),
