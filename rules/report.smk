@@ -143,11 +143,11 @@ rule cost_table:
 
 
 rule cost:
-    """A named target: measured once, cost is in the report of every later run."""
-    localrule: True
     input:
         PATHS.cost(),
         COST_TABLES,
+    """A named target: measured once, cost is in the report of every later run."""
+    localrule: True
 
 
 rule cost_figure:

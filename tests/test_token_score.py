@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -90,6 +93,58 @@ def test_reductions(family):
     ):
         raw = Hawk(text_reduction=how).head_scores(context)
         torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["q_proj", "k_proj"])
+def test_an_adapter_around_a_projection_is_not_overlooked(name):
+    """The fast path reads weights, which are not all there is to an adapted projection."""
+    model = MODELS["qwen2_5_vl"].__wrapped__(seed=1)  # not the one that other tests share
+    inputs = build("qwen2_5_vl", CASES["several"])
+    before = Hawk().head_scores(contexts_of(model, inputs)[0])
+    attention = family_of(model).layers(model)[0].self_attn
+    setattr(attention, name, Adapted(getattr(attention, name)))
+    raw = Hawk().head_scores(contexts_of(model, inputs)[0])
+    expected = full_matrix_scores(model, inputs, HEADS, KV_HEADS, 0)
+    torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert (raw - before).abs().max() > 0.01 * expected.abs().max()
+
+
+class Adapted(torch.nn.Module):
+    """As peft wraps a projection: its ``weight`` is that of the base."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.weight, self.bias = base, base.weight, base.bias
+        torch.manual_seed(0)
+        self.delta = torch.randn(base.out_features, base.in_features) / base.in_features**0.5
+
+    def forward(self, states):
+        return self.base(states) + states @ self.delta.T
+
+
+def test_the_score_of_a_bfloat16_model_is_not_rounded_on_the_way():
+    """Nearer to float64 than the mean of queries in bfloat16 is."""
+    torch.manual_seed(0)
+    hidden = torch.randn(40, 64, dtype=torch.bfloat16)
+    layer = family_of(MODELS["qwen2_5_vl"]()).scoring_layer(MODELS["qwen2_5_vl"](), 0)
+    q, k = (copy.deepcopy(one).bfloat16() for one in (layer.q_proj, layer.k_proj))
+    layer = replace(layer, norm=torch.nn.Identity(), q_proj=q, k_proj=k)
+    context = SimpleNamespace(
+        query_ids=None, visual_index=torch.arange(30), hidden_at=lambda number: hidden,
+        scoring_layer=lambda number: layer, query_index=lambda span: torch.arange(30, 40),
+    )  # fmt: skip
+    got = Hawk().head_scores(context).double()
+
+    def matrix(queries, keys):
+        queries = queries.double().view(10, HEADS, -1).mean(0)
+        keys = keys.double().view(30, KV_HEADS, -1).repeat_interleave(HEADS // KV_HEADS, 1)
+        return torch.einsum("hd,nhd->hn", queries, keys) / layer.head_dim**0.5
+
+    text, visual = hidden[30:], hidden[:30]
+    exact = matrix(copy.deepcopy(q).double()(text.double()), copy.deepcopy(k).double()(visual.double()))
+    rounded = matrix(q(text), k(visual))
+    assert (got - exact).abs().max() < 1e-5 * exact.abs().max()
+    assert (rounded - exact).abs().max() > 1e-4 * exact.abs().max()
 
 
 def test_weights_choose_the_head():

@@ -33,6 +33,8 @@ REDUCTIONS = ("mean", "attention", "max")
 SPANS = ("instruction", "after_vision")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
+ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
+
 log = logging.getLogger(__name__)
 
 
@@ -121,16 +123,16 @@ class Hawk(Pruner):
         else:
             where = context.query_index(self.query_span)
             text = layer.norm(hidden[where])
-        one_mean = self.text_reduction == "mean" and not self.rope and layer.q_norm is None
-        if one_mean and text.dtype == dtype:
-            # The projection is linear too. Not in bfloat16, where the mean would be rounded first.
-            text = text.mean(0, keepdim=True)
-        queries = _queries(layer, text).to(dtype)  # [Q, heads, d]
+        scale = 1.0 / math.sqrt(layer.head_dim)
+        linear = self.text_reduction == "mean" and not self.rope
+        if linear and layer.q_norm is None and _plain(layer.q_proj, text):
+            queries = _mean_query(layer, text.to(dtype).mean(0))[None]
+        else:
+            queries = _queries(layer, text).to(dtype)  # [Q, heads, d]
         if self.rope:
             cos, sin = _rotary(context, hidden)
             queries = _rotate(queries, cos[where].to(dtype), sin[where].to(dtype))
-        scale = 1.0 / math.sqrt(layer.head_dim)
-        if self.text_reduction == "mean" and layer.k_norm is None and not self.rope:
+        if linear and layer.k_norm is None and _plain(layer.k_proj, visual):
             return _fast(layer, queries.mean(0), visual.to(dtype)) * scale
         keys = _keys(layer, visual).to(dtype)  # [n, kv_heads, d]
         if self.rope:
@@ -159,6 +161,30 @@ def normalize(raw: Tensor, how: str) -> Tensor:
 def _divide(values: Tensor, by: Tensor) -> Tensor:
     """values / by where by is not zero, and 0 there; NaN stays NaN, for the caller to refuse."""
     return torch.where(by == 0, torch.zeros_like(values), values / by)
+
+
+def _plain(projection: nn.Module, states: Tensor) -> bool:
+    """Whether its weight is all there is to it: no adapter around it, not quantized, not offloaded."""
+    weight = getattr(projection, "weight", None)
+    return (
+        type(projection) is nn.Linear
+        and weight is not None
+        and weight.dtype == states.dtype
+        and weight.device == states.device
+    )
+
+
+def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
+    """The projection of the mean text state [hidden] → [heads, d], in the dtype of ``mean``.
+
+    The mean of all projections by linearity, in one read of the weight. In the model's bfloat16 the
+    mean would be rounded first; a whole copy of the weight in float32 would cost more than the product.
+    """
+    projection = layer.q_proj
+    query = torch.cat([part.to(mean.dtype) @ mean for part in projection.weight.split(ROWS_AT_ONCE)])
+    if projection.bias is not None:
+        query = query + projection.bias.to(mean.dtype)
+    return query.view(layer.heads, layer.head_dim)
 
 
 def _queries(layer: ScoringLayer, text: Tensor) -> Tensor:
