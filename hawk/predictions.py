@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,10 @@ def read(path: str | Path, samples: str | Path | None = None) -> tuple[list[Pred
         return list(_read_jsonl(path)), {}
     if ending not in ENDINGS:
         raise unknown("kind of predictions file", ending or path.name, ENDINGS)
-    table = read_xlsx(path) if ending == ".xlsx" else read_tsv(path)
+    try:
+        table = read_xlsx(path) if ending == ".xlsx" else read_tsv(path)
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:  # pandas and openpyxl
+        raise InputError(f"{path}: not a readable {ending[1:]} file ({error}).") from None
     if "prediction" not in table.columns:
         raise InputError(f"{path}: no column 'prediction'. It has: {', '.join(map(str, table.columns))}.")
     for name in table.columns.intersection(["answer", "answers"]):  # text as well, upstream
@@ -88,9 +92,13 @@ def _read_jsonl(path: Path) -> Iterator[Prediction]:
 
 # --- ours ----------------------------------------------------------------------------------------
 def _read_ours(path: Path, samples: str | Path | None) -> tuple[list[Prediction], dict[str, Any]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = EVALUATION if "pruning_ratio" in pq.read_schema(path).names else SCORES
+    try:
+        schema = EVALUATION if "pruning_ratio" in pq.read_schema(path).names else SCORES
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({error}).") from None
     table = read_table(path, schema)
     provenance = provenance_of(table, path)
     known = read_samples(samples or samples_of(path, provenance.get("identity", {})))

@@ -109,7 +109,7 @@ class MultipleChoice(DatasetBenchmark):
         if cells:  # an empty one is no missing column
             row = {**row, **dict.fromkeys("AB", ""), **dict(zip(LETTERS, cells, strict=False))}
         if options:
-            row |= {"options": options, "choices": options}
+            row = {**row, "options": options, "choices": options}
         sample = super().from_answer(row, number)
         if options and sample.options != tuple(options):  # where the question's text was to hold them
             sample = replace(sample, options=tuple(options))

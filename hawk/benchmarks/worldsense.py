@@ -78,7 +78,7 @@ class WorldSense(VideoBenchmark):
     def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
         """lmms-eval's rule depends on how many options there are; VLMEvalKit's does not."""
         parts = dict.fromkeys(("duration", "task_domain", "domain", "task_type"), "")
-        options = {} if self.protocol == LMMS_EVAL else {"candidates": []}
+        options: dict[str, Any] = {} if self.protocol == LMMS_EVAL else {"candidates": []}
         return {**super().stand_ins(references), **parts, **options}
 
     def messages(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> list[dict[str, Any]]:

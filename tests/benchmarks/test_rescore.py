@@ -203,3 +203,8 @@ def test_wrong_files(tmp_path):
         score_predictions("chartqa", None, tmp_path / "a.csv")
     with pytest.raises(InputError, match="there is no such file"):
         score_predictions("chartqa", None, tmp_path / "b.jsonl")
+    for ending in ("parquet", "xlsx", "tsv"):
+        for content in (b"", b"junk", b"PK\x03\x04 cut off"):
+            (tmp_path / f"a.{ending}").write_bytes(content)
+            with pytest.raises(InputError, match=rf"a\.{ending}: (not a readable|no column 'prediction')"):
+                score_predictions("chartqa", None, tmp_path / f"a.{ending}")
