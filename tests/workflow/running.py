@@ -54,6 +54,8 @@ atexit.register(_open.close)
 class Workflow:
     """A folder with a config and a link to a model, in which Snakemake runs."""
 
+    limit = 900  # seconds of one run
+
     def __init__(self, folder: Path, model: Path, config: dict[str, Any] | None = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
