@@ -284,6 +284,23 @@ def part(config: Mapping[str, Any], *keys: str) -> str:
     return json.dumps(out, sort_keys=True)
 
 
+def weight_files(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(intervention, subset) of every weight file: pooled, and what the evaluation asks for."""
+    ablation = config["ablation"]
+    if ablation["heads"] != "all" or config["scoring"]["layer"] not in ablation["layers"]:
+        return []
+
+    def families(names: list[str]) -> set[str]:
+        return {benchmarks.benchmark(name, config["data"].get(name)).family for name in names}
+
+    calibrated = families(config["calibration"]["benchmarks"])
+    subsets = ["pooled"]
+    if len(calibrated) > 1:
+        evaluated = families(config["evaluation"]["benchmarks"])
+        subsets += [f"without-{family}" for family in sorted(calibrated | evaluated)]
+    return [(intervention, subset) for intervention in ablation["interventions"] for subset in subsets]
+
+
 def weights_subset(
     config: Mapping[str, Any], variant: Mapping[str, Any], name: str
 ) -> tuple[str, str] | None:

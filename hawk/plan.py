@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hawk.config import ablated_heads
+from hawk.config import ablated_heads, weight_files
 from hawk.paths import RunPaths
 from hawk.samples import SHARES
 
@@ -85,7 +85,8 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
         ),
         _scores("baseline", len(evaluation), asked, stored),
         _scores("evaluation", len(evaluation) * len(variants), asked * runs, stored),
-        Stage("weights, tables, report", 5),
+        # drops, weights, tables, figures, kept tokens, report; cost has a table and a figure
+        Stage("weights, tables, report", 5 + len(weight_files(config)) + 2 * config["cost"]["measure"]),
     ]  # fmt: skip
     if config["cost"]["measure"]:
         found.append(_cost(config))

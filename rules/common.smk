@@ -64,28 +64,8 @@ EVALUATION_FILES = [
 ] + [PATHS.baseline(name, EVALUATION_ROLE) for name in EVALUATION]
 
 
-def weight_files():
-    """(intervention, subset) of every weight file: pooled, and what the evaluation asks for."""
-    if config["ablation"]["heads"] != "all":
-        return []
-    if config["scoring"]["layer"] not in config["ablation"]["layers"]:
-        return []
-    families = {
-        benchmark(name, config["data"].get(name)).family
-        for name in CALIBRATION + EVALUATION
-    }
-    calibrated = {
-        benchmark(name, config["data"].get(name)).family for name in CALIBRATION
-    }
-    subsets = ["pooled"]
-    if len(calibrated) > 1:
-        subsets += [f"without-{family}" for family in sorted(families)]
-    return [
-        (intervention, subset) for intervention in INTERVENTIONS for subset in subsets
-    ]
-
-
-WEIGHT_FILES = weight_files()
+# (intervention, subset)
+WEIGHT_FILES = hawk_config.weight_files(config)
 
 
 @functools.cache

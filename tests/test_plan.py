@@ -38,6 +38,7 @@ def test_jobs_are_those_of_a_dry_run(tmp_path: Path, small_model: Path, heads_pe
     for name, rules in RULES.items():
         assert planned[name] == sum(jobs[rule] for rule in rules), name
     assert planned["head means"] == jobs["head_means"]
+    assert sum(planned.values()) == sum(jobs.values()) - 1, "all but the rule all"
     assert planned["ablation"] == sum(n for rule, n in jobs.items() if rule.startswith("ablate_head"))
 
 
