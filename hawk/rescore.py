@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hawk.benchmarks import Benchmark, benchmark
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.custom import Custom
 from hawk.benchmarks.dataset import COUNT, DatasetBenchmark
 from hawk.benchmarks.metrics import listed
 from hawk.benchmarks.multiple_choice import MultipleChoice
@@ -83,6 +84,8 @@ def one(bench: Benchmark, protocol: str, item: Prediction, number: int) -> dict[
 
 def sample_of(bench: Benchmark, row: Mapping[str, Any], number: int) -> Sample:
     """The sample that a row of predictions answers, as far as scoring needs it."""
+    if isinstance(bench, Custom):
+        return bench.from_answer(row, number)
     grouped = isinstance(bench, DatasetBenchmark) and bench.grouped
     if "sample_id" in row and "references" in row and (row.get("metric_group") or not grouped):
         fields = {key: row[key] for key in ("category", "metric_group", "question") if row.get(key)}

@@ -165,6 +165,25 @@ class Custom(Benchmark):
                 name = one["path"] if isinstance(one, Mapping) else one
                 yield read_file(self.folder / self.definition["images"] / str(name))
 
+    def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
+        """A sample for scoring alone, from a row of predictions."""
+        if "references" not in row:
+            raise InputError(f"benchmark {self.name!r}, row {number}: no 'references'.")
+        options = listed(row.get("options"))
+        if self.definition["parser"].startswith("letter") and not options:
+            raise InputError(
+                f"benchmark {self.name!r}, row {number}: no 'options'; its parser looks for a letter."
+            )
+        names = ("category", "metric_group")
+        return Sample(
+            sample_id=str(row.get("sample_id", number)),
+            group_id="",
+            question="",
+            references=listed(row["references"]),
+            options=options,
+            **{name: row[name] for name in names if row.get(name)},
+        )
+
     def _wrong(self, number: int, text: str) -> InputError:
         return InputError(f"benchmark {self.name!r}, {self.definition['file']}, row {number + 1}: {text}")
 

@@ -168,3 +168,7 @@ def test_answers_to_it_are_scored(plants, tmp_path):
     options = {"definition": str(plants / "plants.yaml")}
     (found,) = score_predictions("plants", "lmms-eval", path, options=options)
     assert (found["value"], found["rows"], found["protocol"]) == (50.0, 2, "lmms-eval")
+    for missing in ("options", "references"):
+        path.write_text(json.dumps({key: cell for key, cell in row.items() if key != missing}))
+        with pytest.raises(InputError, match=rf"row 0: .*'{missing}'"):
+            score_predictions("plants", "lmms-eval", path, options=options)
