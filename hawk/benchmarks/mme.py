@@ -102,8 +102,7 @@ class MME(DatasetBenchmark):
         """Per category (in the order of ``CATEGORIES``): right, questions, right pairs, pairs."""
         import numpy as np
 
-        check_categories(self.name, set(rows["category"]), CATEGORIES)
-        check_groups(self.name, rows)
+        self._check(rows)
         score = rows["score"].to_numpy(np.float64)
         both = rows["score"].groupby(rows["metric_group"].to_numpy()).transform("min").to_numpy(np.float64)
         first = ~rows["metric_group"].duplicated().to_numpy()
@@ -115,16 +114,26 @@ class MME(DatasetBenchmark):
 
     def value(self, sums: np.ndarray) -> np.ndarray:
         by_category = sums.reshape(*sums.shape[:-1], len(CATEGORIES), _SUMS)
+        if self.protocol == LMMS_EVAL:
+            import numpy as np
+
+            there = by_category[..., 1] > 0
+            return np.where(there, category_scores(np.where(there[..., None], by_category, 1.0)), 0.0).sum(-1)
         return category_scores(by_category).sum(axis=-1)
 
+    def _check(self, rows: pd.DataFrame) -> None:
+        """Pairs complete, and all categories; lmms-eval sums over those that are there."""
+        found = set(rows["category"])
+        needed = CATEGORIES if self.protocol != LMMS_EVAL else tuple(found & set(CATEGORIES))
+        check_categories(self.name, found, needed)
+        check_groups(self.name, rows)
+
     def report(self, rows: pd.DataFrame) -> dict[str, float]:
-        """Every category's score and the two sums. lmms-eval sums over the categories present."""
+        """Every category's score and the two sums."""
         import numpy as np
 
         present = [name for name in CATEGORIES if (rows["category"] == name).any()]
-        if self.protocol != LMMS_EVAL:
-            check_categories(self.name, set(rows["category"]), CATEGORIES)
-        check_groups(self.name, rows)
+        self._check(rows)
         scores = {}
         for name in present:
             part = rows[rows["category"] == name]

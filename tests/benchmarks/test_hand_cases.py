@@ -225,6 +225,23 @@ def test_mmbench_takes_a_question_only_with_all_its_copies(tmp_path):
     assert scored(tmp_path, "mmbench", lines)["value"] == 50.0
 
 
+def test_mme_of_some_categories_is_a_sum_for_lmms_eval_alone(tmp_path):
+    """count: 3 of 4 questions, 1 of 2 pairs: 75 + 50; OCR: all: 200."""
+    answers = [("count", "1", "Yes", "Yes"), ("count", "1", "No", "No"), ("count", "2", "Yes", "yes.")]
+    answers += [("count", "2", "No", "maybe"), ("OCR", "1", "Yes", "Y"), ("OCR", "1", "No", "not at all")]
+    lines = [
+        {"category": category, "question_id": image, "references": [answer], "prediction": text}
+        for category, image, answer, text in answers
+    ]
+    found = scored(tmp_path, "mme", lines, LM)
+    assert found["value"] == found["report"]["perception"] == 325.0
+    assert found["report"]["count"] == 125.0
+    with pytest.raises(InputError, match="no row of category 'artwork'"):
+        scored(tmp_path, "mme", lines)
+    with pytest.raises(InputError, match="unknown category of benchmark 'mme' 'colour'"):
+        scored(tmp_path, "mme", [{**line, "category": "colour"} for line in lines[:2]], LM)
+
+
 def test_mmstar_by_protocol(tmp_path):
     """3 of 4 rows; by second level 1/1 and 2/3."""
     lines = [
