@@ -77,6 +77,9 @@ def choose(
     config: Mapping[str, Any], models: Mapping[str, RunPaths], record: Path, identities: Mapping[str, Any]
 ) -> list[str]:
     """Write ``development.json`` and ``choice.json``; never over a choice that exists."""
+    path = record / "choice.json"
+    if path.exists():
+        raise InputError(f"{path}: a choice was made already, and is not made again after results are known.")
     found = read_development(config, models)
     rows = development_rows(config, found)
     chosen = []
@@ -86,11 +89,7 @@ def choose(
     about = {"models": dict(identities), "samples": _samples(found), "ratios": ratios_of(config)}
     write_json(record / "development.json", {**about, "rows": rows})
     definitions = {one["name"]: one for one in candidates(_ANYWHERE)}
-    choice = {"rule": RULE, **about, "chosen": {name: definitions[name] for name in chosen}}
-    path = record / "choice.json"
-    if path.exists():
-        raise InputError(f"{path}: a choice was made already, and is not made again after results are known.")
-    write_json(path, choice)
+    write_json(path, {"rule": RULE, **about, "chosen": {name: definitions[name] for name in chosen}})
     return chosen
 
 

@@ -42,9 +42,9 @@ def candidates(files: RunPaths) -> list[dict[str, Any]]:
     def weights(setting: str, way: str = "min_shift") -> str:
         return files.head_weights(f"{setting}-{way}")
 
-    base = {"method": "hawk", "weights": weights("base")}
-    attention = {"method": "hawk", **SETTINGS[4].score(), "weights": weights("attention")}
-    made = [{"name": BASE, **base}]
+    base: dict[str, Any] = {"method": "hawk", "weights": weights("base")}
+    attention: dict[str, Any] = {"method": "hawk", **SETTINGS[4].score(), "weights": weights("attention")}
+    made: list[dict[str, Any]] = [{"name": BASE, **base}]
     made += [
         {"name": f"sel-{one.name}", "method": "hawk", **one.score(), "weights": weights(one.name)}
         for one in SETTINGS[1:]
