@@ -20,6 +20,13 @@ from hawk.pruning import REGISTRY, pruner_class
 RAW = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 
 
+# The embedded models' configs; a model is embedded when its folder is here.
+EMBEDDED = {
+    name: yaml.safe_load((ROOT / "config" / name).read_text())
+    for name in ("config.yaml", "tiny_internvl.yaml")
+}
+
+
 @pytest.fixture(autouse=True)
 def _root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -166,3 +173,20 @@ def test_the_rules_of_a_comparison_hold_for_every_variant() -> None:
         assert {key: getattr(ruled, key) for key in rules} == rules
     with pytest.raises(InputError, match="position_policy 'rebase' is not possible"):
         build({**config, "evaluation": rules}, {"name": "e", "method": "fastv"}, "0.8", 0, geometry)
+
+
+def test_the_second_family_runs_what_the_first_does() -> None:
+    one, two = (deepcopy(raw) for raw in EMBEDDED.values())
+    assert (one.pop("run"), two.pop("run")) == ("tiny", "tiny-internvl")
+    assert (one["model"].pop("path"), two["model"].pop("path")) == (
+        "data/models/tiny-qwen2.5-vl", "data/models/tiny-internvl3",
+    )  # fmt: skip
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, raw in EMBEDDED.items() if (ROOT / raw["model"]["path"] / "config.json").is_file()],
+)
+def test_configs_of_embedded_models_are_valid(name: str) -> None:
+    assert load_config(ROOT / "config" / name)["model"]["layers"] == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import real
@@ -177,7 +179,17 @@ def test_fast_score_at_real_size(text):
 # --- whole prompts (minutes) ----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def all_cores():
+    """These run alone, not beside other workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.long
+@pytest.mark.usefixtures("all_cores")
 @pytest.mark.parametrize("ratio", ["0.605", "0.9013"])
 def test_enlarged_image(ratio):
     inputs = prompt(picture(640, 480), size={"shortest_edge": 1280 * 28**2, "longest_edge": 16_384 * 28**2})
@@ -185,11 +197,13 @@ def test_enlarged_image(ratio):
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("all_cores")
 def test_photo_sized_image():
     _generates(prompt(picture(4000, 3000)), "0.9", visual=15_301)
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("all_cores")
 def test_video_of_64_frames():
     clip = np.stack([np.asarray(picture(640, 480))] * 64)
     inputs = prompt(clip=clip)
@@ -203,7 +217,6 @@ def test_video_of_64_frames():
 def _generates(inputs, ratio, visual, expected=None, **options):
     """Runs; counts are exact; the cache holds what was kept; the result has the full prompt."""
     model = real.model()
-    inputs = {k: v.to(torch.bfloat16) if "pixel" in k else v for k, v in inputs.items()}
     pruner = Hawk(pruning_ratio=ratio, **options)
     with torch.inference_mode(), pruner.attach(model):
         out = model.generate(

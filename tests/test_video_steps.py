@@ -22,6 +22,7 @@ from hawk.scoring import load_for
 from hawk.video import decode_video
 
 BENCH, FRAMES = "videomme", 4
+PROTOCOL = "lmms-eval"  # 16 new tokens; an untrained model uses all of the 2048 that VLMEvalKit gives
 
 
 @pytest.fixture(scope="module", params=["qwen2_5_vl", "internvl"])
@@ -48,7 +49,7 @@ def run(request, tmp_path_factory):
             "preprocessing": {"frames": FRAMES},
             "calibration": {"benchmarks": [BENCH], "samples": None, "holdout": "none"},
             "evaluation": {"benchmarks": [BENCH], "ratios": [0.5], "variants": variants},
-            "generation": {"batch_size": 3},
+            "generation": {"batch_size": 3, "protocol": PROTOCOL},
             "data": {
                 BENCH: {
                     "path": str(hub_rows.write(BENCH, folder / "rows")),
@@ -86,13 +87,13 @@ def test_stored_recomputed_and_plain_generation_agree(run):
     for row, sample in zip(rows, samples, strict=True):
         clip = decode_video(sample.video["path"], FRAMES)
         text = vlm.processor.apply_chat_template(
-            bench.messages(sample, "vlmevalkit"), tokenize=False, add_generation_prompt=True
+            bench.messages(sample, PROTOCOL), tokenize=False, add_generation_prompt=True
         )
         settings = {"do_sample_frames": False, "video_metadata": [clip.metadata]}
         inputs = vlm.processor(text=[text], videos=[clip.frames], videos_kwargs=settings, return_tensors="pt")
-        new = vlm.model.generate(
-            **inputs, max_new_tokens=bench.max_new_tokens("vlmevalkit"), do_sample=False
-        )[0, inputs["input_ids"].shape[1] :]
+        new = vlm.model.generate(**inputs, max_new_tokens=bench.max_new_tokens(PROTOCOL), do_sample=False)[
+            0, inputs["input_ids"].shape[1] :
+        ]
         assert row["prediction"] == vlm.processor.tokenizer.decode(new, skip_special_tokens=True)
         assert row["prompt_tokens"] == inputs["input_ids"].shape[1]
         assert row["kept_tokens"] == row["visual_tokens"] > 0
