@@ -20,7 +20,7 @@ def _cases():
                 yield pytest.param(case, protocol, id=f"{case['id']}-{protocol}")
 
 
-@pytest.mark.parametrize(("case", "protocol"), _cases())
+@pytest.mark.parametrize(("case", "protocol"), list(_cases()))
 def test_case(case, protocol):
     found = run(case, protocol)
     assert same(found, case["expected"]), (

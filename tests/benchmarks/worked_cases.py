@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from hawk import predictions
-from hawk.benchmarks import benchmark, choices, metrics, mmvet, normalise, video
+from hawk.benchmarks import REGISTRY, benchmark, choices, metrics, mmvet, normalise, video
 from hawk.benchmarks.base import Benchmark, Sample
 from hawk.benchmarks.dataset import LEVEL
 from hawk.benchmarks.metrics import listed
@@ -23,23 +24,11 @@ from hawk.benchmarks.protocols import LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
 
 Case = dict[str, Any]
 
-_NAMES = {
-    "AI2D_TEST": "ai2d",
-    "ChartQA_TEST": "chartqa",
-    "GQA_TestDev_Balanced": "gqa",
-    "GQA (registered exact_match)": "gqa",
-    "MMBench EN dev (static)": "mmbench",
-    "MMBench_DEV_EN": "mmbench",
-    "ScienceQA_TEST": "scienceqa",
-    "TextVQA_VAL": "textvqa",
-    "Video-MME": "videomme",
-    "hallusion_bench_image": "hallusionbench",
-    "mlvu_dev": "mlvu",
-    "scienceqa_img": "scienceqa",
-    "textvqa_val": "textvqa",
-    "vizwiz_vqa_val": "vizwiz",
-    "gqa": "gqa",
-}
+
+def name_of(case: Case) -> str:
+    """Our name of a case's benchmark: "ChartQA_TEST", "gqa (registered exact_match)", "mmbench_en_dev" …"""
+    letters = re.sub(r"[^a-z0-9]", "", case["benchmark"].lower())
+    return max((one for one in REGISTRY if letters.startswith(one)), key=len, default=letters)
 
 
 def protocols_of(case: Case) -> list[str]:
@@ -67,7 +56,7 @@ def run(case: Case, protocol: str) -> Any:
     for start, answer in _SPECIAL.items():
         if name.startswith(start):
             return answer(case, protocol)
-    key = _NAMES.get(name, name.split(" ")[0].lower().replace("-", ""))
+    key = name_of(case)
     if name == "MMVet":
         return _mmvet(case)
     if key == "hallusionbench" and protocol == LMMS_EVAL:
@@ -255,7 +244,7 @@ def _mmvet(case: Case) -> dict[str, float]:
 
 # --- prompts ------------------------------------------------------------------------------------
 def _prompt(case: Case, protocol: str) -> str:
-    key = _NAMES.get(case["benchmark"], case["benchmark"].lower())
+    key = name_of(case)
     row = case["prediction"]
     if key.startswith("mmvet"):
         return f"<image>{row['question']}" if protocol != LMMS_EVAL else _mmvet_prompt(case)
@@ -263,6 +252,7 @@ def _prompt(case: Case, protocol: str) -> str:
     bench = benchmark(key, {"prompt": style})
     options = [row[letter] for letter in LETTERS if row.get(letter)]
     options = options or row.get("choices") or row.get("options") or row.get("candidates") or []
+    options = options or [row[f"option{i}"] for i in range(5) if row.get(f"option{i}", "N/A") != "N/A"]
     question = row["question"]
     if key == "mlvu":
         question, _, rest = question.partition("\n(A)")
@@ -271,6 +261,8 @@ def _prompt(case: Case, protocol: str) -> str:
     if protocol == LMMS_EVAL:
         if key == "hallusionbench":  # refused for its judge; its prompt is the question alone
             return benchmark(key).prompt(sample, VLMEVALKIT)
+        if key == "longvideobench":  # refused for its subtitles; without them it only ends in a new line
+            return bench.prompt(sample, VLMEVALKIT) + "\n"
         return bench.prompt(sample, protocol)
     return f"<image>{bench.prompt(sample, protocol)}"
 
@@ -280,18 +272,21 @@ def _mmvet_prompt(case: Case) -> str:
 
 
 # --- sizes, frames, files -----------------------------------------------------------------------
-def _size(case: Case, protocol: str) -> dict[str, int]:
+def _size(case: Case, protocol: str) -> Any:
     """The processor's own function: what a run does."""
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
     image, limits = case["prediction"], case["references"]
-    height, width = smart_resize(
-        image["height"],
-        image["width"],
-        factor=limits["factor"],
-        min_pixels=limits["min_pixels"],
-        max_pixels=limits["max_pixels"],
-    )
+    sides = image["height"], image["width"]
+    try:
+        height, width = smart_resize(
+            *sides,
+            factor=limits["factor"],
+            min_pixels=limits["min_pixels"],
+            max_pixels=limits["max_pixels"],
+        )
+    except ValueError:
+        return "ValueError"
     return {"height": height, "width": width, "visual_tokens": height * width // 28**2}
 
 
