@@ -28,6 +28,11 @@ def update(page: str, record: Path) -> str:
     return page
 
 
+def _signed(bounds: Sequence[float]) -> str:
+    low, high = bounds
+    return interval(low, high, sign=True)
+
+
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -57,7 +62,7 @@ def choice_block(record: Path) -> str:
                 cells += ["", ""]
             else:
                 cells.append(number(row["difference"], sign=True))
-                cells.append(interval(*row["difference_interval"], sign=True))
+                cells.append(_signed(row["difference_interval"]))
             cells += [number(row["by_model"][model]) for model in models] if len(models) > 1 else []
             body.append(cells)
         lines += ["", *table(head, body)]
@@ -122,7 +127,7 @@ def _tests(made: Mapping[str, Any], scope: str) -> Iterable[str]:
             f"`{row['opponent']}`",
             row["ratio"],
             number(row["difference"], sign=True),
-            interval(*row["interval"], sign=True),
+            _signed(row["interval"]),
             p_text(row["p_adjusted"]),
             row["verdict"],
         ]
