@@ -61,10 +61,10 @@ def write_config(model: str, output: str | None = None, force: bool = False) -> 
     from transformers import AutoConfig
 
     from hawk.benchmarks import REGISTRY
-    from hawk.models.loading import check_folder
+    from hawk.models.loading import check_folder, read
 
     check_folder(model)
-    config = AutoConfig.from_pretrained(model)
+    config = read(AutoConfig, model, "config")
     family = family_by_type(config.model_type)
     geometry = family.config_geometry(config)
     run = re.sub(r"[^a-z0-9._-]+", "-", Path(model).name.lower()).strip("-") or "model"

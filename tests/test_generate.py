@@ -19,6 +19,7 @@ from transformers import (
     StoppingCriteria,
 )
 
+import hawk
 from hawk.errors import InputError
 from hawk.pruning.controls import Random
 
@@ -472,6 +473,35 @@ def test_a_processor_without_grid(key):
     del inputs[key]
     with KEPT.attach(model), pytest.raises(InputError, match=key):
         model.generate(**inputs)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{}", "its config cannot be read: .*model_type"),
+        ("{", "its config cannot be read"),
+        ('{"model_type": "llama"}', r"unknown model family .*'llama'.*internvl.*To add one"),
+        (
+            '{"model_type": "internvl_chat", "auto_map": {"AutoConfig": "own.Config"}}',
+            "code of its own, which hawk never runs.*end in -hf",
+        ),
+    ],
+)
+def test_folders_that_are_no_model_of_a_family(tmp_path, config, message):
+    from hawk.init import write_config
+
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "own.py").write_text("raise RuntimeError('was run')")
+    with pytest.raises(InputError, match=message):
+        hawk.load(str(tmp_path))
+    with pytest.raises(InputError, match=message):
+        write_config(str(tmp_path), str(tmp_path / "out.yaml"))
+
+
+def test_a_model_without_its_processor(tmp_path):
+    MODELS["qwen2_5_vl"]().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="its processor cannot be read"):
+        hawk.load(str(tmp_path), device="cpu")
 
 
 def test_unknown_and_text_only_models():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hawk.errors import InputError, unknown
 from hawk.models import family_by_type
@@ -28,6 +29,22 @@ def check_folder(path: str) -> None:
     local = path.startswith((".", "/", "~", "data/")) or path.count("/") != 1
     if local and not (folder / "config.json").is_file():
         raise InputError(f"model.path {path!r}: no such model folder (a folder with config.json).")
+
+
+def read(kind: Any, path: str, what: str, revision: str | None = None) -> Any:
+    """``kind.from_pretrained``; what is wrong with a checkpoint is said in words."""
+    try:
+        return kind.from_pretrained(path, revision=revision)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0]
+        if "trust_remote_code" in str(error):
+            reason = (
+                "it comes with code of its own, which hawk never runs. Take the checkpoint in "
+                "transformers' format; InternVL's names end in -hf."
+            )
+        elif isinstance(error, OSError) and not Path(path).is_dir():
+            reason += " Is the name right, and was it downloaded (`hawk fetch`)?"
+        raise InputError(f"model.path {path!r}: its {what} cannot be read: {reason}") from None
 
 
 def load(
@@ -59,7 +76,7 @@ def load(
             "model.attention is 'flash_attention_2', but the package flash-attn is not installed "
             "or there is no CUDA device; use sdpa or eager."
         )
-    config = AutoConfig.from_pretrained(path, revision=revision)
+    config = read(AutoConfig, path, "config", revision)
     family = family_by_type(config.model_type)
     model = AutoModelForImageTextToText.from_pretrained(
         path, revision=revision, dtype=getattr(torch, dtype), attn_implementation=attention
@@ -68,7 +85,7 @@ def load(
         family.drop_vision(model)
     model = model.to(resolve_device(device)).eval()
     model.requires_grad_(False)
-    processor = AutoProcessor.from_pretrained(path, revision=revision)
+    processor = read(AutoProcessor, path, "processor", revision)
     processor.tokenizer.padding_side = "left"
     remember_markers(model, family.markers(processor.tokenizer, config))
     commit = getattr(config, "_commit_hash", None) or revision
