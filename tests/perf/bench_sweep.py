@@ -1,7 +1,8 @@
 """Throughput of a head sweep: naive, one job per head, and all heads in one job.
 
 Run by ``make bench`` or ``python tests/perf/bench_sweep.py [--mid N]``; prints a table per model and
-asserts nothing. All numbers of a table come from one run on one thread, so read the ratios.
+asserts nothing. All numbers of a table come from one run on one thread, so read the ratios; on a
+busy machine, those of CPU seconds.
 
 (a) a process per head, batch 1, the vision tower in every one; (b) a process per head, stored
 features, batches; (c) ``heads_per_job: all``, for heads of layer 0 and, sharing the layers below it,
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +98,27 @@ def config_of(model: Path, samples: int, pixels: int | None) -> dict[str, Any]:
     return fill(part, "config")
 
 
-def process(words: list[str]) -> tuple[float, str]:
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the clock, and of CPU: what the clock would say on a machine that does nothing else."""
+
+    clock: float
+    cpu: float
+
+    def over(self, heads: int) -> Spent:
+        return Spent(self.clock / heads, self.cpu / heads)
+
+
+def process(words: list[str]) -> tuple[Spent, str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
-    return time.perf_counter() - began, done.stdout
+    clock, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Spent(clock, cpu), done.stdout
 
 
 def peak() -> float:
@@ -128,7 +145,7 @@ def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None) 
         prepare_samples(config, "digits", "calibration", drawn)
         encode_images(config, drawn, "calibration", "digits", features)
 
-        def one_head(settings: dict[str, Any], head: str) -> float:
+        def one_head(settings: dict[str, Any], head: str) -> Spent:
             output = f"{root}/scores/digits/zero/{head}.parquet"
             text = json.dumps(
                 {k: v for k, v in settings.items() if k not in ("run", "calibration", "evaluation")}
@@ -141,20 +158,23 @@ def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None) 
         files = [(f"L0H{h}", f"{folder}/all/L0H{h}.parquet") for h in range(heads)]
         started, text = process(["-c", TIMED, json.dumps([config, drawn, features, files])])
         inside, tokens, _ = json.loads(text)
-        seconds["(c) heads_per_job: all"] = started / heads
+        seconds["(c) heads_per_job: all"] = started.over(heads)
         last = config["model"]["layers"] - 1
         files = [(f"L{last}H{h}", f"{folder}/all/L{last}H{h}.parquet") for h in range(heads)]
-        seconds["(c) of the last layer"] = (
-            process(["-c", TIMED, json.dumps([config, drawn, features, files])])[0] / heads
-        )
+        again, _ = process(["-c", TIMED, json.dumps([config, drawn, features, files])])
+        seconds["(c) of the last layer"] = again.over(heads)
     slow = seconds["(a) naive"]
     print(f"\n{name}: {samples} samples, {heads} heads")
-    print(f"{'':<24}{'head × samples / s':>20}{'× (a)':>8}")
+    print(f"{'head × samples':<24}{'per second':>12}{'× (a)':>8}{'per CPU s':>12}{'× (a)':>8}")
     for label, spent in seconds.items():
-        print(f"{label:<24}{samples / spent:>20.1f}{slow / spent:>8.1f}")
+        print(
+            f"{label:<24}{samples / spent.clock:>12.1f}{slow.clock / spent.clock:>8.1f}"
+            f"{samples / spent.cpu:>12.1f}{slow.cpu / spent.cpu:>8.1f}"
+        )
     text_config = json.loads((model / "config.json").read_text())["text_config"]
     used = multiply_adds(text_config) * tokens / peak()
-    print(f"(c): {inside / started:.0%} of the time in the model; {used / inside:.0%} of peak while there")
+    share = inside / started.clock
+    print(f"(c): {share:.0%} of the time in the model; {used / inside:.0%} of peak while there")
 
 
 def multiply_adds(text: dict[str, Any]) -> float:
