@@ -93,17 +93,15 @@ def test_ready_config_from_rows_to_table(tmp_path, model):
 
 
 @pytest.mark.long
-def test_selection_from_rows_to_table(tmp_path, model):
+def test_selection_gives_drops(tmp_path, model):
     config = fixture_config(tmp_path, model)
     config["ablation"]["interventions"] = ["selection"]
     config["calibration"]["benchmarks"] = config["evaluation"]["benchmarks"] = ["chartqa"]
-    config["evaluation"]["variants"] = variants("hawk-selection", "hawk-uniform")
-    run = run_to("tables", tmp_path, config)
+    config["evaluation"]["variants"] = variants("hawk-uniform")
+    run = run_to("outputs/qwen2-5-vl-7b/drops.parquet", tmp_path, config)
     drops = pd.read_parquet(run / "drops.parquet")
     assert sorted(drops["head"]) == list(range(28))
     assert drops["logprob_drop"].abs().gt(0).any()  # other tokens are chosen, other probabilities come out
-    table = pd.read_parquet(run / "tables" / "retention.parquet")
-    assert {"hawk-selection", "hawk-uniform", "baseline"} <= set(table["variant"])
 
 
 @pytest.mark.long
@@ -111,7 +109,8 @@ def test_video_config_from_rows_to_table(tmp_path, model):
     """Four frames a clip; Video-MME and WorldSense to the table with the paper's numbers."""
     config = small(ready("qwen2_5_vl_7b_video"), model)
     config["preprocessing"] = {"frames": 4, "min_pixels": 56 * 56, "max_pixels": 56 * 56}
-    config["evaluation"]["samples"] = 4
+    # Two questions tell no heads apart, so no weights.
+    config["evaluation"] |= {"samples": 4, "variants": variants("hawk-uniform", "blind")}
     for number in range(2):
         hub_rows.clip(tmp_path / "videos" / f"clip{number}.mp4", number)
     config["data"] = {
@@ -122,13 +121,11 @@ def test_video_config_from_rows_to_table(tmp_path, model):
     table = pd.read_parquet(run / "tables" / "retention.parquet")
     rows = table.set_index(["variant", "pruning_ratio", "benchmark"])
     for name in ("videomme", "worldsense"):
-        row = rows.loc[("hawk-zero", "0.8", name)]
+        row = rows.loc[("hawk-uniform", "0.8", name)]
         assert row["samples"] == 4
         assert row["groups"] == 2
         assert 0 < row["kept_tokens"] < row["visual_tokens"] == 8  # two steps of two frames, 4 tokens each
-    assert rows.loc[("hawk-zero", "0.8", "overall"), "published"] == 96.6
-    drops = pd.read_parquet(run / "drops.parquet")
-    assert drops.groupby("benchmark")["head"].nunique().to_dict() == {"videomme": 28, "worldsense": 28}
+    assert rows.loc[("baseline", "0", "overall"), "published"] == 100
 
 
 @pytest.mark.long
