@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LANGUAGE_BASE = "tiny-qwen2.5-vl"
 # Steps; in every cycle the learning rate starts again and falls.
 VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900, 700, 700)}
-LANGUAGE_STEPS = 1400
+LANGUAGE_STEPS = 1100
 ADAPTATION_STEPS = 300  # of a language model that another family's training has taught
 
 log = logging.getLogger(__name__)
