@@ -6,6 +6,9 @@ about one object, how to look it up by its colour or name, and how to compare. I
 where three things help, and not in an hour where one is missing: attention that is not flat at the
 start, the answer as a target at the question's last word too (hawk.tiny.packing), and scenes with one to
 three objects first. What is learned last, colors and presence, is asked most in the middle.
+
+A second cycle, in which the learning rate starts again, is for presence: there the target at the last
+word is a clue.
 """
 
 import logging
@@ -30,6 +33,7 @@ EASY_VQA_EVERY, SIMPLE_EVERY = 5, 4
 # and every fourth step's scenes still simple.
 SIMPLE_SHARE, HARD_SHARES = 0.3, (0.3, 0.75)
 HARD_WEIGHTS = (1, 1, 2, 3)  # digits, shapes, colors, presence
+LATER_HARD_SHARE = 0.6  # of a later cycle
 SHARPNESS = 4  # of queries and of keys, times transformers' initial weights
 SHAPE_WEIGHT = 3  # of easy-VQA's yes-or-no questions about shapes, the hardest there
 RATE = 2e-3
@@ -81,12 +85,12 @@ def _weight(question: Question) -> int:
     return SHAPE_WEIGHT if asks_for_shape and question.answer in ("yes", "no") else 1
 
 
-def train_language(tiny: TinyModel, seed: int, steps: int, knows_tasks: bool = False) -> None:
+def train_language(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> None:
     """Train the language model of `tiny` in place.
 
-    With `knows_tasks` (it was trained before, with another tower) there is no easy beginning.
+    Only the first cycle has an easy beginning.
     """
-    if not knows_tasks:
+    if cycle == 0:
         _sharpen(tiny)
     for name, parameter in tiny.model.named_parameters():
         parameter.requires_grad_("language_model" in name)
@@ -99,17 +103,20 @@ def train_language(tiny: TinyModel, seed: int, steps: int, knows_tasks: bool = F
     log.info("images encoded; %.0f s", time.monotonic() - started)
     weights = [p for p in tiny.model.parameters() if p.requires_grad]
     optimizer, scheduler = make_optimizer(weights, RATE, steps)
-    random = np.random.default_rng((seed, 2))
+    random = np.random.default_rng((seed, 2) if cycle == 0 else (seed, 2, cycle))
     for step in range(steps):
-        progress = 1.0 if knows_tasks else step / steps
-        hard = HARD_SHARES[0] <= progress < HARD_SHARES[1]
+        progress = step / steps
         source: _Scenes | _EasyVqa = full
+        if cycle == 0:
+            hard = HARD_SHARES[0] <= progress < HARD_SHARES[1]
+            if progress < SIMPLE_SHARE or (hard and step % SIMPLE_EVERY == 0):
+                source = simple
+        else:
+            hard = progress < LATER_HARD_SHARE
         if step % EASY_VQA_EVERY == EASY_VQA_EVERY - 1:
             source = easy
-        elif progress < SIMPLE_SHARE or (hard and step % SIMPLE_EVERY == 0):
-            source = simple
         features, questions = source.batch(random, IMAGES, hard)
-        packed = packer.pack(questions)
+        packed = packer.pack(questions, clues=cycle > 0)
         logits = packer.logits(packed, features)
         loss = functional.cross_entropy(logits.flatten(0, -2), packed.targets.flatten())
         optimizer.zero_grad()

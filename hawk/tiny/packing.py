@@ -8,7 +8,9 @@ once for all questions.
 
 The answer is a target not only where the turn of the assistant begins but from the question's last
 word on. At that word a model need only look up what the word names; from where a turn begins it must
-find the word first. Learning one step after the other takes far less time than both at once.
+find the word first. Learning one step after the other takes far less time than both at once. With
+`clues` the last word of "is there a green 4?" has the colour of the 4 as its target: what is left is to
+compare it.
 """
 
 from dataclasses import dataclass
@@ -46,7 +48,7 @@ class Packer:
         self.header = inputs["input_ids"][0]  # [header]
         self.is_visual = self.header == tiny.model.config.image_token_id
         self._header_positions = self._positions(inputs)  # [3, 1, header] or [1, header]
-        self._bodies: dict[Question, list[int]] = {}
+        self._bodies: dict[Question, tuple[list[int], int]] = {}
         self._layouts: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def _positions(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -59,18 +61,21 @@ class Packer:
         )
         return positions
 
-    def _body(self, question: Question) -> list[int]:
-        """The rest of the prompt, the answer, and the end of the turn."""
+    def _body(self, question: Question) -> tuple[list[int], int]:
+        """The rest of the prompt, the answer, and the end of the turn; and the clue."""
         if question not in self._bodies:
             ids = self.tokenizer(question.text + self._after, add_special_tokens=False)["input_ids"]
-            (answer,) = self.tokenizer(question.answer, add_special_tokens=False)["input_ids"]
-            self._bodies[question] = [*ids, answer, self.tokenizer.eos_token_id]
+            answer, clue = (
+                self.tokenizer.convert_tokens_to_ids(word)
+                for word in (question.answer, question.clue or question.answer)
+            )
+            self._bodies[question] = [*ids, answer, self.tokenizer.eos_token_id], clue
         return self._bodies[question]
 
-    def pack(self, questions: list[list[Question]]) -> Packed:
+    def pack(self, questions: list[list[Question]], clues: bool = False) -> Packed:
         """One row per image; every image has the same number of questions."""
         bodies = [[self._body(question) for question in row] for row in questions]
-        slots, width = len(bodies[0]), max(len(body) for row in bodies for body in row)
+        slots, width = len(bodies[0]), max(len(body) for row in bodies for body, _ in row)
         start = len(self.header)
         ids = torch.full((len(bodies), start + slots * width), self.tokenizer.pad_token_id)
         ids[:, :start] = self.header
@@ -78,11 +83,12 @@ class Packer:
         sources = torch.empty(len(bodies), slots, targeted, dtype=torch.long)
         targets = torch.empty_like(sources)
         for i, row in enumerate(bodies):
-            for slot, body in enumerate(row):
+            for slot, (body, clue) in enumerate(row):
                 first, length = start + slot * width, len(body)
                 ids[i, first : first + length] = torch.tensor(body)
                 sources[i, slot] = torch.arange(first + length - 1 - targeted, first + length - 1)
-                targets[i, slot] = torch.tensor([body[-2]] * (self.ahead + 1) + [body[-1]])
+                first_target = clue if clues else body[-2]
+                targets[i, slot] = torch.tensor([first_target, *[body[-2]] * self.ahead, body[-1]])
         return Packed(ids, *self._layout(slots, width), sources, targets)
 
     def _layout(self, slots: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:

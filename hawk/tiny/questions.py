@@ -21,6 +21,7 @@ TASKS = ("digits", "shapes", "colors", "presence")
 class Question:
     text: str
     answer: str
+    clue: str | None = None  # what its last word alone tells: the colour of the object with that name
 
 
 def ask(task: str, objects: tuple[SceneObject, ...], random: np.random.Generator) -> Question | None:
@@ -60,7 +61,8 @@ def _ask_presence(objects: tuple[SceneObject, ...], random: np.random.Generator)
             colors = elsewhere or [other for other in COLORS if other != item.color]
             color = colors[random.integers(len(colors))]
     article = "an" if color == "orange" else "a"
-    return Question(f"is there {article} {color} {name}?", answer)
+    clue = next((other.color for other in objects if other.name == name), "no")
+    return Question(f"is there {article} {color} {name}?", answer, clue)
 
 
 def training_questions(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 LANGUAGE_BASE = "tiny-qwen2.5-vl"
 # Steps; in every cycle the learning rate starts again and falls.
 VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900, 700, 700)}
-LANGUAGE_STEPS = 1100
-ADAPTATION_STEPS = 300  # of a language model that another family's training has taught
+# InternVL's language model comes from the Qwen sibling, so its first cycle is a later one.
+LANGUAGE_CYCLES = {"qwen2_5_vl": {0: 1100, 1: 700}, "internvl": {2: 300}}
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,14 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
                 f"{output.name} starts from the language model of {base}: train that first"
             )
         adopt_language(tiny, base, seed)
-    language_steps = ADAPTATION_STEPS if base else LANGUAGE_STEPS
-    train_language(tiny, seed, language_steps, knows_tasks=base is not None)
+    for cycle, steps in LANGUAGE_CYCLES[family].items():
+        finished = work / f"language{cycle}"
+        if finished.exists():
+            log.info("language, cycle %d: taken from %s", cycle, finished)
+        else:
+            train_language(tiny, seed, steps, cycle)
+            _save(tiny, finished)
+        tiny.model = type(tiny.model).from_pretrained(finished)
     complete = work / "complete"
     _save(tiny, complete)
     _write_card(
@@ -63,7 +69,7 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
         output.name,
         seed=seed,
         threads=threads,
-        language_steps=language_steps,
+        language_steps=sum(LANGUAGE_CYCLES[family].values()),
         language_start=LANGUAGE_BASE if base else "random weights",
     )
     if output.exists():

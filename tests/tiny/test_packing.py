@@ -58,6 +58,21 @@ def test_targets_are_the_answer_from_the_last_word_on_and_the_end_of_turn(tiny: 
             assert words == [question.answer] * 5 + ["<|im_end|>"]
 
 
+def test_a_clue_is_the_colour_of_the_named_object(tiny: TinyModel) -> None:
+    scene = make_scene("train", 0, 3)
+    colors = {item.name: item.color for item in scene.objects}
+    random = np.random.default_rng(0)
+    questions = [training_questions(scene.objects, 40, random, (0, 0, 1, 2))]
+    packer = Packer(tiny)
+    plain, clued = packer.pack(questions).targets[0], packer.pack(questions, clues=True).targets[0]
+    assert torch.equal(plain[:, 1:], clued[:, 1:])
+    found = packer.tokenizer.convert_ids_to_tokens(clued[:, 0])
+    for question, clue in zip(questions[0], found, strict=True):
+        name = question.text.rstrip("?").split()[-1]
+        assert clue == colors.get(name, "no")
+    assert not torch.equal(plain, clued)
+
+
 def test_template_takes_turns_systems_and_parts_in_any_order(tiny: TinyModel) -> None:
     text, image = {"type": "text", "text": "what shape is red?"}, {"type": "image"}
     turns = [
