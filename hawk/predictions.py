@@ -77,13 +77,13 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
 
 # --- JSONL ---------------------------------------------------------------------------------------
 def _read_jsonl(path: Path) -> Iterator[Prediction]:
-    with open(path, encoding="utf-8") as lines:
+    with open(path, "rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = json.loads(line.decode("utf-8"))
+            except ValueError as error:  # no UTF-8, or no JSON
                 raise InputError(f"{path}, line {number}: not JSON ({error}).") from None
             if not isinstance(row, dict) or not isinstance(row.get("prediction"), str | int | float):
                 raise InputError(f"{path}, line {number}: needs an object with a text 'prediction'.")

@@ -208,3 +208,6 @@ def test_wrong_files(tmp_path):
             (tmp_path / f"a.{ending}").write_bytes(content)
             with pytest.raises(InputError, match=rf"a\.{ending}: (not a readable|no column 'prediction')"):
                 score_predictions("chartqa", None, tmp_path / f"a.{ending}")
+    (tmp_path / "a.jsonl").write_bytes('{"prediction": "\u00e9"}'.encode("latin-1"))
+    with pytest.raises(InputError, match="line 1: not JSON"):
+        score_predictions("chartqa", None, tmp_path / "a.jsonl")
