@@ -7,19 +7,21 @@ where three things help, and not in an hour where one is missing: attention that
 start, the answer as a target at the question's last word too (hawk.tiny.packing), and scenes with one to
 three objects first. What is learned last, colors and presence, is asked most in the middle.
 
-A second cycle, in which the learning rate starts again, is for presence: there the target at the last
-word is a clue.
+Later cycles, in each of which the learning rate starts again, are for questions that compare. There the
+target at the last word is a clue, the colour or shape that is to be compared: in the second cycle for
+scenes, in the third for easy-VQA too, which is then asked more often.
 """
 
 import logging
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from hawk.tiny.architectures import TinyModel
-from hawk.tiny.easy_vqa import read_images
+from hawk.tiny.easy_vqa import EasyVqaImage, read_images
 from hawk.tiny.packing import SUPERVISED, Packer
 from hawk.tiny.questions import Question, training_questions
 from hawk.tiny.scenes import Scene, make_scene
@@ -28,7 +30,7 @@ from hawk.tiny.vocabulary import EASY_VQA_SHAPES
 
 SIMPLE_SCENES, SCENES, HELD_OUT_SCENES = 1500, 5000, 96
 IMAGES, QUESTIONS = 32, 8  # in a batch, about an image
-EASY_VQA_EVERY, SIMPLE_EVERY = 5, 4
+EASY_VQA_EVERY, SIMPLE_EVERY = (5, 5, 2), 4  # the first by cycle
 # Until which share of the steps all scenes are simple; between which two the hard tasks are frequent,
 # and every fourth step's scenes still simple.
 SIMPLE_SHARE, HARD_SHARES = 0.3, (0.3, 0.75)
@@ -67,10 +69,10 @@ class _Scenes:
 class _EasyVqa:
     """The training images of easy-VQA with their features, and some of their own questions."""
 
-    def __init__(self, tiny: TinyModel) -> None:
+    def __init__(self, tiny: TinyModel, clues: bool) -> None:
         images = list(read_images("train"))
-        self.questions = [image.questions for image in images]
-        self.hard = [[q for q in image.questions for _ in range(_weight(q))] for image in images]
+        self.questions = [_with_clues(image) if clues else image.questions for image in images]
+        self.hard = [[q for q in questions for _ in range(_weight(q))] for questions in self.questions]
         self.features = encode(tiny, [image.pixels() for image in images])
 
     def batch(self, random: np.random.Generator, size: int, hard: bool) -> Batch:
@@ -78,6 +80,19 @@ class _EasyVqa:
         pools = [(self.hard if hard else self.questions)[i] for i in chosen]
         questions = [[pool[i] for i in random.integers(len(pool), size=QUESTIONS)] for pool in pools]
         return self.features[torch.from_numpy(chosen)], questions
+
+
+def _with_clues(image: EasyVqaImage) -> tuple[Question, ...]:
+    """To yes-or-no questions the image's shape, or its colour if they name no shape."""
+    shape, color = image.shape_and_color()
+
+    def clued(question: Question) -> Question:
+        if question.answer not in ("yes", "no"):
+            return question
+        names_shape = any(name in question.text for name in EASY_VQA_SHAPES)
+        return replace(question, clue=shape if names_shape else color)
+
+    return tuple(map(clued, image.questions))
 
 
 def _weight(question: Question) -> int:
@@ -99,7 +114,8 @@ def train_language(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> No
     simple = _Scenes(tiny, [make_scene("train", seed, i, (1, 3)) for i in range(SIMPLE_SCENES)])
     full = _Scenes(tiny, [make_scene("train", seed, SIMPLE_SCENES + i) for i in range(SCENES)])
     held_out = _Scenes(tiny, [make_scene("train", seed, 800_000 + i) for i in range(HELD_OUT_SCENES)])
-    easy = _EasyVqa(tiny)
+    easy = _EasyVqa(tiny, clues=cycle > 1)
+    easy_every = EASY_VQA_EVERY[cycle]
     log.info("images encoded; %.0f s", time.monotonic() - started)
     weights = [p for p in tiny.model.parameters() if p.requires_grad]
     optimizer, scheduler = make_optimizer(weights, RATE, steps)
@@ -113,7 +129,7 @@ def train_language(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> No
                 source = simple
         else:
             hard = progress < LATER_HARD_SHARE
-        if step % EASY_VQA_EVERY == EASY_VQA_EVERY - 1:
+        if step % easy_every == easy_every - 1:
             source = easy
         features, questions = source.batch(random, IMAGES, hard)
         packed = packer.pack(questions, clues=cycle > 0)

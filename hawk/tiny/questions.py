@@ -21,7 +21,7 @@ TASKS = ("digits", "shapes", "colors", "presence")
 class Question:
     text: str
     answer: str
-    clue: str | None = None  # what its last word alone tells: the colour of the object with that name
+    clue: str | None = None  # what must be looked up before it can be compared
 
 
 def ask(task: str, objects: tuple[SceneObject, ...], random: np.random.Generator) -> Question | None:
