@@ -38,6 +38,7 @@ localrules:
     weights,
     evaluation,
     tables,
+    cost,
 
 
 rule all:

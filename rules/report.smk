@@ -142,12 +142,11 @@ rule cost_table:
         "{HAWK} show-cost --config {params.config:q} --run-dir {PATHS.root:q} --only table 2> {log}"
 
 
+# A named target: measured once, cost is in the report of every later run.
 rule cost:
     input:
         PATHS.cost(),
         COST_TABLES,
-    """A named target: measured once, cost is in the report of every later run."""
-    localrule: True
 
 
 rule cost_figure:
