@@ -37,6 +37,7 @@ from hawk.models import REGISTRY
 VARIABLE = "HAWK_WARM"  # the folder with the socket
 # Read while libraries are imported, so a job with other values needs a process of its own.
 IMPORT_TIME = ("HF_", "TRANSFORMERS_", "TORCH", "PYTHON", "MPL", "OMP_", "MKL_", "OPENBLAS_", "SLURM_JOB_ID")
+ANY_VALUE = ("TORCHINDUCTOR_CACHE_DIR",)  # torch sets it itself once something was compiled
 THREADS = (
     "OMP_NUM_THREADS",
     "GOTO_NUM_THREADS",
@@ -53,7 +54,8 @@ log = logging.getLogger("hawk")
 
 def identity(environment: dict[str, str]) -> dict[str, str]:
     """What two processes must share to give the same results."""
-    found = {key: value for key, value in environment.items() if key.startswith(IMPORT_TIME)}
+    read = (key for key in environment if key.startswith(IMPORT_TIME) and key not in ANY_VALUE)
+    found = {key: environment[key] for key in read}
     return {**found, "package": str(Path(__file__).parent), "python": os.path.realpath(sys.prefix)}
 
 

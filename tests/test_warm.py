@@ -68,7 +68,12 @@ def test_the_work_is_done_in_the_warm_process(served: dict[str, str]) -> None:
         "import sys; from hawk import warm; code = warm.delegate(['--version']);"
         "assert code == 0, code; assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script], env=served, check=True, cwd=ROOT)
+    subprocess.run(
+        [sys.executable, "-c", script],
+        env={**served, "TORCHINDUCTOR_CACHE_DIR": "/elsewhere"},
+        check=True,
+        cwd=ROOT,
+    )
 
 
 @pytest.mark.parametrize(
