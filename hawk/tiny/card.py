@@ -54,13 +54,13 @@ at test scans: training scans are slanted, because a tower without it named 89 %
 2. The language model with the tower frozen, from {language_start}, on answers and ends of turns
    ({language_steps} steps of {language_images}).
 
-Seed {seed}, {threads} CPU thread. This folder is one run of
+Seed {seed}, {threads} CPU thread. The command that trains it is
 
 ```
 snakemake --cores 1 outputs/trained/seed{seed}/{name}
 ```
 
-On another processor the same command gives a model of the same kind, not these very numbers.
+On another processor it gives a model of the same kind, not these very numbers.
 """
 
 

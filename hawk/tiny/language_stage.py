@@ -2,10 +2,10 @@
 
 The tower's tokens are computed once and kept. A step sees images of one source with eight questions
 each: scenes, or every fifth step easy-VQA. A model that knows nothing must find out that a question is
-about one object, how to look it up by its colour or name, and how to compare. It does so in minutes
-where three things help, and not in an hour where one is missing: attention that is not flat at the
-start, the answer as a target at the question's last word too (hawk.tiny.packing), and scenes with one to
-three objects first. What is learned last, colors and presence, is asked most in the middle.
+about one object, how to look it up by its colour or name, and how to compare. Three things help it:
+attention that is not flat at the start, the answer as a target at the question's last word too
+(hawk.tiny.packing), and scenes with one to three objects first. What is learned last, colors and presence,
+is asked most in the middle.
 
 Later cycles, in each of which the learning rate starts again, are for questions that compare. There the
 target at the last word is a clue, the colour or shape that is to be compared: in the second cycle for

@@ -8,9 +8,8 @@ once for all questions.
 
 The answer is a target not only where the turn of the assistant begins but from the question's last
 word on. At that word a model need only look up what the word names; from where a turn begins it must
-find the word first. Learning one step after the other takes far less time than both at once. With
-`clues` the last word of "is there a green 4?" has the colour of the 4 as its target: what is left is to
-compare it.
+find the word first. With `clues` the last word of "is there a green 4?" has the colour of the 4 as its
+target: what is left is to compare it.
 """
 
 from dataclasses import dataclass
