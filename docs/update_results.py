@@ -48,7 +48,7 @@ def block() -> str:
         [
             BEGIN,
             "",
-            "What the demo measures, on a 1.4-million-parameter Qwen2.5-VL trained by us on toy pictures "
+            "What the demo measures, on a 1.3-million-parameter Qwen2.5-VL trained by us on toy pictures "
             "(it says nothing about real models; regenerate with `make demo` and "
             "`.venv/bin/python docs/update_results.py`):",
             "",

@@ -115,7 +115,10 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
-    """Retention over all benchmarks against measured end-to-end speed-up, a line per variant."""
+    """Retention over all benchmarks against measured end-to-end speed-up.
+
+    A line per variant, from the lowest ratio to the highest; where each stands is written beside it.
+    """
     overall = retention[retention["benchmark"] == "overall"]
     merged = table.merge(overall, on=["variant", "pruning_ratio"], suffixes=("", "_scored"))
     figure = new_figure(5.6, 3.6)
@@ -126,7 +129,7 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
     looks = sequence([str(name) for name in dict.fromkeys(merged["variant"])])
     for variant, part in merged.groupby("variant", sort=False):
         color, marker = looks.get(str(variant), ("0.5", "x"))
-        part = part.sort_values("speedup")
+        part = part.sort_values("pruning_ratio", key=lambda ratios: ratios.astype(float))
         axes.errorbar(
             part["speedup"],
             part["retention"],
@@ -138,6 +141,15 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
             elinewidth=0.7,
             label=str(variant),
         )
-    axes.set(xlabel="speed-up, end to end (measured)", ylabel="retention, % of unpruned")
+        for row in part.itertuples():
+            axes.annotate(
+                f"{100 * float(row.pruning_ratio):.3g}",
+                (row.speedup, row.retention),
+                textcoords="offset points",
+                xytext=(4, 3),
+                fontsize=6.5,
+                color=color,
+            )
+    axes.set(xlabel="measured speed-up (numbers: % of tokens removed)", ylabel="retention, % of unpruned")
     figure.legend(loc="outside right center", fontsize=8)
     return figure

@@ -420,3 +420,51 @@ def test_models_are_named():
     for bad in (["a"], ["=x"], ["a="], ["a=x", "a=y"], ["a/b=x"]):
         with pytest.raises(Exception, match="NAME=FOLDER|twice"):
             _named(bad)
+
+
+# --- all of it ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_from_model_folders_to_the_page(tmp_path, monkeypatch):
+    """Twice the same command with a choice between; then a model that comes later; then nothing to do."""
+    from conftest import EMBEDDED
+
+    from hawk.study.__main__ import STAGES, run
+
+    raw = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    raw["calibration"].update(benchmarks=["easy_vqa", "shapes"], samples=6)
+    raw["evaluation"].update(benchmarks=["easy_vqa", "shapes"], samples=6)
+    raw["statistics"] = {"resamples": 100}
+    source, page, record = tmp_path / "study.yaml", tmp_path / "findings.md", tmp_path / "record"
+    source.write_text(yaml.safe_dump(raw))
+    blocks = [f"<!-- study: {name} --><!-- end of {name} -->" for name in findings.BLOCKS]
+    page.write_text("\n".join(blocks))
+    given = (str(source), str(tmp_path / "out"), record, page, STAGES)
+
+    run(*given, {"first": str(EMBEDDED)})
+    assert json.loads((record / "choice.json").read_text())["models"].keys() == {"first"}
+    assert not (record / "evaluation.json").exists()  # a choice first has to be committed
+    choice = (record / "choice.json").read_bytes()
+    run(*given, {"first": str(EMBEDDED)})
+    assert (record / "choice.json").read_bytes() == choice
+    assert "### first" in page.read_text()
+
+    run(*given, {"first": str(EMBEDDED), "later": str(EMBEDDED)})
+    made = json.loads((record / "evaluation.json").read_text())
+    assert "qwen2_5_vl, mean of 2" in page.read_text()
+    assert "Not among the models of the choice: later." in page.read_text()
+    assert not Path(tmp_path, "out", "later", "development").exists()
+    rows = [row for row in made["tests"] if row["benchmark"] == "overall"]
+    by_scope = {scope: [r["difference"] for r in rows if r["scope"] == scope] for scope in ("first", "later")}
+    assert by_scope["first"] == by_scope["later"]  # the same weights under another name
+
+    monkeypatch.setattr("hawk.study.evaluate.score_samples", None)  # nothing is scored again
+    monkeypatch.setattr("hawk.study.calibrate.ForcedScorer", None)
+    run(*given, {"first": str(EMBEDDED), "later": str(EMBEDDED)})
+    assert json.loads((record / "evaluation.json").read_text()) == made
+
+    raw["evaluation"]["samples"] = 7
+    source.write_text(yaml.safe_dump(raw))
+    with pytest.raises(InputError, match="other weights or other settings"):
+        run(*given, {"first": str(EMBEDDED)})

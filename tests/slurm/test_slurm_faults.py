@@ -1,4 +1,4 @@
-"""Jobs killed, cancelled and late; a node, the controller and Snakemake gone. On a real Slurm.
+"""Jobs killed, cancelled and late; a node, the controller, Snakemake and disk space gone. On a real Slurm.
 
 After each: run again as docs/cluster.md says; everything is there, digests are an undisturbed run's,
 and no finished job has run twice. Minutes each, so ``make test-long`` only.
@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from cluster import Cluster, why_not
 from test_slurm import SlurmWorkflow, jobs_of
-from workflow.faults import FEW, SCORES, assert_clean, process_of, rewritten, started, until, versions
+from workflow.faults import FEW, FILES, SCORES, assert_clean, process_of, rewritten, started, until, versions
 from workflow.running import Workflow
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long]
@@ -198,6 +198,29 @@ def test_a_truncated_file_fails_three_times_with_more_each_time(
     samples.unlink()
     run.run("ablation")
     check(run, {}, undisturbed)
+
+
+@WITHOUT_DATABASE
+def test_a_full_disk(any_cluster: Cluster, tmp_path: Path, small_model: Path, undisturbed: dict) -> None:
+    """Room for what was there before the scores, and for a page or two more."""
+    run = SlurmWorkflow(tmp_path / "run", small_model, FEW)
+    disk = run.folder / "outputs"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], check=True)
+    try:
+        run.run("outputs/few/features/calibration/digits/native.safetensors", "--executor", "local")
+        space = os.statvfs(disk)
+        used = (space.f_blocks - space.f_bfree + 2) * space.f_frsize
+        subprocess.run(["mount", "-o", f"remount,size={used}", str(disk)], check=True)
+        run.run("ablation", code=1)
+        assert not list(disk.rglob("*.tmp")), "a failed write takes its temporary file with it"
+        before = versions(run)
+        assert len(before) < FILES
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        run.run("ablation")
+        check(run, before, undisturbed)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def told(run: SlurmWorkflow) -> str:
