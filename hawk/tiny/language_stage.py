@@ -25,7 +25,7 @@ from hawk.tiny.easy_vqa import EasyVqaImage, read_images
 from hawk.tiny.packing import SUPERVISED, Packer
 from hawk.tiny.questions import Question, training_questions
 from hawk.tiny.scenes import Scene, make_scene
-from hawk.tiny.schedule import make_optimizer
+from hawk.tiny.schedule import REPORT_EVERY, make_optimizer
 from hawk.tiny.vocabulary import EASY_VQA_SHAPES
 
 SIMPLE_SCENES, SCENES, HELD_OUT_SCENES = 1500, 5000, 96
@@ -69,11 +69,14 @@ class _Scenes:
 class _EasyVqa:
     """The training images of easy-VQA with their features, and some of their own questions."""
 
-    def __init__(self, tiny: TinyModel, clues: bool) -> None:
-        images = list(read_images("train"))
-        self.questions = [_with_clues(image) if clues else image.questions for image in images]
+    def __init__(self, tiny: TinyModel) -> None:
+        self.images = list(read_images("train"))
+        self.features = encode(tiny, [image.pixels() for image in self.images])
+
+    def ask(self, clues: bool) -> None:
+        """Which questions the next batches have."""
+        self.questions = [_with_clues(image) if clues else image.questions for image in self.images]
         self.hard = [[q for q in questions for _ in range(_weight(q))] for questions in self.questions]
-        self.features = encode(tiny, [image.pixels() for image in images])
 
     def batch(self, random: np.random.Generator, size: int, hard: bool) -> Batch:
         chosen = random.integers(len(self.questions), size=size)
@@ -100,7 +103,20 @@ def _weight(question: Question) -> int:
     return SHAPE_WEIGHT if asks_for_shape and question.answer in ("yes", "no") else 1
 
 
-def train_language(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> None:
+class TrainingImages:
+    """All images of the stage with their features, for every cycle: the tower doesn't change."""
+
+    def __init__(self, tiny: TinyModel, seed: int) -> None:
+        started = time.monotonic()
+        self.simple = _Scenes(tiny, [make_scene("train", seed, i, (1, 3)) for i in range(SIMPLE_SCENES)])
+        self.full = _Scenes(tiny, [make_scene("train", seed, SIMPLE_SCENES + i) for i in range(SCENES)])
+        unseen = [make_scene("train", seed, 800_000 + i) for i in range(HELD_OUT_SCENES)]
+        self.held_out = _Scenes(tiny, unseen)
+        self.easy = _EasyVqa(tiny)
+        log.info("images encoded; %.0f s", time.monotonic() - started)
+
+
+def train_language(tiny: TinyModel, images: TrainingImages, seed: int, steps: int, cycle: int = 0) -> None:
     """Train the language model of `tiny` in place.
 
     Only the first cycle has an easy beginning.
@@ -111,12 +127,9 @@ def train_language(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> No
         parameter.requires_grad_("language_model" in name)
     started = time.monotonic()
     packer = Packer(tiny)
-    simple = _Scenes(tiny, [make_scene("train", seed, i, (1, 3)) for i in range(SIMPLE_SCENES)])
-    full = _Scenes(tiny, [make_scene("train", seed, SIMPLE_SCENES + i) for i in range(SCENES)])
-    held_out = _Scenes(tiny, [make_scene("train", seed, 800_000 + i) for i in range(HELD_OUT_SCENES)])
-    easy = _EasyVqa(tiny, clues=cycle > 1)
+    simple, full, held_out, easy = images.simple, images.full, images.held_out, images.easy
+    easy.ask(clues=cycle > 1)
     easy_every = EASY_VQA_EVERY[cycle]
-    log.info("images encoded; %.0f s", time.monotonic() - started)
     weights = [p for p in tiny.model.parameters() if p.requires_grad]
     optimizer, scheduler = make_optimizer(weights, RATE, steps)
     random = np.random.default_rng((seed, 2) if cycle == 0 else (seed, 2, cycle))
@@ -140,7 +153,7 @@ def train_language(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> No
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         scheduler.step()
-        if step % 25 == 0 or step == steps - 1:
+        if step % REPORT_EVERY == 0 or step == steps - 1:
             log.info(
                 "language step %d/%d loss %.3f; right: simple scenes %.3f, new scenes %.3f, "
                 "seen easy-VQA %.3f; %.0f s",

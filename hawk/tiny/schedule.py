@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import torch
 
+REPORT_EVERY = 100  # steps; a report costs as much as two or three
+
 
 def make_optimizer(
     parameters: Iterable[torch.nn.Parameter],

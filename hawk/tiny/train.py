@@ -30,7 +30,7 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
 
     from hawk.tiny.architectures import build
     from hawk.tiny.language_base import adopt_language
-    from hawk.tiny.language_stage import train_language
+    from hawk.tiny.language_stage import TrainingImages, train_language
     from hawk.tiny.vision_stage import train_vision
 
     torch.set_num_threads(threads)
@@ -53,12 +53,14 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
                 f"{output.name} starts from the language model of {base}: train that first"
             )
         adopt_language(tiny, base, seed)
+    images = None
     for cycle, steps in LANGUAGE_CYCLES[family].items():
         finished = work / f"language{cycle}"
         if finished.exists():
             log.info("language, cycle %d: taken from %s", cycle, finished)
         else:
-            train_language(tiny, seed, steps, cycle)
+            images = images or TrainingImages(tiny, seed)
+            train_language(tiny, images, seed, steps, cycle)
             _save(tiny, finished)
         tiny.model = type(tiny.model).from_pretrained(finished)
     complete = work / "complete"

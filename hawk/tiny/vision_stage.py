@@ -16,7 +16,7 @@ from torch.nn import functional
 from hawk.tiny.architectures import GRID, TEXT, VISUAL_TOKENS, TinyModel
 from hawk.tiny.easy_vqa import EasyVqaImage, read_images
 from hawk.tiny.scenes import IMAGE_SIZE, Scene, make_scene
-from hawk.tiny.schedule import make_optimizer
+from hawk.tiny.schedule import REPORT_EVERY, make_optimizer
 from hawk.tiny.vocabulary import COLOR_NAMES, OBJECT_NAMES
 
 BACKGROUND, UNKNOWN = 0, -100
@@ -92,7 +92,7 @@ def train_vision(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> None
         torch.nn.utils.clip_grad_norm_(tower, 1.0)
         optimizer.step()
         scheduler.step()
-        if step % 25 == 0 or step == steps - 1:
+        if step % REPORT_EVERY == 0 or step == steps - 1:
             names, colors = measure(tiny, heads, seed)
             seconds = time.monotonic() - started
             log.info(
