@@ -1,4 +1,7 @@
-"""Write the results of a finished ``make demo`` into README.md, so that no number there is typed.
+"""Write results of finished runs into the documentation, so that no number there is typed.
+
+README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``. A run that is
+not there leaves its page alone.
 
 make demo && .venv/bin/python docs/update_results.py
 """
@@ -14,14 +17,14 @@ from hawk.tables import read_retention, text_table
 from hawk.weights import HeadWeights
 
 ROOT = Path(__file__).parent.parent
-RUN = ROOT / "outputs" / "tiny"
+DEMO, INTERNVL = ROOT / "outputs" / "tiny", ROOT / "outputs" / "tiny-internvl"
 BEGIN, END = "<!-- results: docs/update_results.py -->", "<!-- end of results -->"
 PICTURES = ("heatmap-zero", "retention", "kept_tokens")
 
 
-def verdicts() -> list[str]:
+def verdicts(run: Path) -> list[str]:
     """One sentence per variant: what the rule says at each ratio, with the interval."""
-    frame, settings = read_retention(str(RUN))
+    frame, settings = read_retention(str(run))
     lines = []
     for variant in ("hawk-zero", "hawk-selection", "divprune", "random"):
         rows = frame[(frame["benchmark"] == "overall") & (frame["variant"] == variant)]
@@ -36,51 +39,72 @@ def verdicts() -> list[str]:
     return lines
 
 
-def block() -> str:
-    frame, settings = read_retention(str(RUN))
-    drops = read_table(RUN / "drops.parquet", DROPS).to_pandas()
+def demo() -> list[str]:
+    frame, settings = read_retention(str(DEMO))
+    drops = read_table(DEMO / "drops.parquet", DROPS).to_pandas()
     by_head = drops[drops.intervention == "zero"].groupby("head")["drop"].mean()
-    weights = HeadWeights.load(RUN / "head_weights" / "zero" / "pooled.json").weights
+    weights = HeadWeights.load(DEMO / "head_weights" / "zero" / "pooled.json").weights
     best = max(range(len(weights)), key=weights.__getitem__)
     for name in PICTURES:
-        shutil.copyfile(RUN / "figures" / f"{name}.png", ROOT / "docs" / "images" / f"{name}.png")
-    return "\n".join(
-        [
-            BEGIN,
-            "",
-            "What the demo measures, on a 1.3-million-parameter Qwen2.5-VL trained by us on toy pictures "
-            "(it says nothing about real models; regenerate with `make demo` and "
-            "`.venv/bin/python docs/update_results.py`):",
-            "",
-            f"![drops of every head on five benchmarks](docs/images/{PICTURES[0]}.png)",
-            "",
-            f"Switching off head L0H{best} costs most: {by_head[best]:.1f} points on average over the "
-            f"five benchmarks; the median head costs {by_head.median():.1f}.",
-            "",
-            "```",
-            text_table(frame, "overall", settings),
-            "```",
-            "",
-            "In words, retention against the uniform-weight control, paired, with 95 % intervals; the "
-            "verdict is that of a Holm-adjusted test, never of an interval:",
-            "",
-            *verdicts(),
-            "",
-            f"![retention against pruning ratio](docs/images/{PICTURES[1]}.png)",
-            "",
-            END,
-        ]
-    )
+        shutil.copyfile(DEMO / "figures" / f"{name}.png", ROOT / "docs" / "images" / f"{name}.png")
+    return [
+        "What the demo measures, on a 1.3-million-parameter Qwen2.5-VL trained by us on toy pictures "
+        "(it says nothing about real models; regenerate with `make demo` and "
+        "`.venv/bin/python docs/update_results.py`):",
+        "",
+        f"![drops of every head on five benchmarks](docs/images/{PICTURES[0]}.png)",
+        "",
+        f"Switching off head L0H{best} costs most: {by_head[best]:.1f} points on average over the "
+        f"five benchmarks; the median head costs {by_head.median():.1f}.",
+        "",
+        "```",
+        text_table(frame, "overall", settings),
+        "```",
+        "",
+        "In words, retention against the uniform-weight control, paired, with 95 % intervals; the "
+        "verdict is that of a Holm-adjusted test, never of an interval:",
+        "",
+        *verdicts(DEMO),
+        "",
+        f"![retention against pruning ratio](docs/images/{PICTURES[1]}.png)",
+    ]
+
+
+def internvl() -> list[str]:
+    frame, settings = read_retention(str(INTERNVL))
+    return [
+        "What `snakemake --cores 2 --configfile config/tiny_internvl.yaml` measures on the embedded InternVL "
+        "(a toy; it says nothing about real models):",
+        "",
+        "```",
+        text_table(frame, "overall", settings),
+        "```",
+        "",
+        *verdicts(INTERNVL),
+    ]
+
+
+def write(page: Path, lines: list[str]) -> None:
+    text = page.read_text(encoding="utf-8")
+    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"{page}: no block between {BEGIN!r} and {END!r}.")
+    block = "\n".join([BEGIN, "", *lines, "", END])
+    page.write_text(pattern.sub(lambda _: block, text), encoding="utf-8")
 
 
 def main() -> None:
     (ROOT / "docs" / "images").mkdir(parents=True, exist_ok=True)
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if not pattern.search(text):
-        raise SystemExit(f"README.md has no block between {BEGIN!r} and {END!r}.")
-    path.write_text(pattern.sub(lambda _: block(), text), encoding="utf-8")
+    found = 0
+    for run, page, lines in (
+        (DEMO, ROOT / "README.md", demo),
+        (INTERNVL, ROOT / "docs" / "models.md", internvl),
+    ):
+        if (run / "tables" / "retention.parquet").exists():
+            write(page, lines())
+            found += 1
+    if not found:
+        raise SystemExit("There is no finished run under outputs/: make demo")
 
 
 if __name__ == "__main__":
