@@ -20,7 +20,8 @@ test: .venv/ready ## what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile
 
 test-long: .venv/ready ## everything, up to 80 minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile -m "not gpu and not slurm"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm -rs
 
 bench: .venv/ready ## speed, as ratios from one run
 	for script in tests/perf/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
