@@ -134,7 +134,7 @@ def test_mme_gives_drops(tmp_path, model):
     config = fixture_config(tmp_path, model)
     config["ablation"]["heads"] = [0, 27]
     config["calibration"] |= {"benchmarks": ["mme"], "samples": 28}
-    config["evaluation"] |= {"benchmarks": ["mme"], "variants": variants("blind"), "reference": None}
+    config["evaluation"] |= {"benchmarks": ["mme"], "variants": variants("hawk-uniform")}
     run = run_to("outputs/qwen2-5-vl-7b/drops.parquet", tmp_path, config)
     drops = pd.read_parquet(run / "drops.parquet").set_index("head")
     assert list(drops.index) == [0, 27]
