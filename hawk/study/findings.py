@@ -95,10 +95,11 @@ def evaluation_block(record: Path) -> str:
         ),
     ]
     scopes = list(dict.fromkeys(row["scope"] for row in made["retention"]))
+    lines += ["", "### In words", "", *verdicts(made)]
     for scope in scopes:
         lines += ["", f"### {scope}", "", *_retention(made, scope, names)]
-        lines += ["", *_tests(made, scope)]
-    lines += ["", "### In words", "", *verdicts(made)]
+        lines += ["", "<details><summary>All paired comparisons</summary>", ""]
+        lines += [*_tests(made, scope), "", "</details>"]
     return "\n".join(lines)
 
 
