@@ -66,6 +66,9 @@ def demo() -> list[str]:
         "",
         *verdicts(DEMO),
         "",
+        "Much of what the scoring methods lose here are answers that begin right and do not stop: see "
+        "[docs/findings.md](docs/findings.md).",
+        "",
         f"![retention against pruning ratio](docs/images/{PICTURES[1]}.png)",
     ]
 
