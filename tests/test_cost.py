@@ -98,6 +98,10 @@ def test_table_and_curve(run):
     (axes,) = speedup_figure(table, retention).axes
     assert "speed-up" in axes.get_xlabel()
     assert len(axes.containers) == 1
+    table["speedup"] = [1.0, *range(len(table) - 1, 0, -1)]  # fastest first: the line still follows ratios
+    (axes,) = speedup_figure(table, retention).axes
+    assert [text.get_text() for text in axes.texts] == ["unpruned", "60", "80", "90"]
+    assert axes.containers[0].lines[0].get_ydata().tolist() == [99.0, 96.0, 90.0]
 
 
 @pytest.mark.parametrize(
