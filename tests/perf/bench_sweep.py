@@ -5,9 +5,10 @@ asserts nothing. All numbers of a table come from one run on one thread, so read
 busy machine, those of CPU seconds.
 
 (a) a process per head, batch 1, the vision tower in every one; (b) a process per head, stored
-features, batches; (c) ``heads_per_job: all``, for heads of layer 0 and, sharing the layers below it,
-for those of the last layer. "compute" is the share of (c)'s time inside the model,
-"of peak" the language model's own multiply-adds against a matrix product's rate on this machine.
+features, batches; (c) ``heads_per_job: all``: heads of layer 0, then, sharing the layers below it,
+heads of the last layer, and for the tiny model every head of every layer, where the start of the
+process is spread over most. Below the table: the share of the time inside the model, and the language
+model's own multiply-adds there against a matrix product's rate on this machine.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def peak() -> float:
     return best
 
 
-def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None) -> None:
+def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None, whole: bool) -> None:
     from hawk.features import encode_images
     from hawk.samples import prepare_samples
 
@@ -155,16 +156,20 @@ def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None) 
         naive = {**config, "features": "recomputed"}
         naive["generation"] = {**config["generation"], "batch_size": 1}
         seconds = {"(a) naive": one_head(naive, "L0H0"), "(b) one job per head": one_head(config, "L0H1")}
-        files = [(f"L0H{h}", f"{folder}/all/L0H{h}.parquet") for h in range(heads)]
-        started, text = process(["-c", TIMED, json.dumps([config, drawn, features, files])])
-        inside, tokens, _ = json.loads(text)
-        seconds["(c) heads_per_job: all"] = started.over(heads)
-        last = config["model"]["layers"] - 1
-        files = [(f"L{last}H{h}", f"{folder}/all/L{last}H{h}.parquet") for h in range(heads)]
-        again, _ = process(["-c", TIMED, json.dumps([config, drawn, features, files])])
-        seconds["(c) of the last layer"] = again.over(heads)
+        layers = config["model"]["layers"]
+        swept = {"(c) heads of layer 0": [0], "(c) of the last layer": [layers - 1]}
+        if whole:
+            swept["(c) every head"] = list(range(layers))
+        inside: dict[str, tuple[float, float, int]] = {}
+        for label, chosen in swept.items():
+            names = [f"L{layer}H{h}" for layer in chosen for h in range(heads)]
+            files = [(name, f"{folder}/all/{name}.parquet") for name in names]
+            spent, text = process(["-c", TIMED, json.dumps([config, drawn, features, files])])
+            in_model, tokens, _ = json.loads(text)
+            inside[label] = (spent.clock, in_model, tokens)
+            seconds[label] = spent.over(len(names))
     slow = seconds["(a) naive"]
-    print(f"\n{name}: {samples} samples, {heads} heads")
+    print(f"\n{name}: {samples} samples, {heads} heads of a layer")
     print(f"{'head × samples':<24}{'per second':>12}{'× (a)':>8}{'per CPU s':>12}{'× (a)':>8}")
     for label, spent in seconds.items():
         print(
@@ -172,9 +177,12 @@ def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None) 
             f"{samples / spent.cpu:>12.1f}{slow.cpu / spent.cpu:>8.1f}"
         )
     text_config = json.loads((model / "config.json").read_text())["text_config"]
-    used = multiply_adds(text_config) * tokens / peak()
-    share = inside / started.clock
-    print(f"(c): {share:.0%} of the time in the model; {used / inside:.0%} of peak while there")
+    clock, in_model, tokens = inside["(c) heads of layer 0"]
+    used = multiply_adds(text_config) * tokens / peak() / in_model
+    print(f"(c) heads of layer 0: {in_model / clock:.0%} of the time in the model; {used:.0%} of peak there")
+    if whole:
+        clock, in_model, _ = inside["(c) every head"]
+        print(f"(c) every head: {in_model / clock:.0%} of the time in the model")
 
 
 def multiply_adds(text: dict[str, Any]) -> float:
@@ -191,11 +199,11 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--mid", type=int, default=12, help="samples for the mid-size model; 0 leaves it out")
     options = parser.parse_args()
-    bench("tiny", options.model, options.samples, options.heads, None)
+    bench("tiny", options.model, options.samples, options.heads, None, whole=True)
     if options.mid:
         with tempfile.TemporaryDirectory() as folder:
             # 256 visual tokens of 8 × 8 pixels
-            bench("about 100 M parameters", mid_size(Path(folder)), options.mid, 4, 256 * 64)
+            bench("about 100 M parameters", mid_size(Path(folder)), options.mid, 4, 256 * 64, whole=False)
 
 
 if __name__ == "__main__":
