@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +40,8 @@ class Clip:
 def decode_video(source: str | Path | bytes, frames: int = DEFAULT_FRAMES) -> Clip:
     """``frames`` evenly spaced frames, the first and the last among them; all if there are fewer.
 
-    One pass over the file, keeping no other frame in memory. Raises InputError for a missing file,
-    one that is no video, and ``frames`` below 1.
+    Keeps no other frame in memory, and decodes no other than it must: see :func:`_by_time`. Raises
+    InputError for a missing file, one that is no video, and ``frames`` below 1.
     """
     import av
     import numpy as np
@@ -50,17 +52,7 @@ def decode_video(source: str | Path | bytes, frames: int = DEFAULT_FRAMES) -> Cl
     try:
         total = _count_frames(source)
         wanted = np.linspace(0, total - 1, min(frames, total)).round().astype(int)
-        pictures = {}
-        with av.open(_openable(source)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            fps = float(stream.average_rate or stream.guessed_rate or 24)
-            last = int(wanted[-1])
-            for number, frame in enumerate(container.decode(stream)):
-                if number in wanted:
-                    pictures[number] = _upright(frame)
-                if number == last:
-                    break
+        fps, pictures = _by_time(source, wanted.tolist(), total) or _by_number(source, wanted.tolist())
     except FileNotFoundError:
         raise InputError(f"{name}: there is no such file.") from None
     except (av.FFmpegError, IndexError, OSError, ValueError) as error:
@@ -89,6 +81,76 @@ def _count_frames(source: str | Path | bytes) -> int:
     if not count:
         raise ValueError("it has no frames")
     return count
+
+
+def _by_time(
+    source: str | Path | bytes, wanted: Sequence[int], total: int
+) -> tuple[float, dict[int, np.ndarray]] | None:
+    """Frame rate and wanted frames, each decoded from the last keyframe before it.
+
+    Of an hour of video, 64 frames are some thousands to decode in place of a hundred thousand. Which
+    time belongs to a number is read off all packets first. None where that is not certain, and counting
+    must do: packets without a time, two of one time, a time at which no frame comes, or a keyframe
+    that is no whole picture (streams that renew it strip by strip).
+    """
+    import av
+    from av.video.frame import PictureType
+
+    if wanted[-1] == 0:
+        return None  # the first frame: nothing to skip, and no reason to read the file
+    with av.open(_openable(source)) as container:
+        packets = container.demux(container.streams.video[0])
+        found = [(packet.pts, packet.is_keyframe) for packet in packets if packet.size]
+    if any(pts is None for pts, _ in found):
+        return None
+    times = sorted(pts for pts, _ in found)
+    keys = sorted(pts for pts, key in found if key)
+    if len(set(times)) != total or not keys or keys[0] > times[0]:
+        return None
+    pictures, place = {}, times[0]
+    with av.open(_openable(source)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        decoded = container.decode(stream)
+        for number in wanted:
+            time = times[number]
+            key = keys[bisect_right(keys, time) - 1]
+            if key > place:
+                try:
+                    container.seek(key, stream=stream)
+                except av.FFmpegError:
+                    return None
+                decoded = container.decode(stream)
+            for frame in decoded:
+                whole = frame.pts != key or frame.pict_type == PictureType.I
+                if frame.pts is None or frame.pts >= time or not whole:
+                    break
+            else:
+                return None
+            if frame.pts != time or not whole:
+                return None
+            pictures[number], place = _upright(frame), time
+        return _rate(stream), pictures
+
+
+def _by_number(source: str | Path | bytes, wanted: Sequence[int]) -> tuple[float, dict[int, np.ndarray]]:
+    """The same by decoding the file from its start and counting."""
+    import av
+
+    pictures = {}
+    with av.open(_openable(source)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for number, frame in enumerate(container.decode(stream)):
+            if number in wanted:
+                pictures[number] = _upright(frame)
+            if number == wanted[-1]:
+                break
+        return _rate(stream), pictures
+
+
+def _rate(stream: Any) -> float:
+    return float(stream.average_rate or stream.guessed_rate or 24)
 
 
 def _upright(frame: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from hawk import video
 from hawk.errors import InputError
 from hawk.video import decode_video
 
@@ -70,3 +71,59 @@ def test_sound_only(tmp_path):
             container.mux(packet)
     with pytest.raises(InputError, match="no video stream"):
         decode_video(path)
+
+
+# Container, codec, options: reordered frames, frames that refer across keyframes, hidden frames.
+STREAMS = [
+    ("mp4", "libx264", {"g": "12", "bf": "3"}),
+    ("mp4", "libx264", {"g": "12", "bf": "3", "x264-params": "open-gop=1"}),
+    ("mkv", "libx264", {"g": "12", "bf": "3", "x264-params": "open-gop=1"}),
+    ("mkv", "libx265", {"x265-params": "keyint=12:bframes=3:open-gop=1:log-level=none"}),
+    ("webm", "libvpx-vp9", {"g": "12", "auto-alt-ref": "1", "lag-in-frames": "16"}),
+    ("mp4", "mpeg4", {"g": "12", "bf": "2"}),
+    ("avi", "mpeg4", {"g": "12"}),
+]
+STRIPS = ("mov", "libx264", {"g": "12", "bf": "3", "x264-params": "intra-refresh=1"})
+
+
+def moving(path, codec, options, frames=60):
+    """Frames that each differ from all others, in groups of twelve."""
+    base = np.random.default_rng(0).integers(0, 128, (64, 96, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for number in range(frames):
+            picture = np.roll(base, number, axis=1)
+            picture[:8] = 4 * number
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(("ending", "codec", "options"), STREAMS)
+def test_frames_found_by_their_time_are_those_found_by_counting(tmp_path, ending, codec, options):
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV cannot write {codec}")
+    path = moving(tmp_path / f"a.{ending}", codec, options)
+    for wanted in ([0, 59], [5, 11, 12, 13, 40], [22, 23, 24, 25, 47, 48, 58], list(range(60))):
+        by_time = video._by_time(path, wanted, 60)
+        assert by_time is not None
+        rate, counted = video._by_number(path, wanted)
+        assert by_time[0] == rate == 25
+        assert by_time[1].keys() == counted.keys() == set(wanted)
+        for number in wanted:
+            np.testing.assert_array_equal(by_time[1][number], counted[number])
+
+
+@pytest.mark.parametrize(
+    ("stream", "total"),
+    [(STRIPS, 60), (STREAMS[0], 61)],
+    ids=["strips", "wrong total"],
+)
+def test_where_times_may_mislead_frames_are_counted(tmp_path, stream, total):
+    ending, codec, options = stream
+    path = moving(tmp_path / f"a.{ending}", codec, options)
+    assert video._by_time(path, [0, 30, 59], total) is None
+    clip = decode_video(path, frames=3)
+    counted = video._by_number(path, clip.indices)[1]
+    np.testing.assert_array_equal(clip.frames, np.stack(list(counted.values())))
