@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,13 @@ def verdict(run: Run) -> str:
 
 
 def _statements(items: Iterable[verdicts.Statement]) -> str:
-    listed = "".join(f'<li class="{escape(one.kind)}">{escape(one.text)}</li>' for one in items)
+    listed = "".join(f'<li class="{escape(one.kind)}">{escape(_unbroken(one.text))}</li>' for one in items)
     return f'<ul class="statements">{listed}</ul>'
+
+
+def _unbroken(text: str) -> str:
+    """No line ends inside "60 %" or an interval."""
+    return re.sub(r" (?=%)|(?<=,) (?=[+-][\d.]+\])", "\N{NO-BREAK SPACE}", text)
 
 
 # --- what was run -----------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words += data
+        self.words += data.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_nothing_outside_the_file_is_asked_for(text: str) -> None:
