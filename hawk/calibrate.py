@@ -11,6 +11,7 @@ import numpy as np
 from hawk import records, statistics
 from hawk.benchmarks import all_families
 from hawk.benchmarks import benchmark as get_benchmark
+from hawk.config import TOKEN_SCORE
 from hawk.errors import InputError, unknown
 from hawk.heads import Geometry
 from hawk.paths import RunPaths
@@ -66,6 +67,13 @@ def head_weights(
     weights, parts = statistics.pooled_weights(drops, lows, normalization)
 
     settings = _settings(paths, intervention, names)
+    token_score = {key: config["scoring"][key] for key in TOKEN_SCORE}
+    made_with = settings["token_score"]  # empty where no token was scored: zero, mean
+    if made_with and made_with != token_score:
+        raise InputError(
+            f"{paths.scores(names[0], intervention, 'reference')}: made with token_score {made_with}; "
+            f"the config's scoring has {token_score}. Delete the older and run again."
+        )
     groups: list[str] = []
     for name in names:
         table = records.read_table(
@@ -82,7 +90,7 @@ def head_weights(
         model={key: settings["model"].get(key) for key in ("id", "revision", "family")},
         weight_normalization=normalization,
         intervention=intervention,
-        token_score=settings["token_score"],
+        token_score=token_score,
         per_benchmark={name: tuple(float(w) for w in part) for name, part in parts.items()},
         samples=samples,
         calibration_groups=groups_hash(groups),
@@ -125,7 +133,7 @@ def _drops(
 
 
 def _settings(paths: RunPaths, intervention: str, names: list[str]) -> dict[str, Any]:
-    """Model, geometry and token-score options that the reference scores were made with."""
+    """Model, geometry and, for selection, token-score options that the reference was scored with."""
     found: dict[str, dict[str, Any]] = {}
     for name in names:
         path = paths.scores(name, intervention, "reference")

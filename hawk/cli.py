@@ -38,7 +38,10 @@ for _module in pkgutil.iter_modules(commands.__path__):
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends with its reason as the last line, and code 1."""
-    done = warm.delegate(sys.argv[1:])
+    try:
+        done = warm.delegate(sys.argv[1:])
+    except KeyboardInterrupt:
+        done = _interrupted()
     if done is not None:
         os._exit(done)
     # A third of a job's start-up is garbage collection while torch is imported: it is off until
@@ -59,8 +62,7 @@ def main() -> NoReturn:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        print("error: interrupted; nothing was half-written.", file=sys.stderr)
-        code = 130
+        code = _interrupted()
     except Exception as error:
         logging.getLogger("hawk").exception("unexpected error")
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
@@ -70,3 +72,8 @@ def main() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _interrupted() -> int:
+    print("error: interrupted; nothing was half-written.", file=sys.stderr)
+    return 130

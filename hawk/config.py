@@ -25,6 +25,8 @@ from hawk.heads import Head, head_table
 SCHEMA = Path(__file__).parent.parent / "config" / "schemas" / "config.schema.yaml"
 WEIGHT_SOURCES = ("zero", "mean", "selection")
 # One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
+# Options of the token score, in ``scoring``.
+TOKEN_SCORE = ("normalization", "rope", "query_span")
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")
 # Keys of a variant that are no options of its method.
 VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query", "view"}

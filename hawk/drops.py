@@ -84,6 +84,20 @@ def rng_of(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
+# What a reference, its repeats and its heads must share for their differences to mean the heads.
+PAIRED = (
+    "protocol", "model", "geometry", "device", "batch_size", "rows_per_batch", "preprocessing", "prompts",
+    "samples", "token_score",
+)  # fmt: skip
+
+
+def _paired(made: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: made.get(key) for key in (*PAIRED, "hardware")}
+    found["device"] = str(found["device"]).split(":")[0]  # any GPU of a node
+    found["rows_per_batch"] = found["rows_per_batch"] or 1
+    return found
+
+
 def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) -> Measured:
     """Read reference, repeats and all heads of one benchmark × intervention, with all checks."""
     paths = RunPaths(root)
@@ -93,13 +107,13 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
         {"benchmark": name, "role": "calibration"},
     )
     identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
-    protocols: dict[str, Any] = {}
+    settings: dict[str, dict[str, Any]] = {}
 
     def scores(which: str, **more: str) -> pa.Table:
         path = paths.scores(name, intervention, which)
         table, made = read_scores(path, {**identity, "name": which, **more})
         samples.require(sample_ids(table), path)
-        protocols[path] = made.get("settings", {}).get("protocol")
+        settings[path] = _paired(made.get("settings", {}))
         return table
 
     reference = scores("reference")
@@ -115,7 +129,14 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
         sums.append(samples.sums(table))
         logprob_drop.append(float((logprob - table.column("reference_logprob").to_numpy()).mean()))
         unparsed.append(table.column("parsed").null_count)
-    require_one_setting(protocols, "protocol")
+    for key in PAIRED:
+        require_one_setting({path: one[key] for path, one in settings.items()}, key)
+    hardware = {one["hardware"] for one in settings.values()}
+    if len(hardware) > 1:
+        log.warning(
+            "%s, %s: scored on %s; answers may differ by rounding between them, which adds to the noise",
+            name, intervention, ", ".join(sorted(map(str, hardware))),
+        )  # fmt: skip
     return Measured(
         samples=samples,
         intervention=intervention,

@@ -232,8 +232,9 @@ def _pixel_limits(processor: Any, preprocessing: Mapping[str, Any]) -> dict[str,
 class Recomputed:
     """Features without a file: the vision tower runs when an image or video is asked for.
 
-    pruner: see :func:`encode`. The last ones stay in memory, up to ``KEPT_BYTES``: a sample's
-    length is asked for before it is scored, and questions share images.
+    pruner: see :func:`encode`. The first ones stay in memory, up to ``KEPT_BYTES``, and the last:
+    a sample's length is asked for before it is scored, every pass asks in the same order, and
+    questions on one image stand together.
     """
 
     def __init__(
@@ -246,15 +247,20 @@ class Recomputed:
         self.vlm, self.preprocessing, self.pruner = vlm, preprocessing, pruner
         self._files = {file.key: file for s in samples for file in visual_files(vlm.family, s)}
         self._items: dict[str, VisualItem] = {}
+        self._bytes = 0
+        self._last: tuple[str, VisualItem] | None = None
 
     def __getitem__(self, key: str) -> VisualItem:
-        if key not in self._items:
-            item = encode(self.vlm, self._files[key], self.preprocessing, self.pruner)
-            while self._items and _bytes(item, *self._items.values()) > KEPT_BYTES:
-                self._items.pop(next(iter(self._items)))
+        if key in self._items:
+            return self._items[key]
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        item = encode(self.vlm, self._files[key], self.preprocessing, self.pruner)
+        size = sum(tensor.nbytes for tensor in (item.features, *item.levels))
+        if self._bytes + size <= KEPT_BYTES:
             self._items[key] = item
-        return self._items[key]
+            self._bytes += size
+        self._last = key, item
+        return item
 
-
-def _bytes(*items: VisualItem) -> int:
-    return sum(tensor.nbytes for item in items for tensor in (item.features, *item.levels))
+    outline = __getitem__

@@ -32,11 +32,11 @@ def evaluate_step(
     """Score the evaluation samples under a variant and write ``evaluation/{benchmark}/{variant}``."""
     variant = variant_named(config, variant_name)
     role = config["evaluation"]["role"]
-    samples = read_samples(samples_path, role, name)
-    if weights_path is not None and weight_source(variant) in WEIGHT_SOURCES:
-        refuse_overlap(config, samples, weights_path, root)
     # A method that looks into the vision tower runs it, though features are stored.
     features_path = None if needs_tower(variant) else features_path
+    samples = read_samples(samples_path, role, name, images=features_path is None)
+    if weights_path is not None and weight_source(variant) in WEIGHT_SOURCES:
+        refuse_overlap(config, samples, weights_path, root)
     vlm = load_for(config, vision=features_path is None)
     bench = benchmark(name, config.get("data", {}).get(name))
     generation = config["generation"]

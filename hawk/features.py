@@ -11,7 +11,7 @@ import json
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -136,25 +136,39 @@ class FeatureStore:
                 raise InputError(f"{path}: the file says {key} {found!r}, its path says {value!r}.")
 
     def __getitem__(self, key: str) -> VisualItem:
+        return self._item(key, self._file.get_tensor)
+
+    def outline(self, key: str) -> VisualItem:
+        """The item with its sizes from the header alone; its tensors are on the device meta."""
+        return self._item(
+            key, lambda name: torch.empty(self._file.get_slice(name).get_shape(), device="meta")
+        )
+
+    def _item(self, key: str, tensor: Callable[[str], Tensor]) -> VisualItem:
         asked, key = key, self._names.get(key, key)
         if key not in self._items:
             what = asked.removeprefix(PATH) if asked.startswith(PATH) else f"image {asked[:12]}…"
             raise InputError(f"{self.path}: no features for {what}; encode its samples again.")
         entry = self._items[key]
         return VisualItem(
-            features=self._file.get_tensor(key),
+            features=tensor(key),
             grid=tuple(entry["grid"]),
             modality=entry["modality"],
-            levels=tuple(self._file.get_tensor(f"{key}.level{i}") for i in range(entry["levels"])),
+            levels=tuple(tensor(f"{key}.level{i}") for i in range(entry["levels"])),
             meta=entry["meta"],
         )
 
-    def check_model(self, source: Mapping[str, Any]) -> None:
-        """Refuse features of another model or dtype."""
-        stored = self.provenance["settings"]["model"]
+    def check(self, source: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> None:
+        """Refuse features of another model or dtype, or of images made larger or smaller."""
+        made = self.provenance["settings"]
         for key in ("id", "revision", "dtype"):
-            if stored.get(key) != source.get(key):
+            if made["model"].get(key) != source.get(key):
                 raise InputError(
-                    f"{self.path}: made with model {key} {stored.get(key)!r}; "
+                    f"{self.path}: made with model {key} {made['model'].get(key)!r}; "
                     f"this job uses {source.get(key)!r}."
                 )
+        if made["preprocessing"] != preprocessing:
+            raise InputError(
+                f"{self.path}: made with preprocessing {made['preprocessing']}; "
+                f"this job uses {preprocessing}."
+            )

@@ -133,8 +133,7 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     import torch
 
     from hawk.benchmarks import benchmark
-    from hawk.encoding import encode, visual_files
-    from hawk.models.base import VisualItem
+    from hawk.encoding import Recomputed, encode, visual_files
     from hawk.samples import prepare_samples, read_samples
     from hawk.scoring import Prompts, load_for, score_samples
 
@@ -151,11 +150,10 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     files = {file.key: file for sample in drawn for file in visual_files(vlm.family, sample)}
     encode(vlm, next(iter(files.values())), config["preprocessing"])
     began = time.perf_counter()
-    features: dict[str, VisualItem] = {
-        key: encode(vlm, file, config["preprocessing"]) for key, file in files.items()
-    }
-    encoding = (time.perf_counter() - began) / len(features)
-    tensors = [tensor for item in features.values() for tensor in (item.features, *item.levels)]
+    features = Recomputed(vlm, drawn, config["preprocessing"])
+    items = [features[key] for key in files]
+    encoding = (time.perf_counter() - began) / len(items)
+    tensors = [tensor for item in items for tensor in (item.features, *item.levels)]
     bench = benchmark(name, config["data"].get(name))
     prompts = Prompts(vlm, bench, drawn, features, generation["protocol"])
     for _ in range(2):
@@ -168,7 +166,7 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
         start=start,
         encode=encoding,
         score=scoring,
-        feature_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors) / len(features),
+        feature_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors) / len(items),
         sample_bytes=sample_bytes,
         row_bytes=40.0,
     )

@@ -30,6 +30,9 @@ class Features(Protocol):
 
     def __getitem__(self, key: str) -> VisualItem: ...
 
+    def outline(self, key: str) -> VisualItem:
+        """The same for whoever asks only for sizes and grids: its tensors may hold no data."""
+
 
 def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
     """The config's model, its declared layers and heads checked against the loaded one.
@@ -52,6 +55,7 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
     if not gc.isenabled():  # the command line turned it off for the imports
         gc.freeze()
         gc.enable()
+    _refuse_sliding_windows(vlm)
     geometry = vlm.geometry
     for name in ("layers", "heads"):
         if section.get(name) not in (None, getattr(geometry, name)):
@@ -62,6 +66,15 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
     return vlm
 
 
+def _refuse_sliding_windows(vlm: VisionLanguageModel) -> None:
+    kinds = getattr(vlm.family.text_config(vlm.model), "layer_types", None) or ()
+    if any("sliding" in kind for kind in kinds):
+        raise InputError(
+            f"model.path {vlm.source['id']!r}: layers with sliding-window attention cannot be scored; "
+            "their cache forgets what the reference's log-probability starts from."
+        )
+
+
 def features_for(
     config: Mapping[str, Any],
     vlm: VisionLanguageModel,
@@ -69,14 +82,14 @@ def features_for(
     path: str | None,
     pruner: Pruner | None = None,
 ) -> Features:
-    """Stored features, checked against the model; or, without a path, the vision tower itself.
+    """Stored features, checked against model and preprocessing; or, without a path, the vision tower itself.
 
     pruner: one for which the tower must run (:attr:`Pruner.uses_tower`).
     """
     if path is None:
         return Recomputed(vlm, samples, config["preprocessing"], pruner)
     store = FeatureStore(path)
-    store.check_model(vlm.source)
+    store.check(vlm.source, config["preprocessing"])
     return store
 
 
@@ -100,7 +113,7 @@ class Prompts:
         for number, sample in enumerate(samples):
             messages = bench.messages(sample, protocol)
             self.files.append(in_prompt_order(messages, visual_files(vlm.family, sample)))
-            items = self.items(number)
+            items = [features.outline(file.key) for file in self.files[number]]
             text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             text = _with_frames(text, vlm.processor, items)
             state.update(f"{text}\0".encode())
@@ -128,20 +141,21 @@ class Prompts:
         by_modality: dict[str, list[VisualItem]] = {}
         for item in items:
             by_modality.setdefault(item.modality, []).append(item)
+        device = vlm.model.device  # stored features come from the disk
         outputs = vlm.family.encoder_outputs(
-            {m: torch.cat([item.features for item in found]) for m, found in by_modality.items()},
-            {
-                m: [torch.cat(level) for level in zip(*(item.levels for item in found), strict=True)]
-                for m, found in by_modality.items()
-            },
+            {m: torch.cat([item.features for item in found]).to(device) for m, found in by_modality.items()},
+            {m: _levels(found, device) for m, found in by_modality.items()},
         )
-        device = vlm.model.device
         inputs = {"input_ids": ids, "attention_mask": mask, **vlm.family.stored_inputs(items)}
         inputs = {key: value.to(device) for key, value in inputs.items()}
         observed = [[item.observed for item in by_modality[m]] for m in MODALITIES if m in by_modality]
         if not any(one is None for found in observed for one in found):
             inputs["observed"] = [torch.cat(found).to(device) for found in observed]
         return {**inputs, "mm_encoder_outputs": outputs}
+
+
+def _levels(items: Sequence[VisualItem], device: torch.device) -> list[Tensor]:
+    return [torch.cat(level).to(device) for level in zip(*(item.levels for item in items), strict=True)]
 
 
 def _with_frames(text: str, processor: Any, items: Sequence[VisualItem]) -> str:
@@ -283,9 +297,15 @@ def _generate(
             first.append(logits.clone())
         return logits
 
-    out = vlm.model.generate(
-        **prompt.kwargs(), generation_config=settings, logits_processor=LogitsProcessorList([remember_first])
-    )
+    vlm.model.generation_config = settings  # what is not set here would be taken from the checkpoint's
+    try:
+        out = vlm.model.generate(
+            **prompt.kwargs(),
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([remember_first]),
+        )
+    finally:
+        vlm.model.generation_config = own
     new = out.sequences[:, prompt.input_ids.shape[1] :]
     if new.shape[1] > 1:  # the last token is in no cache
         out.past_key_values.crop(1 - new.shape[1])

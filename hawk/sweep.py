@@ -4,6 +4,7 @@ and one file per ablated head. One function for all, so that they cannot drift a
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from hawk.ablation import MODES, AblateHeads, record_head_means
 from hawk.benchmarks import benchmark
+from hawk.config import TOKEN_SCORE
 from hawk.errors import InputError, unknown
 from hawk.heads import Head
 from hawk.models.base import VisionLanguageModel
@@ -143,19 +145,18 @@ def common_settings(
     config: Mapping[str, Any], vlm: VisionLanguageModel, bench: Any, pruner: Pruner | None
 ) -> dict[str, Any]:
     """What every score file says about how it was made."""
-    scoring = config.get("scoring", {})
+    scoring, device = config.get("scoring", {}), vlm.model.device
     return {
         "model": {**vlm.source, "family": vlm.family.name},
         "geometry": asdict(vlm.geometry),
-        "device": str(vlm.model.device),
+        "device": str(device),
+        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "threads": config["model"]["threads"],
         "benchmark_version": bench.version,
         "protocol": config["generation"]["protocol"],
         "batch_size": config["generation"]["batch_size"],
         "preprocessing": config["preprocessing"],
-        "token_score": {
-            key: scoring[key] for key in ("normalization", "rope", "query_span") if key in scoring
-        },
+        "token_score": {key: scoring[key] for key in TOKEN_SCORE if key in scoring},
         "pruner": None if pruner is None else repr(pruner),
         "seed": config["seed"],
     }
@@ -178,7 +179,7 @@ def head_means_step(
     features = features_for(config, vlm, samples, features_path)
     prompts = Prompts(vlm, bench, samples, features, config["generation"]["protocol"])
     mask: list[torch.Tensor] = [torch.empty(0)]
-    layers = config["ablation"]["layers"]
+    layers = range(vlm.geometry.layers)  # all: another choice of layers needs no other file
     with record_head_means(vlm.model, vlm.family, layers, mask) as means:
         for chosen in batches([*map(len, prompts.ids)], config["generation"]["batch_size"]):
             prompt = prune(Unpruned(), vlm.model, vlm.family, prompts.inputs(chosen))

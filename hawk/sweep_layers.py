@@ -70,9 +70,7 @@ class LayersBelow:
 
         def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             kept = kwargs["past_key_values"].layers[: self.layer]
-            # A sliding window has let go of what it would need to go on elsewhere: share nothing then.
-            if not any(layer.is_sliding for layer in kept):
-                self.hidden, self.cached = args[0], [(layer.keys, layer.values) for layer in kept]
+            self.hidden, self.cached = args[0], [(layer.keys, layer.values) for layer in kept]
             raise _Reached
 
         handle = self.layers[self.layer].register_forward_pre_hook(stop, with_kwargs=True)

@@ -6,6 +6,7 @@ import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,10 @@ class Clip:
 def decode_video(source: str | Path | bytes, frames: int = DEFAULT_FRAMES) -> Clip:
     """``frames`` evenly spaced frames, the first and the last among them; all if there are fewer.
 
-    Keeps no other frame in memory, and decodes no other than it must: see :func:`_by_time`. Raises
-    InputError for a missing file, one that is no video, and ``frames`` below 1.
+    Evenly by number, as the published harnesses choose them: where the frame rate varies, times that
+    are made of numbers and the average rate are approximate. Keeps no other frame in memory, and
+    decodes no other than it must: see :func:`_by_time`. Raises InputError for a missing file, one that
+    is no video or only a part of one, and ``frames`` below 1.
     """
     import av
     import numpy as np
@@ -51,16 +54,24 @@ def decode_video(source: str | Path | bytes, frames: int = DEFAULT_FRAMES) -> Cl
     name = "the video" if isinstance(source, bytes) else str(source)
     try:
         total = _count_frames(source)
-        wanted = np.linspace(0, total - 1, min(frames, total)).round().astype(int)
-        fps, pictures = _by_time(source, wanted.tolist(), total) or _by_number(source, wanted.tolist())
+        wanted = _spread(frames, total)
+        fps, pictures = _by_time(source, wanted, total) or _by_number(source, wanted)
+        if len(pictures) < len(wanted):  # fewer than the container says: dropped, or cut off without it
+            total = _count_decoded(source)
+            wanted = _spread(frames, total)
+            fps, pictures = _by_number(source, wanted)
+        indices = sorted(pictures)
+        return Clip(np.stack([pictures[i] for i in indices]), indices, total, fps)
     except FileNotFoundError:
         raise InputError(f"{name}: there is no such file.") from None
     except (av.FFmpegError, IndexError, OSError, ValueError) as error:
         raise InputError(f"{name}: not a video that can be decoded ({error}).") from None
-    if not pictures:
-        raise InputError(f"{name}: not one frame of it can be decoded.")
-    indices = sorted(pictures)
-    return Clip(np.stack([pictures[i] for i in indices]), indices, total, fps)
+
+
+def _spread(frames: int, total: int) -> list[int]:
+    import numpy as np
+
+    return np.linspace(0, total - 1, min(frames, total)).round().astype(int).tolist()
 
 
 def _openable(source: str | Path | bytes) -> Any:
@@ -77,10 +88,35 @@ def _count_frames(source: str | Path | bytes) -> int:
         stream = container.streams.video[0]
         if stream.frames:
             return stream.frames
-        count = sum(packet.pts is not None for packet in container.demux(stream))
-    if not count:
+        times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        _refuse_part(container, stream, times, 0.5)  # its last frame may stand for long
+    return len(times)
+
+
+def _count_decoded(source: str | Path | bytes) -> int:
+    """Frames that really come out, of a file that promises more."""
+    import av
+
+    with av.open(_openable(source)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        times = [frame.pts for frame in container.decode(stream)]
+        _refuse_part(container, stream, [time for time in times if time is not None], 0.9)
+    return len(times)
+
+
+def _refuse_part(container: Any, stream: Any, times: Sequence[int], share: float) -> None:
+    """A broken download ends before ``share`` of the time that its header tells."""
+    if not times:
         raise ValueError("it has no frames")
-    return count
+    alone = len(container.streams) == 1  # else the sound may be what lasts longer
+    length = stream.duration * stream.time_base if stream.duration else None
+    if length is None and alone and container.duration:
+        length = Fraction(container.duration, 1_000_000)
+    lasted = (max(times) - min(times)) * stream.time_base
+    frame = 1 / (stream.average_rate or 24)
+    if length is not None and lasted + frame < share * length:
+        raise ValueError(f"its frames end after {float(lasted):.1f} of {float(length):.1f} s: a part of it")
 
 
 def _by_time(

@@ -36,7 +36,10 @@ from hawk.models import REGISTRY
 
 VARIABLE = "HAWK_WARM"  # the folder with the socket
 # Read while libraries are imported, so a job with other values needs a process of its own.
-IMPORT_TIME = ("HF_", "TRANSFORMERS_", "TORCH", "PYTHON", "MPL", "OMP_", "MKL_", "OPENBLAS_", "SLURM_JOB_ID")
+IMPORT_TIME = (
+    "HF_", "TRANSFORMERS_", "TORCH", "PYTORCH_", "PYTHON", "MPL", "XDG_CACHE_HOME",
+    "OMP_", "MKL_", "OPENBLAS_", "SLURM_JOB_ID",
+)  # fmt: skip
 ANY_VALUE = ("TORCHINDUCTOR_CACHE_DIR",)  # torch sets it itself once something was compiled
 THREADS = (
     "OMP_NUM_THREADS",

@@ -5,9 +5,9 @@ SCORE = "{HAWK} score-samples --config {params.config:q} {output} 2> {log}"
 
 def score_config(wildcards):
     """What a score depends on; nothing of the evaluation."""
-    keys = ["seed", "model", "preprocessing", "features", "generation", "scoring"]
+    keys = ["seed", "model", "preprocessing", "features", "generation"]
     if wildcards.get("intervention") == "selection":
-        keys.append("ablation.selection_ratio")
+        keys += ["scoring", "ablation.selection_ratio"]
     elif wildcards.get("intervention") and config["ablation"]["rows_per_batch"] > 1:
         keys.append("ablation.rows_per_batch")
     return part(*keys, f"data.{wildcards.benchmark}")
@@ -45,7 +45,7 @@ rule head_means:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(0.1),
+        mem_mb=memory(READ),
         runtime=minutes(),
     params:
         config=lambda wc: part(
@@ -54,7 +54,6 @@ rule head_means:
             "preprocessing",
             "features",
             "generation",
-            "ablation.layers",
             f"data.{wc.benchmark}",
         ),
     shell:
@@ -76,7 +75,7 @@ rule score_reference:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(0.1),
+        mem_mb=memory(READ),
         runtime=minutes(),
     params:
         config=score_config,
@@ -99,7 +98,7 @@ rule repeat_reference:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(0.1),
+        mem_mb=memory(READ),
         runtime=minutes(),
     params:
         config=score_config,
@@ -127,7 +126,7 @@ for _number, _heads in enumerate(HEAD_JOBS):
         threads: config["model"]["threads"]
         resources:
             gpu=1,
-            mem_mb=memory(0.1),
+            mem_mb=memory(READ),
             runtime=minutes(len(_heads)),
         params:
             config=score_config,

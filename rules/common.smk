@@ -40,6 +40,8 @@ VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
 COST_BENCHMARK = config["cost"]["benchmark"] or EVALUATION[0]
 COST = config["cost"]["measure"] or Path(PATHS.cost()).is_file()
 STORED = config["features"] == "stored"
+# How much of its input a scoring job holds in memory: see memory() below.
+READ = 0.1 if STORED else 4
 
 ROLES = [("calibration", name) for name in CALIBRATION]
 ROLES += [(EVALUATION_ROLE, name) for name in EVALUATION]

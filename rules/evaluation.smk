@@ -49,7 +49,7 @@ rule score_baseline:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(0.1),
+        mem_mb=memory(READ),
         runtime=minutes(),
     params:
         config=score_config,
@@ -80,7 +80,7 @@ rule evaluate_pruned:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(0.1),
+        mem_mb=memory(READ),
         runtime=minutes(EVALUATION_PASSES),
     params:
         config=variant_config,
@@ -126,7 +126,7 @@ rule measure_cost:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(0.1),
+        mem_mb=memory(4),
         runtime=60,
     params:
         config=cost_config,

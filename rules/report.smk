@@ -104,7 +104,7 @@ rule kept_tokens:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(0.1),
+        mem_mb=memory(READ),
     params:
         config=part(
             "seed",

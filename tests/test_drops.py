@@ -237,15 +237,46 @@ def test_missing_and_broken_files_are_named(copy) -> None:
         head_drops(config, root)
 
 
-def test_another_protocol_in_one_file_is_refused(copy) -> None:
-    root, config = copy
-    path = RunPaths(root).scores("toy", "zero", "L0H2")
+def remade(path: str, **settings: Any) -> None:
     table = pq.read_table(path)
     made = records.provenance_of(table, path)
-    made["settings"]["protocol"] = "lmms-eval"
+    made["settings"].update(settings)
     records.write_table(path, table.to_pandas(), records.SCORES, made)
-    with pytest.raises(InputError, match="protocol 'lmms-eval'"):
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"protocol": "lmms-eval"},
+        {"model": {"id": "data/models/toy", "dtype": "bfloat16"}},
+        {"device": "cuda:1"},
+        {"batch_size": 77},
+        {"rows_per_batch": 4},
+        {"preprocessing": {"max_pixels": 1}},
+        {"prompts": "of other texts"},
+        {"samples": "of other samples"},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_a_head_scored_otherwise_than_its_reference_is_refused(copy, setting: dict[str, Any]) -> None:
+    root, config = copy
+    remade(RunPaths(root).scores("toy", "zero", "L0H2"), **setting)
+    with pytest.raises(InputError, match=rf"L0H2.parquet: {next(iter(setting))} .* cannot be compared"):
         head_drops(config, root)
+
+
+def test_another_gpu_of_a_node_is_no_other_device_and_another_kind_is_told(
+    copy, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, config = copy
+    expected = drops_of(root)
+    folder = Path(RunPaths(root).scores("toy", "zero", "reference")).parent
+    for number, path in enumerate(sorted(folder.glob("*.parquet"))):
+        kind = "H100" if path.stem == "L0H2" else "A100"
+        remade(str(path), device=f"cuda:{number % 2}", hardware=kind)
+    head_drops(config, root)
+    assert "toy, zero: scored on A100, H100" in caplog.text
+    assert drops_of(root).equals(expected)
 
 
 def test_nothing_is_written_by_a_step_that_fails(copy) -> None:
@@ -279,6 +310,13 @@ def test_weights_are_the_formula_of_the_paper(copy, intervention: str) -> None:
     assert loaded.model == {"id": "data/models/toy", "revision": None, "family": "toy_vl"}
     assert loaded.token_score == {"normalization": "l2", "rope": False, "query_span": "instruction"}
     assert loaded.samples == {"toy": 64, "shared": 64, "pairs": 64}
+
+
+def test_selection_scored_with_another_token_score_is_refused(copy) -> None:
+    root, config = copy
+    config["scoring"] = {**config["scoring"], "normalization": "softmax"}
+    with pytest.raises(InputError, match="made with token_score .*'l2'.* the config's scoring has .*softmax"):
+        head_weights(config, root, "selection")
 
 
 def test_calibration_groups_are_the_set_of_images(copy) -> None:

@@ -20,7 +20,7 @@ from hawk.paths import RunPaths
 from hawk.pruning.fastv import FastV
 from hawk.records import EVALUATION, SCORES, asked_of, provenance_of, read_table
 from hawk.samples import read_samples
-from hawk.scoring import Prompts, batches, score_samples
+from hawk.scoring import Prompts, batches, load_for, score_samples
 
 BENCH = "digits"
 
@@ -264,9 +264,127 @@ def test_features_of_another_model_or_image_are_refused(root: RunPaths, embedded
     with pytest.raises(InputError, match="no features for image"):
         store[item_key(b"another")]
     with pytest.raises(InputError, match="model id"):
-        store.check_model({**embedded.source, "id": "other"})
+        store.check({**embedded.source, "id": "other"}, store.provenance["settings"]["preprocessing"])
+    with pytest.raises(InputError, match="min_pixels.*; this job uses"):
+        store.check(embedded.source, {"min_pixels": 1})
     (tmp_path / "half.safetensors").write_bytes(Path(store.path).read_bytes()[:100])
     with pytest.raises(InputError, match="not a readable features file"):
         FeatureStore(tmp_path / "half.safetensors")
     with pytest.raises(InputError, match="no such features file"):
         FeatureStore(tmp_path / "none.safetensors")
+
+
+class Elsewhere:
+    """A model that says it is on the device meta: what goes there can be seen without a GPU."""
+
+    def __init__(self, model) -> None:
+        self.model, self.device = model, torch.device("meta")
+
+    def __getattr__(self, name: str):
+        return getattr(self.model, name)
+
+
+def test_stored_features_go_to_the_models_device(prompts: Prompts, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = prompts.inputs([0, 1])
+    monkeypatch.setattr(prompts.vlm, "model", Elsewhere(prompts.vlm.model))
+    there = prompts.inputs([0, 1])
+
+    def devices(value) -> set[str]:
+        if isinstance(value, torch.Tensor):
+            return {value.device.type}
+        parts = value.values() if isinstance(value, dict) else value
+        parts = parts if isinstance(parts, (list, tuple, type({}.values()))) else []
+        return set().union(*map(devices, parts))
+
+    assert devices(here) == {"cpu"}
+    assert devices(there) == {"meta"}
+
+
+@pytest.mark.gpu
+def test_a_job_on_stored_features_runs_on_a_gpu(config: dict, root: RunPaths, tmp_path: Path) -> None:
+    rows = {}
+    for device in ("cpu", "cuda"):
+        own = {**config, "model": {**config["model"], "device": device}}
+        files = [(what, str(tmp_path / device / f"{what}.parquet")) for what in ("reference", "L0H6", "L1H1")]
+        drawn, stored = root.samples("calibration", BENCH), root.features("calibration", BENCH)
+        sweep.score_step(own, BENCH, "calibration", drawn, stored, files, intervention="zero")
+        rows[device] = {what: read_table(path, SCORES).to_pylist() for what, path in files}
+    for what in rows["cpu"]:
+        assert same(rows["cpu"][what], rows["cuda"][what], tolerance=1e-2)
+
+
+def test_lengths_are_read_off_the_header(prompts: Prompts, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = FeatureStore.__getitem__
+    monkeypatch.setattr(FeatureStore, "__getitem__", lambda self, key: read.append(key) or whole(self, key))
+    again = Prompts(prompts.vlm, benchmarks.benchmark(BENCH), prompts.samples, prompts.features, "vlmevalkit")
+    assert not read
+    assert again.ids == prompts.ids
+    outline, item = prompts.features.outline(prompts.files[0][0].key), prompts.items(0)[0]
+    assert (outline.tokens, outline.grid, outline.meta) == (item.tokens, item.grid, item.meta)
+
+
+def test_a_full_cache_still_answers_and_the_last_image_is_kept(
+    prompts: Prompts, embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hawk import encoding
+
+    calls: list[str] = []
+    encode = encoding.encode
+    monkeypatch.setattr(
+        encoding, "encode", lambda vlm, file, *rest: calls.append(file.key) or encode(vlm, file, *rest)
+    )
+    keys = [files[0].key for files in prompts.files[:4]]
+    size = prompts.items(0)[0].features.nbytes
+    monkeypatch.setattr(encoding, "KEPT_BYTES", 3 * size)
+    features = Recomputed(embedded, prompts.samples, {})
+    first = [features[key].features for key in keys]
+    second = [features[key].features for key in keys]
+    assert calls == keys, "three fit, and the fourth was the last one asked for"
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    features[keys[0]], features[prompts.files[4][0].key], features[keys[3]]
+    assert calls[4:] == [prompts.files[4][0].key, keys[3]]
+
+
+def test_the_checkpoint_has_no_say_in_decoding(prompts: Prompts, embedded) -> None:
+    plain = scored(prompts)
+    own = embedded.model.generation_config
+    answer = embedded.processor.tokenizer(plain[0]["prediction"], add_special_tokens=False)["input_ids"]
+    poisoned = {"suppress_tokens": answer, "min_new_tokens": 5, "no_repeat_ngram_size": 1, "num_beams": 3}
+    embedded.model.generation_config = type(own)(**{**own.to_dict(), **poisoned})
+    try:
+        assert same(plain, scored(prompts))
+        assert embedded.model.generation_config.min_new_tokens == 5  # and it is left as it was
+    finally:
+        embedded.model.generation_config = own
+
+
+def test_sliding_windows_are_refused(config: dict, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    shutil.copytree(EMBEDDED, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    settings = json.loads(path.read_text())
+    settings["text_config"]["layer_types"] = ["full_attention", *["sliding_attention"] * 3]
+    settings["text_config"].update(use_sliding_window=True, sliding_window=16, max_window_layers=1)
+    path.write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="sliding-window attention"):
+        load_for({**config, "model": {**config["model"], "path": str(tmp_path / "model")}}, vision=True)
+
+
+def test_evaluation_on_stored_features_reads_no_image(
+    config: dict, root: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    read = evaluation.read_samples
+    monkeypatch.setattr(
+        evaluation,
+        "read_samples",
+        lambda *words, images=True: asked.append(images) or read(*words, images=images),
+    )
+    drawn, stored = root.samples("evaluation", BENCH), root.features("evaluation", BENCH)
+    own = {**config, "evaluation": {**config["evaluation"], "ratios": [0.8]}}
+    output = str(tmp_path / "grid.parquet")
+    evaluation.evaluate_step(own, BENCH, "grid", drawn, stored, None, str(tmp_path), output)
+    assert asked == [False]

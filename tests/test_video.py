@@ -127,3 +127,49 @@ def test_where_times_may_mislead_frames_are_counted(tmp_path, stream, total):
     clip = decode_video(path, frames=3)
     counted = video._by_number(path, clip.indices)[1]
     np.testing.assert_array_equal(clip.frames, np.stack(list(counted.values())))
+
+
+def index_first(path, frames=60):
+    """As the web serves them: the index stands before the data, so a part of the file opens."""
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "12"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        rng = np.random.default_rng(0)
+        for _ in range(frames):
+            picture = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(("ending", "share"), [("mp4", 0.25), ("mp4", 0.5), ("mp4", 0.85), ("mkv", 0.3)])
+def test_a_part_of_a_file_is_refused(tmp_path, ending, share):
+    whole = index_first(tmp_path / f"whole.{ending}").read_bytes()
+    part = tmp_path / f"part.{ending}"
+    part.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=rf"part\.{ending}.*(a part of it|can be decoded)"):
+        decode_video(part, frames=8)
+    assert decode_video(whole, frames=8).total == 60
+
+
+def test_fewer_frames_than_the_container_says_are_spread_anew(tmp_path, monkeypatch):
+    path = moving(tmp_path / "a.mp4", "libx264", {"g": "12"}, frames=57)
+    monkeypatch.setattr(video, "_count_frames", lambda source: 60)
+    clip = decode_video(path, frames=8)
+    assert clip.total == 57
+    assert clip.indices == [0, 8, 16, 24, 32, 40, 48, 56]
+
+
+def test_a_phone_held_upright(tmp_path):
+    """The turn stands in the track's header, as a matrix; here 90 degrees, written over the plain one."""
+    path = moving(tmp_path / "a.mp4", "libx264", {"g": "12"}, frames=3)
+    plain = decode_video(path, frames=1).frames[0]
+    data = path.read_bytes()
+    one, minus = (1 << 16).to_bytes(4, "big"), ((1 << 32) - (1 << 16)).to_bytes(4, "big")
+    zero, unit = bytes(4), (1 << 30).to_bytes(4, "big")
+    identity = one + zero * 3 + one + zero * 3 + unit
+    at = data.index(identity, data.index(b"tkhd"))
+    turned = zero + one + zero + minus + zero * 4 + unit  # (x, y) is shown at (-y, x): clockwise
+    path.write_bytes(data[:at] + turned + data[at + len(identity) :])
+    upright = decode_video(path, frames=1).frames[0]
+    np.testing.assert_array_equal(upright, np.rot90(plain, -1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,7 +78,14 @@ def test_the_work_is_done_in_the_warm_process(served: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"OMP_NUM_THREADS": "2"}, {"HF_HOME": "/elsewhere"}, {"SLURM_JOB_ID": "7"}]
+    "change",
+    [
+        {"OMP_NUM_THREADS": "2"},
+        {"HF_HOME": "/elsewhere"},
+        {"XDG_CACHE_HOME": "/elsewhere"},
+        {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"},
+        {"SLURM_JOB_ID": "7"},
+    ],
 )
 def test_other_surroundings_need_a_process_of_their_own(
     served: dict[str, str], change: dict[str, str]
@@ -91,6 +99,28 @@ def test_without_a_warm_process_the_job_does_its_own_work(tmp_path: Path) -> Non
     done = hawk({**ENVIRONMENT, warm.VARIABLE: str(tmp_path)}, "--version")
     assert done.returncode == 0
     assert done.stdout.startswith("hawk ")
+
+
+def test_an_interrupted_job_says_so(served: dict[str, str], tmp_path: Path) -> None:
+    from hawk.records import output_lock
+
+    output = tmp_path / "outputs/x/samples/calibration/digits.parquet"
+    output.parent.mkdir(parents=True)
+    words = ["prepare-samples", "--config", str(ROOT / "config/config.yaml"), str(output)]
+    with (
+        output_lock(output),
+        subprocess.Popen([*HAWK, *words], env=served, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job,
+    ):
+        deadline = time.monotonic() + 60
+        while not waiting_on(output) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        job.send_signal(signal.SIGINT)
+        _, said = job.communicate(timeout=60)
+        while waiting_on(output) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not waiting_on(output)
+    assert job.returncode == 130
+    assert said == "error: interrupted; nothing was half-written.\n"
 
 
 def test_a_killed_job_takes_its_child_with_it(served: dict[str, str], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def small_rivals() -> dict:
     config = yaml.safe_load((ROOT / "config" / "rivals.yaml").read_text(encoding="utf-8"))
     config["model"].update(path="model", device="cpu")
     config["ablation"]["heads_per_job"] = "all"
-    config["calibration"].update(benchmarks=BENCHMARKS, samples=24)
+    config["calibration"].update(benchmarks=BENCHMARKS, samples=64)
     config["evaluation"].update(benchmarks=BENCHMARKS, samples=8, ratios=[0.8])
     config["statistics"] = {"resamples": 200}
     return config
