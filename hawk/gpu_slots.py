@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hawk.errors import InputError
@@ -82,19 +83,29 @@ def named_slots(numbers: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _try_lock(folder: Path, name: str) -> int | None:
     """An open file that holds the slot's lock, or None if another process has it."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o1777)
     path = folder / name
     try:
-        # Not with O_CREAT at once: in a sticky folder Linux refuses that for another user's file.
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        os.fchmod(handle, 0o666)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o1777)
+        try:
+            # Not with O_CREAT at once: in a sticky folder Linux refuses that for another user's file.
+            handle = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            os.fchmod(handle, 0o666)
+    except PermissionError:
+        raise InputError(
+            f"{path}: not ours to open, so no GPU can be chosen. Have its owner make the folder's mode "
+            "1777 and the file's 666, or choose devices yourself: HAWK_GPUS= switches this off."
+        ) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
+        with suppress(PermissionError):
+            os.utime(handle)  # a young file: who cleans /tmp by age leaves it alone
+        if os.fstat(handle).st_ino == os.stat(path).st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass  # taken; or removed since it was opened, and then its lock locks nothing
+    os.close(handle)
+    return None

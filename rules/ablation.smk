@@ -1,5 +1,7 @@
 """Calibration scores. One command for reference, repeats and heads, so that they cannot drift apart."""
 
+from snakemake.resources import Resources
+
 SCORE = "{HAWK} score-samples --config {params.config:q} {output} 2> {log}"
 
 
@@ -132,3 +134,13 @@ for _number, _heads in enumerate(HEAD_JOBS):
             config=score_config,
         shell:
             SCORE
+
+    # What a profile or the command line sets for ablate_head holds for groups of heads as well.
+    if len(HEAD_JOBS) > 1:
+        workflow.get_rule(f"ablate_heads_{_number}").resources.update(
+            Resources.from_mapping(
+                workflow.resource_settings.overwrite_resources.get(
+                    "ablate_head", {}
+                )
+            )
+        )

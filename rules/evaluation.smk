@@ -127,7 +127,7 @@ rule measure_cost:
     resources:
         gpu=1,
         mem_mb=memory(4),
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * 2 ** (attempt - 1),
     params:
         config=cost_config,
     shell:

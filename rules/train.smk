@@ -18,6 +18,8 @@ rule train_model:
         seed=r"\d+",
     conda:
         "../environment.yml"
+    resources:
+        runtime=lambda wildcards, attempt: 180 * attempt,
     shell:
         "{HAWK} train-tiny --family qwen2_5_vl --seed {wildcards.seed} {output} 2> {log}"
 
@@ -34,5 +36,7 @@ rule train_sibling:
         seed=r"\d+",
     conda:
         "../environment.yml"
+    resources:
+        runtime=lambda wildcards, attempt: 180 * attempt,
     shell:
         "{HAWK} train-tiny --family internvl --seed {wildcards.seed} {output} 2> {log}"

@@ -96,3 +96,34 @@ def test_no_gpus_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HAWK_GPUS", "first")
     with pytest.raises(InputError, match=r"HAWK_GPUS='first': 'first' is no GPU number"):
         gpu_slots.claim("auto", tmp_path)
+
+
+def test_a_claim_makes_the_file_young_and_a_replaced_file_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "gpu0"
+    file.touch()
+    os.utime(file, (0, 0))
+    handle = gpu_slots._try_lock(tmp_path, "gpu0")
+    assert handle is not None
+    assert file.stat().st_mtime > 1e9, "not one to clean away by its age"
+    os.close(handle)
+
+    flock = gpu_slots.fcntl.flock
+
+    def replaced_meanwhile(*words: int) -> None:
+        file.unlink()
+        file.touch()
+        flock(*words)
+
+    monkeypatch.setattr(gpu_slots.fcntl, "flock", replaced_meanwhile)
+    assert gpu_slots._try_lock(tmp_path, "gpu0") is None
+
+
+def test_a_folder_of_somebody_else_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(gpu_slots.os, "open", refuse)
+    with pytest.raises(InputError, match=r"gpu0: not ours to open.*HAWK_GPUS= switches"):
+        gpu_slots._try_lock(tmp_path, "gpu0")

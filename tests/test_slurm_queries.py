@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -146,5 +147,94 @@ def test_a_refused_submission_is_refused_at_once(slurm: Fake) -> None:
 
 
 def test_they_are_installed_and_can_be_started() -> None:
-    for name in ("sacct", "sbatch"):
+    for name in ("sacct", "sbatch", "sinfo", "sshare"):
         assert os.access(COMMANDS / name, os.X_OK), name
+
+
+@pytest.mark.parametrize("database", [True, False])
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("CANCELLED by 1000", "CANCELLED"),
+        ("PREEMPTED", "CANCELLED"),
+        ("LAUNCH_FAILED", "FAILED"),
+        ("RUNNING", "RUNNING"),
+        ("NODE_FAIL", "NODE_FAIL"),
+    ],
+)
+def test_states_are_told_in_the_plugins_words(slurm: Fake, database: bool, said: str, known: str) -> None:
+    """It compares whole words and waits for ever on one that it does not know."""
+    answer = f"echo '7|{said}'; echo '8|COMPLETED'"
+    slurm.set(sacct=answer if database else DISABLED, squeue=answer)
+    done = slurm.ask(*QUERY)
+    assert done.stdout.splitlines()[:2] == [f"7|{known}", "8|COMPLETED"]
+
+
+def test_only_the_first_step_is_asked_why_it_failed(slurm: Fake) -> None:
+    slurm.set(sacct="echo x >> asked; echo NonZeroExitCode")
+    said = [slurm.ask("-j", f"7.{step}", "--format=Reason", "--noheader").stdout for step in range(10)]
+    assert said == ["NonZeroExitCode\n", *[""] * 9]
+    assert (slurm.work / "asked").read_text() == "x\n"
+
+
+def test_commands_that_hang_are_left_within_the_plugins_minute(slurm: Fake) -> None:
+    # Time runs fifty times as fast, and every limit is written down.
+    slurm.set(
+        timeout='echo "$1" >> limits; s=$1; shift; exec /usr/bin/timeout "$(bc -l <<< "$s / 50")" "$@"',
+        bc='read -r a _ b; awk -v a="$a" -v b="$b" "BEGIN { print a / b }"',
+        sacct="exec sleep 100",
+        squeue="echo '7|RUNNING'",
+    )
+    assert slurm.states() == {"7": "RUNNING"}
+    slurm.set(squeue="exec sleep 100")
+    assert slurm.states() == {}
+    assert "Slurm does not answer" in slurm.status()
+    limits = [int(line) for line in (slurm.work / "limits").read_text().split()]
+    assert len(limits) == 5  # three where the queue answers, two where nothing does
+    assert sum(limits[:3]) < 55
+
+
+@pytest.mark.parametrize("reason", ["AssocMaxSubmitJobLimit", "QOSMaxSubmitJobPerUserLimit"])
+def test_a_full_queue_is_waited_for(slurm: Fake, reason: str) -> None:
+    refusal = f"echo 'sbatch: error: {reason}' >&2; echo 'job submit limit, size and/or time' >&2; exit 1"
+    slurm.set(
+        sbatch=f"echo x >> tries; if [ $(wc -l < tries) -lt 4 ]; then {refusal}; fi; echo 12",
+        sleep='echo "$1" >> waits',
+    )
+    done = slurm.ask("--parsable", "--wrap=true", command="sbatch")
+    assert (done.returncode, done.stdout.strip()) == (0, "12")
+    assert (slurm.work / "waits").read_text().split() == ["15"] * 3
+
+
+def test_a_job_that_can_never_run_is_refused_at_once(slurm: Fake) -> None:
+    said = "sbatch: error: AssocMaxWallDurationPerJobLimit\njob submit limit, user's size and/or time limits"
+    slurm.set(sbatch=f'echo x >> tries; echo "{said}" >&2; exit 1')
+    done = slurm.ask("--parsable", "--wrap=true", command="sbatch")
+    assert (done.returncode, done.stderr.strip()) == (1, said)
+    assert (slurm.work / "tries").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("parents", ["{} & sleep 0.5", "({}; true) & sleep 0.5"], ids=["one", "two"])
+def test_nothing_is_submitted_for_a_snakemake_that_is_gone(slurm: Fake, parents: str) -> None:
+    slurm.set(
+        sbatch=f"echo x >> tries; if [ ! -e back ]; then {UNREACHABLE}; fi; touch submitted",
+        sleep='exec /bin/sleep "$([ "$1" = 2 ] && echo 0.05 || echo "$1")"',
+    )
+    path = os.pathsep.join([str(COMMANDS), str(slurm.bin), "/usr/bin", "/bin"])
+    command = parents.format(f"{COMMANDS / 'sbatch'} --wrap=true")
+    subprocess.run(["bash", "-c", command], cwd=slurm.work, env={"PATH": path}, timeout=60)
+    tries = (slurm.work / "tries").read_text()
+    assert tries.count("x") > 1, "it asked again while somebody waited"
+    time.sleep(0.5)
+    (slurm.work / "back").touch()
+    time.sleep(0.5)
+    assert not (slurm.work / "submitted").exists()
+
+
+@pytest.mark.parametrize("command", ["sshare", "sinfo"])
+def test_an_outage_of_what_is_only_looked_up_fails_no_submission(slurm: Fake, command: str) -> None:
+    slurm.set(**{command: UNREACHABLE})
+    done = slurm.ask("-o", "%P", command=command)
+    assert (done.returncode, done.stdout) == (0, "")
+    slurm.set(**{command: 'echo "$*: gpu*"'})
+    assert slurm.ask("-o", "%P", command=command).stdout == "-o %P: gpu*\n"
