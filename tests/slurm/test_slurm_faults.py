@@ -85,7 +85,7 @@ def test_a_killed_job_is_retried(any_cluster: Cluster, run: SlurmWorkflow, undis
     assert text.count("submitted with SLURM jobid") == 5
 
 
-@WITHOUT_DATABASE
+# With a database too: it says "CANCELLED by" somebody.
 def test_a_cancelled_job_is_retried(any_cluster: Cluster, run: SlurmWorkflow, undisturbed: dict) -> None:
     with started(run, "ablation") as snakemake:
         until("the job", lambda: process_of(run, JOB))
