@@ -246,7 +246,9 @@ def _add_tests(
     flips = flips_needed(len(tested))
     joint = JointGroups([one.samples.groups for one in evaluated])
     places = dict(zip((one.name for one in evaluated), joint.index, strict=True))
-    for name in [*places, OVERALL]:
+    # The overall mean of one benchmark is that benchmark: one hypothesis, tested once.
+    asked = [*places, OVERALL] if len(places) > 1 else [*places]
+    for name in asked:
         family = [row for row in tested if row["benchmark"] == name]
         part = [one for one in evaluated if name in (one.name, OVERALL)]
         comparisons = []
@@ -261,10 +263,21 @@ def _add_tests(
         found = sign_flip_pvalues(comparisons, groups, flips, rng)
         for row, p in zip(family, found.tolist(), strict=True):
             row["p_value"] = p
-    adjusted = statistics.holm([row["p_value"] for row in tested])
-    for row, p in zip(tested, adjusted.tolist(), strict=True):
+    # Where the baseline is 0 there is no retention, no difference, and nothing to test.
+    defined = [row for row in tested if row["benchmark"] in asked and not np.isnan(row["difference"])]
+    adjusted = statistics.holm([row["p_value"] for row in defined])
+    for row, p in zip(defined, adjusted.tolist(), strict=True):
         row["p_adjusted"] = p
         row["verdict"] = statistics.verdict(row["difference"], p)
+    for row in tested:
+        if np.isnan(row["difference"]):
+            row["p_value"] = None
+    if len(places) == 1:
+        found_for = {(row["variant"], row["pruning_ratio"]): row for row in defined}
+        for row in tested:
+            same = found_for.get((row["variant"], row["pruning_ratio"]))
+            if row["benchmark"] == OVERALL and same is not None:
+                row.update({key: same[key] for key in ("p_value", "p_adjusted", "verdict")})
 
 
 def _pairing(config: Mapping[str, Any], one: Evaluated, row: Mapping[str, Any], parts: int) -> Pairing:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from hawk import records, statistics
+from hawk.errors import InputError
 from hawk.heads import Head, head_table
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
@@ -28,7 +29,15 @@ from hawk.resampling import (
     resampled_stack,
     resampled_values,
 )
-from hawk.scored import SampleIndex, benchmark_of, read_scores, require_one_setting, sample_ids
+from hawk.scored import (
+    SCORE_COLUMNS,
+    SampleIndex,
+    benchmark_of,
+    read_scores,
+    require_one_setting,
+    sample_ids,
+    shared_setting,
+)
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +96,8 @@ def rng_of(seed: int, *names: str) -> np.random.Generator:
 # What a reference, its repeats and its heads must share for their differences to mean the heads.
 PAIRED = (
     "protocol", "model", "geometry", "device", "batch_size", "rows_per_batch", "preprocessing", "prompts",
-    "samples", "token_score",
+    "samples", "token_score", "benchmark_version", "selection_ratio",
 )  # fmt: skip
-
-
-def _paired(made: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: made.get(key) for key in (*PAIRED, "hardware")}
-    found["device"] = str(found["device"]).split(":")[0]  # any GPU of a node
-    found["rows_per_batch"] = found["rows_per_batch"] or 1
-    return found
 
 
 def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) -> Measured:
@@ -108,12 +110,15 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
     )
     identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
     settings: dict[str, dict[str, Any]] = {}
+    kept: dict[str, np.ndarray] = {}
 
     def scores(which: str, **more: str) -> pa.Table:
         path = paths.scores(name, intervention, which)
-        table, made = read_scores(path, {**identity, "name": which, **more})
+        columns = [*SCORE_COLUMNS, "kept_tokens"]
+        table, made = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
-        settings[path] = _paired(made.get("settings", {}))
+        kept[path] = table.column("kept_tokens").to_numpy()
+        settings[path] = made.get("settings", {})
         return table
 
     reference = scores("reference")
@@ -130,8 +135,17 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
         logprob_drop.append(float((logprob - table.column("reference_logprob").to_numpy()).mean()))
         unparsed.append(table.column("parsed").null_count)
     for key in PAIRED:
-        require_one_setting({path: one[key] for path, one in settings.items()}, key)
-    hardware = {one["hardware"] for one in settings.values()}
+        require_one_setting({path: shared_setting(one, key) for path, one in settings.items()}, key)
+    first = next(iter(kept))
+    for path, tokens in kept.items():
+        if not np.array_equal(tokens, kept[first]):
+            row = int(np.argmax(tokens != kept[first]))
+            raise InputError(
+                f"{path}: {tokens[row]} visual tokens are kept of sample "
+                f"{samples.frame['sample_id'].iloc[row]!r}, but {kept[first][row]} in {first}. "
+                "Delete the older and run again."
+            )
+    hardware = {one.get("hardware") for one in settings.values()}
     if len(hardware) > 1:
         log.warning(
             "%s, %s: scored on %s; answers may differ by rounding between them, which adds to the noise",

@@ -6,7 +6,7 @@ Refuses to compare what is not comparable: other samples, another protocol, anot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -19,8 +19,19 @@ from hawk.benchmarks.base import Sample
 from hawk.config import COMPARISON_KEYS
 from hawk.errors import InputError
 from hawk.paths import RunPaths
-from hawk.scored import SCORE_COLUMNS, SampleIndex, benchmark_of, read_scores, require_one_setting, sample_ids
+from hawk.scored import (
+    SCORE_COLUMNS,
+    SampleIndex,
+    benchmark_of,
+    read_scores,
+    require_one_setting,
+    sample_ids,
+    shared_setting,
+)
 
+# What all files of a comparison must share, and what those of one benchmark must.
+EVERYWHERE = ("protocol", "model", "geometry", "device", "batch_size", "preprocessing")
+PER_BENCHMARK = ("samples", "prompts", "benchmark_version", "holdout")
 NO_BUDGET = frozenset({"blind"})  # methods that show no visual token, whatever the ratio
 MAJORITY_CANDIDATES = 50
 _COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens"]
@@ -46,6 +57,7 @@ class Evaluated:
     majority: Scored
     majority_answer: str
     variants: Mapping[str, Mapping[str, Scored]]  # variant → ratio → scores
+    made: Mapping[str, Any] = field(default_factory=dict)  # the settings that all of it was made with
 
     @property
     def name(self) -> str:
@@ -62,7 +74,8 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
     """Every benchmark's baseline and variants, checked and audited."""
     made: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
     found = [_benchmark(config, root, name, made) for name in config["evaluation"]["benchmarks"]]
-    require_one_setting({path: one.get("protocol") for path, one in made.items()}, "protocol")
+    for key in EVERYWHERE:
+        require_one_setting({path: shared_setting(one, key) for path, one in made.items()}, key)
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
         ruled = {path: one["rules"][key] for path, one in made.items() if "rules" in one}
         if ruled:
@@ -89,7 +102,11 @@ def _benchmark(
     for variant in config["evaluation"]["variants"]:
         path = paths.evaluation(name, variant["name"])
         variants[variant["name"]], made[path] = _variant(samples, path, variant, ratios)
-    evaluated = Evaluated(samples, baseline, *majority(samples, config["generation"]["protocol"]), variants)
+    own = [path, *(paths.evaluation(name, variant) for variant in variants)]
+    for key in PER_BENCHMARK:
+        require_one_setting({path: made[path].get(key) for path in own}, key)
+    best = majority(samples, config["generation"]["protocol"])
+    evaluated = Evaluated(samples, baseline, *best, variants, made[path])
     audit_budget(evaluated, config)
     return evaluated
 
@@ -100,6 +117,12 @@ def _variant(
     identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
     columns = [*_COLUMNS, "pruning_ratio", "seed"]
     table, made = read_scores(path, identity, columns, records.EVALUATION)
+    settings = made.get("settings", {})
+    if settings.get("variant", variant) != variant:
+        raise InputError(
+            f"{path}: made by variant {settings['variant']}; the config has {variant}. "
+            "Delete the file and run again."
+        )
     frame = table.select(["pruning_ratio", "seed"]).to_pandas()
     frame["pruning_ratio"] = frame["pruning_ratio"].map(canonical_ratio)
     by_ratio: dict[str, Scored] = {}
@@ -124,7 +147,7 @@ def _variant(
         raise InputError(
             f"{path}: no rows for ratio {', '.join(missing)}; it has {', '.join(by_ratio) or 'none'}."
         )
-    return {ratio: by_ratio[ratio] for ratio in ratios}, made.get("settings", {})
+    return {ratio: by_ratio[ratio] for ratio in ratios}, settings
 
 
 def _require_one_budget(samples: SampleIndex, variant: str, ratio: str, seeds: list[pa.Table]) -> None:
@@ -158,6 +181,17 @@ def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
     methods = {one["name"]: one["method"] for one in config["evaluation"]["variants"]}
     bound = [name for name in evaluated.variants if methods[name] not in NO_BUDGET]
     bound.sort(key=lambda name: methods[name] == "downscale")  # never the one that others must equal
+    for name in bound:
+        for ratio, scored in evaluated.variants[name].items():
+            other = scored.visual_tokens != evaluated.baseline.visual_tokens
+            if methods[name] != "downscale" and other.any():
+                row = int(np.argmax(other))
+                raise InputError(
+                    f"benchmark {evaluated.name!r}, ratio {ratio}: sample "
+                    f"{evaluated.samples.frame['sample_id'].iloc[row]!r} had {scored.visual_tokens[row]} "
+                    f"visual tokens before variant {name!r} pruned any, and "
+                    f"{evaluated.baseline.visual_tokens[row]} in the baseline."
+                )
     for name in bound[1:]:
         for ratio, scored in evaluated.variants[name].items():
             first = evaluated.variants[bound[0]][ratio]

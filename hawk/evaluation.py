@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hawk.benchmarks import Sample, benchmark
+from hawk.calibrate import groups_hash
 from hawk.config import COMPARISON_KEYS, WEIGHT_SOURCES, variant_named, weight_source
 from hawk.errors import InputError
+from hawk.models.base import VisionLanguageModel
 from hawk.paths import RunPaths
 from hawk.provenance import provenance
+from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
 from hawk.records import EVALUATION, SAMPLES, asked_of, read_table, write_table
 from hawk.samples import read_samples
@@ -17,6 +22,8 @@ from hawk.scoring import Prompts, features_for, load_for, score_samples
 from hawk.sweep import common_settings
 from hawk.variants import build, needs_tower
 from hawk.weights import HeadWeights
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_step(
@@ -42,11 +49,13 @@ def evaluate_step(
     generation = config["generation"]
     prompts: Prompts | None = None
     every: list[dict[str, Any]] = []
-    pruners = {}
+    pruners: dict[str, str] = {}
     done: list[dict[str, Any]] | None = None
     for ratio in map(ratio_text, config["evaluation"]["ratios"]):
         for seed in range(variant.get("seeds", 1)):
             pruner = build(config, variant, ratio, seed, vlm.geometry, weights_path)
+            if not pruners:
+                check_weights(config, pruner, vlm, samples, root)
             pruners[f"{ratio}:{seed}"] = repr(pruner)
             if prompts is None or variant["method"] == "downscale":  # other images at every ratio
                 features = features_for(config, vlm, samples, features_path, pruner)
@@ -71,6 +80,44 @@ def evaluate_step(
     }
     identity = {"benchmark": name, "variant": variant_name, "role": role}
     write_table(output, every, EVALUATION, provenance(identity, **settings))
+
+
+def check_weights(
+    config: Mapping[str, Any], pruner: Pruner, vlm: VisionLanguageModel, samples: Sequence[Sample], root: str
+) -> None:
+    """Are the weights, wherever they come from, this model's, and of other images than these?"""
+    for one in (pruner, getattr(pruner, "scorer", None)):
+        weights = getattr(one, "weights", None)
+        if not isinstance(weights, HeadWeights):
+            continue
+        family, model = weights.model.get("family"), weights.model.get("id")
+        if family not in (None, vlm.family.name):
+            raise InputError(
+                f"the head weights were measured on a {family!r} model; this one is {vlm.family.name!r}."
+            )
+        if model not in (None, vlm.source["id"]):
+            log.warning("head weights were measured on %s and are used on %s", model, vlm.source["id"])
+        if weights.model and config["calibration"]["holdout"] != "none":
+            _refuse_known_overlap(weights, samples, root)
+
+
+def _refuse_known_overlap(weights: HeadWeights, samples: Sequence[Sample], root: str) -> None:
+    """A weights file tells the hash of its calibration images: known, if they are this run's."""
+    groups: set[str] = set()
+    for name in weights.samples:
+        path = RunPaths(root).samples("calibration", name)
+        if Path(path).is_file():
+            table = read_table(path, SAMPLES, {"role": "calibration", "benchmark": name}, ["group_id"])
+            groups |= set(table.column("group_id").to_pylist())
+    if groups_hash(groups) != weights.calibration_groups:
+        log.warning("head weights were calibrated on images that are not known here; some may be these")
+        return
+    shared = len(groups & {sample.group_id for sample in samples})
+    if shared:
+        raise InputError(
+            f"{shared} evaluation images were used to calibrate these head weights. Set "
+            "calibration.holdout to disjoint, or to none to repeat the paper's leak."
+        )
 
 
 def refuse_overlap(

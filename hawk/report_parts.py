@@ -37,7 +37,7 @@ def verdict(run: Run) -> str:
         text += "<h3>All variants, overall</h3>"
         text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
         text += _statements(verdicts.against_reference(run.retention, settings))
-    found = verdicts.notes(run.config, run.stability, run.retention)
+    found = verdicts.notes({**run.config, "model": _model(run)}, run.stability, run.retention)
     if found:
         text += "<h3>Before you believe it</h3>" + _statements(found)
     return text
@@ -57,7 +57,7 @@ def _unbroken(text: str) -> str:
 
 
 def what_was_run(run: Run) -> str:
-    model = run.config.get("model", {})
+    model = _model(run)
     facts: list[tuple[str, str]] = [("model", str(model.get("path", "")))]
     for one in list(run.weights.values())[:1]:
         shape = one.geometry
@@ -94,6 +94,14 @@ def what_was_run(run: Run) -> str:
         facts.append(("libraries", ", ".join(f"{name} {number}" for name, number in libraries.items())))
     rows = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in facts)
     return f'<table class="facts">{rows}</table>' + _samples(run)
+
+
+def _model(run: Run) -> dict[str, Any]:
+    """The model that was compared, as its scores tell; of a run without any, the config's."""
+    made = run.settings.get("model") if run.settings else None
+    if not made:
+        return dict(run.config.get("model", {}))
+    return {"path": made["id"], **{key: made[key] for key in ("dtype", "attention") if key in made}}
 
 
 def _seeds(frame: pd.DataFrame | None) -> list[tuple[str, int]]:

@@ -169,5 +169,13 @@ def require_one_setting(found: Mapping[str, Any], key: str) -> Any:
     return found[first]
 
 
+def shared_setting(made: Mapping[str, Any], key: str) -> Any:
+    """A setting as far as it must be shared: any GPU of a node is as good as another."""
+    value = made.get(key)
+    if key == "device" and value is not None:
+        return str(value).split(":")[0]
+    return 1 if key == "rows_per_batch" and value is None else value
+
+
 def exists(path: str) -> bool:
     return Path(path).is_file()

@@ -81,6 +81,8 @@ def score_step(
         settings = {**common_settings(config, vlm, bench, pruner), **asked, "prompts": prompts.sha256}
         if size > 1:
             settings["rows_per_batch"] = size
+        if intervention == "selection":
+            settings["selection_ratio"] = config["ablation"]["selection_ratio"]
         for (what, output), rows in zip(group, scored, strict=True):
             identity = {"benchmark": name, "role": role, "name": what}
             if intervention is not None:

@@ -76,6 +76,7 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
         statistics=dict(config["statistics"]),
         seed=config["seed"],
         protocol=config["generation"]["protocol"],
+        **{key: evaluated[0].made.get(key) for key in ("model", "geometry", "device", "preprocessing")},
         role=role,
         reference=config["evaluation"].get("reference"),
         rules={key: config["evaluation"].get(key) for key in COMPARISON_KEYS},
@@ -146,6 +147,13 @@ def p_text(value: Any) -> str:
     return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
+def hypotheses(frame: pd.DataFrame) -> int:
+    """How many were tested together; with one benchmark, overall is the same one again."""
+    tested = frame[frame["p_adjusted"].notna()]
+    own = tested[tested["benchmark"] != OVERALL]
+    return len(own) if own["benchmark"].nunique() == 1 else len(tested)
+
+
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
     """Ratio by ratio, best first; the baseline on top and the majority answer at the end."""
     place = {BASELINE: 0, MAJORITY: 2}
@@ -192,7 +200,7 @@ def text_table(
         for row in rows
     ]
     if settings is not None:
-        tests = int(frame["p_adjusted"].notna().sum())
+        tests = hypotheses(frame)
         about = (
             f"{benchmark}: retention in % of the unpruned model, with "
             f"{100 * settings['statistics']['confidence']:g} % intervals over images. vs ref: paired, to "
@@ -214,7 +222,7 @@ def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     """All tables in Markdown: overall first, then one per benchmark."""
     reference = settings.get("reference")
     confidence = 100 * settings["statistics"]["confidence"]
-    tests = int(frame["p_adjusted"].notna().sum())
+    tests = hypotheses(frame)
     lines = [
         "# Retention",
         "",

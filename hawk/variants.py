@@ -75,14 +75,20 @@ def load_weights(
 ) -> HeadWeights:
     """Uniform, of this run, or from a file, a shipped name or the Hub; checked against the model."""
     source = variant.get("weights", "uniform")
+    layer = variant.get("layer", config["scoring"]["layer"])
     if source == "uniform":
-        return HeadWeights.uniform(geometry, config["scoring"]["layer"])
+        return HeadWeights.uniform(geometry, layer)
     if source in WEIGHT_SOURCES:
         if path is None:
             raise InputError(f"variant {variant['name']!r} needs the run's {source!r} weight file.")
         source = path
     weights = HeadWeights.load(source)
     weights.check(geometry)
+    if weights.layer != layer:
+        raise InputError(
+            f"variant {variant['name']!r}: its weights are of heads in layer {weights.layer}, and tokens are "
+            f"scored in layer {layer} (scoring.layer, or layer of the variant)."
+        )
     return weights
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hawk.comparison import BASELINE, OVERALL
+from hawk.config import WEIGHT_SOURCES
 from hawk.controls import is_calibrated
 from hawk.tables import interval, number, p_text
 
@@ -59,9 +60,8 @@ def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, A
             continue
         paper = variant.get("weights") == "zero" and settings.get("normalization") == "min_shift"
         title = f"{name} (the paper's recipe)" if paper else name
-        if name == settings.get("reference"):
-            continue
-        out += _tested(frame, settings, name, title)
+        if name != settings.get("reference"):
+            out += _tested(frame, settings, name, title)
         if controls is None:
             continue
         own = controls[(controls["variant"] == name) & (controls["control"] != settings.get("reference"))]
@@ -91,11 +91,16 @@ def _tested(frame: pd.DataFrame, settings: Mapping[str, Any], name: str, title: 
 
 def _described(controls: pd.DataFrame, title: str) -> list[Statement]:
     """Against the other controls: where it retains less; described, without a verdict."""
-    below = controls[controls["difference"] < 0.0]
     if not len(controls):
         return []
+    undefined = controls[controls["difference"].isna()]
+    if len(undefined):
+        names = ", ".join(dict.fromkeys(undefined["control"]))
+        return [Statement("warning", f"{title}: how it compares with {names} is undefined.")]
+    below = controls[controls["difference"] < 0.0]
     if not len(below):
-        return [Statement("note", f"{title} retains more than every other control (described, not tested).")]
+        more = "more than every" if (controls["difference"] > 0.0).all() else "no less than any"
+        return [Statement("note", f"{title} retains {more} other control (described, not tested).")]
     listed = "; ".join(
         f"{control} ({', '.join(_gap(row) for row in part.to_dict('records'))})"
         for control, part in below.groupby("control", sort=False)
@@ -147,28 +152,45 @@ def notes(
                 "as in the paper. Retention is then too good.",
             )
         )
+    elif unknown := _from_elsewhere(config):
+        out.append(
+            Statement(
+                "warning",
+                f"{', '.join(unknown)}: weights from a file. Which images they were calibrated on is not "
+                "known here; evaluated ones may be among them.",
+            )
+        )
     if frame is not None:
         out += _floor_notes(frame)
     return out
 
 
+def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
+    """Variants with weights that this run did not measure."""
+    own = (*WEIGHT_SOURCES, "uniform", None)
+    variants = config.get("evaluation", {}).get("variants", [])
+    return [one["name"] for one in variants if one.get("weights") not in own]
+
+
 def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
     """Benchmarks without a baseline, or on which seeing nothing costs little, show nothing."""
     base = frame[(frame["variant"] == BASELINE) & (frame["benchmark"] != OVERALL)]
+    out = []
     zero = base[base["native_value"] == 0.0]["benchmark"].tolist()
     if zero:
         text = f"The unpruned model scores 0 on {', '.join(zero)}: retention, and its mean, is undefined."
-        return [Statement("warning", text)]
+        out.append(Statement("warning", text))
     blind = frame[(frame["method"] == "blind") & (frame["benchmark"] != OVERALL)]
     weak = blind.drop_duplicates("benchmark")
     weak = weak[weak["retention"] > 90.0]
     if not len(weak):
-        return []
+        return out
     listed = ", ".join(f"{r['benchmark']} {number(r['retention'])} %" for r in weak.to_dict("records"))
     return [
+        *out,
         Statement(
             "warning",
             f"Without any visual token the model keeps most of its score ({listed}): these benchmarks "
             "cannot tell pruning methods apart.",
-        )
+        ),
     ]

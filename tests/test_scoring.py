@@ -18,7 +18,7 @@ from hawk.features import FeatureStore
 from hawk.heads import Head
 from hawk.paths import RunPaths
 from hawk.pruning.fastv import FastV
-from hawk.records import EVALUATION, SCORES, asked_of, provenance_of, read_table
+from hawk.records import EVALUATION, SAMPLES, SCORES, asked_of, provenance_of, read_table
 from hawk.samples import read_samples
 from hawk.scoring import Prompts, batches, load_for, score_samples
 
@@ -388,3 +388,73 @@ def test_evaluation_on_stored_features_reads_no_image(
     output = str(tmp_path / "grid.parquet")
     evaluation.evaluate_step(own, BENCH, "grid", drawn, stored, None, str(tmp_path), output)
     assert asked == [False]
+
+
+def weights_file(path: Path, **changes: object) -> str:
+    from hawk.heads import Geometry
+    from hawk.weights import HeadWeights
+
+    made = HeadWeights(**{
+        "weights": (1 / 8,) * 8, "geometry": Geometry(4, 8, 4, 16), "layer": 0,
+        "model": {"id": str(EMBEDDED), "revision": None, "family": "qwen2_5_vl"},
+        "samples": {BENCH: 24}, **changes,
+    })  # fmt: skip
+    made.save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "variant", "said"),
+    [
+        ({"model": {"id": "x", "family": "qwen2_vl"}}, {}, "measured on a 'qwen2_vl' model"),
+        ({"layer": 1}, {}, "heads in layer 1, and tokens are scored in layer 0"),
+        ({}, {"layer": 2}, "heads in layer 0, and tokens are scored in layer 2"),
+        ({"calibration_groups": "these"}, {}, "24 evaluation images were used to calibrate"),
+    ],
+    ids=["family", "layer", "variant's layer", "images"],
+)
+def test_a_weights_file_of_something_else_is_refused(
+    config: dict, root: RunPaths, tmp_path: Path, changes: dict, variant: dict, said: str
+) -> None:
+    import shutil
+
+    from hawk.calibrate import groups_hash
+
+    run = RunPaths(tmp_path / "run")
+    drawn = run.samples("calibration", BENCH)
+    Path(drawn).parent.mkdir(parents=True)
+    shutil.copy(root.samples("calibration", BENCH), drawn)
+    samples = root.samples("evaluation", BENCH)
+    role = "evaluation"
+    if "calibration_groups" in changes:  # the images that made the weights are evaluated
+        groups = read_table(drawn, SAMPLES, columns=["group_id"]).column("group_id").to_pylist()
+        changes, samples, role = {"calibration_groups": groups_hash(groups)}, drawn, "calibration"
+    own = {"name": "file", "method": "hawk", "weights": weights_file(tmp_path / "w.json", **changes)}
+    evaluated = {**config["evaluation"], "variants": [{**own, **variant}], "role": role, "ratios": [0.8]}
+    stored = root.features(role, BENCH)
+    output = str(tmp_path / "out.parquet")
+    with pytest.raises(InputError, match=said):
+        evaluation.evaluate_step(
+            {**config, "evaluation": evaluated},
+            BENCH,
+            "file",
+            samples,
+            stored,
+            None,
+            str(tmp_path / "run"),
+            output,
+        )
+    assert not Path(output).exists()
+
+
+def test_a_weights_file_of_unknown_images_is_used_with_a_warning(
+    config: dict, root: RunPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = weights_file(tmp_path / "w.json", model={"id": "owner/model", "family": "qwen2_5_vl"})
+    variant = {"name": "file", "method": "hawk", "weights": path}
+    own = {**config, "evaluation": {**config["evaluation"], "variants": [variant], "ratios": [0.8]}}
+    stored, drawn = root.features("evaluation", BENCH), root.samples("evaluation", BENCH)
+    output = str(tmp_path / "out.parquet")
+    evaluation.evaluate_step(own, BENCH, "file", drawn, stored, None, str(tmp_path / "run"), output)
+    assert "measured on owner/model and are used on" in caplog.text
+    assert "images that are not known here" in caplog.text
