@@ -102,11 +102,12 @@ def _benchmark(
     for variant in config["evaluation"]["variants"]:
         path = paths.evaluation(name, variant["name"])
         variants[variant["name"]], made[path] = _variant(samples, path, variant, ratios)
-    own = [path, *(paths.evaluation(name, variant) for variant in variants)]
+    unpruned = paths.baseline(name, role)
+    own = [unpruned, *(paths.evaluation(name, variant) for variant in variants)]
     for key in PER_BENCHMARK:
         require_one_setting({path: made[path].get(key) for path in own}, key)
     best = majority(samples, config["generation"]["protocol"])
-    evaluated = Evaluated(samples, baseline, *best, variants, made[path])
+    evaluated = Evaluated(samples, baseline, *best, variants, made[unpruned])
     audit_budget(evaluated, config)
     return evaluated
 
