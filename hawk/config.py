@@ -28,6 +28,8 @@ WEIGHT_SOURCES = ("zero", "mean", "selection")
 # Options of the token score, in ``scoring``.
 TOKEN_SCORE = ("normalization", "rope", "query_span")
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")
+# Rows of the tables that are no variants: one of that name would get their scores.
+RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
 # Keys of a variant that are no options of its method.
 VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query", "view"}
 
@@ -146,6 +148,12 @@ def _check_evaluation(config: dict[str, Any]) -> None:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InputError(f"evaluation.variants: the name {doubled[0]!r} is used more than once.")
+    for name in names:
+        if name in RESERVED_NAMES:
+            raise InputError(
+                f"evaluation.variants: the name {name!r} is taken; tables have rows of their own called "
+                f"{', '.join(RESERVED_NAMES)}. Any other name is allowed."
+            )
     for ratio in evaluation["ratios"]:
         if round(ratio * 10_000) / 10_000 != ratio:
             raise InputError(f"evaluation.ratios: {ratio!r} has more than four decimals.")

@@ -67,6 +67,10 @@ WRONG = [
     ("evaluation.variants", [{"name": "a", "method": "grid", "weights": "zero"}], "belong to method hawk"),
     ("evaluation.variants", [{"name": "a", "method": "hawk", "weights": "mean"}], "need that intervention"),
     ("evaluation.variants", [{"name": "a", "method": "grid"}] * 2, "'a' is used more than once"),
+    *(
+        ("evaluation.variants", [{"name": name, "method": "grid"}], f"the name '{name}' is taken")
+        for name in ("baseline", "majority", "overall", "unpruned")
+    ),
     ("evaluation.variants", [{"name": "../a", "method": "grid"}], r"variants.0.name: '../a' does not match"),
     ("generation.batch_size", 0, r"generation.batch_size: 0 is less than the minimum of 1"),
     ("model.heads", 9, r"model.heads is 9, but .*config.json says num_attention_heads 8"),
