@@ -188,8 +188,13 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
         if key not in VARIANT_KEYS and key not in allowed:
             raise unknown(f"key in {where}:", key, [*VARIANT_KEYS, *allowed])
     weights = variant.get("weights")
-    if weights is not None and "weights" not in allowed:
+    if weights is not None and method != "hawk":
         raise InputError(f"{where}: weights belong to method hawk, not to {method!r}.")
+    if variant.get("permute") and method != "hawk":
+        raise InputError(
+            f"{where}: permute shuffles the weights of method hawk, not of {method!r}; where a scorer "
+            "has them, write it into the scorer, as {method: hawk, weights: ..., permute: true}."
+        )
     if weights in WEIGHT_SOURCES:
         if weights not in config["ablation"]["interventions"]:
             raise InputError(
@@ -205,6 +210,9 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
     scorer = variant.get("scorer")
     if isinstance(scorer, Mapping) and "method" in scorer:
+        for key in ("seeds", "shuffle_query"):
+            if key in scorer:
+                raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
         _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
 
 

@@ -67,6 +67,20 @@ WRONG = [
     ("evaluation.variants", [{"name": "a", "method": "grid", "weights": "zero"}], "belong to method hawk"),
     ("evaluation.variants", [{"name": "a", "method": "hawk", "weights": "mean"}], "need that intervention"),
     ("evaluation.variants", [{"name": "a", "method": "grid"}] * 2, "'a' is used more than once"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", "weights": "zero"}, "permute": True}],
+        r"'a': permute shuffles the weights of method hawk, not of 'mmr'; .*write it into the scorer",
+    ),
+    ("evaluation.variants", [{"name": "a", "method": "random", "permute": True}], r"permute .*'random'"),
+    *(
+        (
+            "evaluation.variants",
+            [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", key: value}}],
+            f"'a': {key} belongs to the variant",
+        )
+        for key, value in (("seeds", 5), ("shuffle_query", True))
+    ),
     *(
         ("evaluation.variants", [{"name": name, "method": "grid"}], f"the name '{name}' is taken")
         for name in ("baseline", "majority", "overall", "unpruned")
@@ -177,6 +191,44 @@ def test_the_rules_of_a_comparison_hold_for_every_variant() -> None:
         assert {key: getattr(ruled, key) for key in rules} == rules
     with pytest.raises(InputError, match="position_policy 'rebase' is not possible"):
         build({**config, "evaluation": rules}, {"name": "e", "method": "fastv"}, "0.8", 0, geometry)
+
+
+SCORING = {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}
+HAWK = {"method": "hawk", "weights": "uniform"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "allowed"),
+    [
+        (HAWK, True),
+        ({"method": "mmr", "scorer": HAWK}, True),
+        ({"method": "mmr", "scorer": {"method": "grid"}}, False),
+        ({"method": "facility_location"}, False),
+        ({"method": "cdpruner"}, True),
+        ({"method": "divprune"}, False),
+        ({"method": "fastv"}, False),  # its own prompt is all it reads
+    ],
+)
+def test_another_question_is_refused_where_none_is_read(variant: dict, allowed: bool) -> None:
+    from hawk.heads import Geometry
+    from hawk.variants import build
+
+    arguments = ("0.8", 0, Geometry(layers=4, heads=8, kv_heads=4, head_dim=16))
+    shuffled = {"name": "other", **variant, "shuffle_query": True}
+    build({"scoring": SCORING}, {"name": "own", **variant}, *arguments)
+    if allowed:
+        build({"scoring": SCORING}, shuffled, *arguments)
+        return
+    with pytest.raises(InputError, match=f"'other': shuffle_query changes .*'{variant['method']}'"):
+        build({"scoring": SCORING}, shuffled, *arguments)
+
+
+def test_permuted_weights_of_a_scorer_are_permuted(tmp_path: Path) -> None:
+    scorer = {"method": "hawk", "weights": "zero", "permute": True}
+    variant = {"name": "a", "method": "mmr", "scorer": scorer, "seeds": 5}
+    raw = changed("evaluation.variants", [variant])
+    del raw["evaluation"]["reference"], raw["cost"]["variants"]
+    assert load(raw, tmp_path)["evaluation"]["variants"] == [variant]
 
 
 def test_the_second_family_runs_what_the_first_does() -> None:

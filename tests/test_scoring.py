@@ -388,3 +388,20 @@ def test_evaluation_on_stored_features_reads_no_image(
     output = str(tmp_path / "grid.parquet")
     evaluation.evaluate_step(own, BENCH, "grid", drawn, stored, None, str(tmp_path), output)
     assert asked == [False]
+
+
+def test_another_question_is_another_one_or_refused(
+    prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    own = [
+        prompts.vlm.processor.tokenizer(one.question, add_special_tokens=False)["input_ids"]
+        for one in prompts.samples
+    ]
+    others = [ids.tolist() for ids in evaluation.other_questions(prompts, 0, BENCH)]
+    assert all(mine != other for mine, other in zip(own, others, strict=True))
+    same = [replace(one, question="Which digit?") for one in prompts.samples]
+    monkeypatch.setattr(prompts, "samples", same)
+    with pytest.raises(InputError, match=r"'digits' has no other question .* same, 'Which digit\?'"):
+        evaluation.other_questions(prompts, 0, BENCH)
