@@ -157,11 +157,58 @@ def _check_evaluation(config: dict[str, Any]) -> None:
     for ratio in evaluation["ratios"]:
         if round(ratio * 10_000) / 10_000 != ratio:
             raise InputError(f"evaluation.ratios: {ratio!r} has more than four decimals.")
+    _check_holdout(config)
     for variant in evaluation["variants"]:
         _check_variant(config, variant)
+        _check_subsets(config, variant)
+    # Known ones only, not evaluated ones: the paper's numbers may stay where benchmarks are left out.
+    known = [*benchmarks.REGISTRY, *config["data"], "overall"]
+    for ratio, values in evaluation["published"].items():
+        for name in values:
+            if name not in known:
+                raise unknown(f"benchmark in evaluation.published, {ratio!r}:", name, known)
     reference = evaluation.get("reference")
     if reference is not None and reference not in names:
         raise unknown("evaluation.reference (a variant's name)", reference, names)
+
+
+def _check_holdout(config: dict[str, Any]) -> None:
+    """Only disjoint roles set images apart for development."""
+    role, holdout = config["evaluation"]["role"], config["calibration"]["holdout"]
+    if role == "development" and holdout != "disjoint":
+        raise InputError(
+            f"evaluation.role: 'development' needs calibration.holdout 'disjoint', not {holdout!r}, under "
+            "which the images of development are those of evaluation."
+        )
+
+
+def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
+    """A benchmark left out must leave some to calibrate on; else that is said after the whole ablation."""
+    if config["calibration"]["holdout"] != "leave_one_benchmark_out":
+        return
+    from hawk.calibrate import subset_benchmarks  # imports this module, and pandas
+
+    for name in config["evaluation"]["benchmarks"]:
+        wanted = weights_subset(config, variant, name)
+        if wanted is not None:
+            try:
+                subset_benchmarks(config, wanted[1])
+            except InputError as error:
+                raise InputError(
+                    f"evaluation.variants, {variant['name']!r}, on benchmark {name!r}: {error}"
+                ) from None
+
+
+def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
+    """A source that :meth:`hawk.weights.HeadWeights.load` would refuse without asking the Hub."""
+    from hawk.weights import shipped
+
+    hub_id = (
+        source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
+    )
+    if not hub_id and source not in shipped() and not Path(source).is_file():
+        allowed = ["uniform", *config["ablation"]["interventions"], *shipped()]
+        raise unknown(f"weights in {where} (no file, and no Hub id user/repo):", source, allowed)
 
 
 def _check_cost(config: dict[str, Any]) -> None:
@@ -208,6 +255,8 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             )
         if config["ablation"]["heads"] != "all":
             raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
+    elif weights not in (None, "uniform"):
+        _check_weights_exist(config, where, weights)
     scorer = variant.get("scorer")
     if isinstance(scorer, Mapping) and "method" in scorer:
         for key in ("seeds", "shuffle_query"):

@@ -86,6 +86,17 @@ WRONG = [
         for name in ("baseline", "majority", "overall", "unpruned")
     ),
     ("evaluation.variants", [{"name": "../a", "method": "grid"}], r"variants.0.name: '../a' does not match"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "hawk", "weights": "selecton"}],
+        r"unknown weights in .*'a' .*'selecton'. Did you mean 'selection'\? Allowed: .*uniform, zero",
+    ),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", "weights": "old/zero.json"}}],
+        r"unknown weights in .*'a: scorer' \(no file.*'old/zero.json'",
+    ),
+    ("evaluation.published", {"0.8": {"mne": 1}}, r"evaluation.published, '0.8': 'mne'.*mean 'mme'"),
     ("generation.batch_size", 0, r"generation.batch_size: 0 is less than the minimum of 1"),
     ("model.heads", 9, r"model.heads is 9, but .*config.json says num_attention_heads 8"),
     ("model.layers", 5, r"model.layers is 5, but .*num_hidden_layers 4"),
@@ -191,6 +202,35 @@ def test_the_rules_of_a_comparison_hold_for_every_variant() -> None:
         assert {key: getattr(ruled, key) for key in rules} == rules
     with pytest.raises(InputError, match="position_policy 'rebase' is not possible"):
         build({**config, "evaluation": rules}, {"name": "e", "method": "fastv"}, "0.8", 0, geometry)
+
+
+@pytest.mark.parametrize("holdout", ["none", "leave_one_benchmark_out"])
+def test_development_needs_images_of_its_own(holdout: str, tmp_path: Path) -> None:
+    raw = changed("evaluation.role", "development")
+    assert load(raw, tmp_path)["evaluation"]["role"] == "development"
+    raw["calibration"]["holdout"] = holdout
+    with pytest.raises(InputError, match=f"evaluation.role: 'development' needs .*not '{holdout}'"):
+        load(raw, tmp_path)
+
+
+def test_nothing_left_to_calibrate_on_is_said_at_once(tmp_path: Path) -> None:
+    raw = changed("calibration.holdout", "leave_one_benchmark_out")
+    load(raw, tmp_path)
+    raw["calibration"]["benchmarks"] = ["digits", "shapes"]
+    with pytest.raises(InputError, match=r"'hawk-zero', on benchmark 'digits': .*are of that family"):
+        load(raw, tmp_path)
+    raw["evaluation"]["benchmarks"] = ["easy_vqa"]
+    raw["cost"]["benchmark"] = None
+    load(raw, tmp_path)
+
+
+def test_weights_of_every_kind_are_accepted(tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    file.write_text("{}")
+    for source in ("zero", "uniform", "qwen2.5-vl-7b", str(file), "user/repo"):
+        raw = changed("evaluation.variants", [{"name": "a", "method": "hawk", "weights": source}])
+        del raw["evaluation"]["reference"], raw["cost"]["variants"]
+        load(raw, tmp_path)
 
 
 SCORING = {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}
