@@ -326,6 +326,15 @@ def ablated_heads(config: Mapping[str, Any]) -> list[Head]:
     return every if heads == "all" else [head for head in every if head.index in heads]
 
 
+def weights_path(variant: Mapping[str, Any]) -> str | None:
+    """The weights file that a variant, or its scorer, gives by path: an input of its evaluation."""
+    from hawk.weights import shipped
+
+    source = weight_source(variant)
+    own = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
+    return source if own and Path(source).is_file() else None
+
+
 def variant_named(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     variants = {variant["name"]: variant for variant in config["evaluation"]["variants"]}
     if name not in variants:
