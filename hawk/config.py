@@ -28,6 +28,8 @@ WEIGHT_SOURCES = ("zero", "mean", "selection")
 # Options of the token score, in ``scoring``.
 TOKEN_SCORE = ("normalization", "rope", "query_span")
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")
+# Rows of the tables that are no variants: one of that name would get their scores.
+RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
 # Keys of a variant that are no options of its method.
 VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query", "view"}
 
@@ -146,14 +148,67 @@ def _check_evaluation(config: dict[str, Any]) -> None:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InputError(f"evaluation.variants: the name {doubled[0]!r} is used more than once.")
+    for name in names:
+        if name in RESERVED_NAMES:
+            raise InputError(
+                f"evaluation.variants: the name {name!r} is taken; tables have rows of their own called "
+                f"{', '.join(RESERVED_NAMES)}. Any other name is allowed."
+            )
     for ratio in evaluation["ratios"]:
         if round(ratio * 10_000) / 10_000 != ratio:
             raise InputError(f"evaluation.ratios: {ratio!r} has more than four decimals.")
+    _check_holdout(config)
     for variant in evaluation["variants"]:
         _check_variant(config, variant)
+        _check_subsets(config, variant)
+    # Known ones only, not evaluated ones: the paper's numbers may stay where benchmarks are left out.
+    known = [*benchmarks.REGISTRY, *config["data"], "overall"]
+    for ratio, values in evaluation["published"].items():
+        for name in values:
+            if name not in known:
+                raise unknown(f"benchmark in evaluation.published, {ratio!r}:", name, known)
     reference = evaluation.get("reference")
     if reference is not None and reference not in names:
         raise unknown("evaluation.reference (a variant's name)", reference, names)
+
+
+def _check_holdout(config: dict[str, Any]) -> None:
+    """Only disjoint roles set images apart for development."""
+    role, holdout = config["evaluation"]["role"], config["calibration"]["holdout"]
+    if role == "development" and holdout != "disjoint":
+        raise InputError(
+            f"evaluation.role: 'development' needs calibration.holdout 'disjoint', not {holdout!r}, under "
+            "which the images of development are those of evaluation."
+        )
+
+
+def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
+    """A benchmark left out must leave some to calibrate on; else that is said after the whole ablation."""
+    if config["calibration"]["holdout"] != "leave_one_benchmark_out":
+        return
+    from hawk.calibrate import subset_benchmarks  # imports this module, and pandas
+
+    for name in config["evaluation"]["benchmarks"]:
+        wanted = weights_subset(config, variant, name)
+        if wanted is not None:
+            try:
+                subset_benchmarks(config, wanted[1])
+            except InputError as error:
+                raise InputError(
+                    f"evaluation.variants, {variant['name']!r}, on benchmark {name!r}: {error}"
+                ) from None
+
+
+def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
+    """A source that :meth:`hawk.weights.HeadWeights.load` would refuse without asking the Hub."""
+    from hawk.weights import shipped
+
+    hub_id = (
+        source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
+    )
+    if not hub_id and source not in shipped() and not Path(source).is_file():
+        allowed = ["uniform", *config["ablation"]["interventions"], *shipped()]
+        raise unknown(f"weights in {where} (no file, and no Hub id user/repo):", source, allowed)
 
 
 def _check_cost(config: dict[str, Any]) -> None:
@@ -180,8 +235,13 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
         if key not in VARIANT_KEYS and key not in allowed:
             raise unknown(f"key in {where}:", key, [*VARIANT_KEYS, *allowed])
     weights = variant.get("weights")
-    if weights is not None and "weights" not in allowed:
+    if weights is not None and method != "hawk":
         raise InputError(f"{where}: weights belong to method hawk, not to {method!r}.")
+    if variant.get("permute") and method != "hawk":
+        raise InputError(
+            f"{where}: permute shuffles the weights of method hawk, not of {method!r}; where a scorer "
+            "has them, write it into the scorer, as {method: hawk, weights: ..., permute: true}."
+        )
     if weights in WEIGHT_SOURCES:
         if weights not in config["ablation"]["interventions"]:
             raise InputError(
@@ -195,8 +255,13 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             )
         if config["ablation"]["heads"] != "all":
             raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
+    elif weights not in (None, "uniform"):
+        _check_weights_exist(config, where, weights)
     scorer = variant.get("scorer")
     if isinstance(scorer, Mapping) and "method" in scorer:
+        for key in ("seeds", "shuffle_query"):
+            if key in scorer:
+                raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
         _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
 
 
@@ -259,6 +324,15 @@ def ablated_heads(config: Mapping[str, Any]) -> list[Head]:
     heads = config["ablation"]["heads"]
     every = head_table(config["ablation"]["layers"], config["model"]["heads"])
     return every if heads == "all" else [head for head in every if head.index in heads]
+
+
+def weights_path(variant: Mapping[str, Any]) -> str | None:
+    """The weights file that a variant, or its scorer, gives by path: an input of its evaluation."""
+    from hawk.weights import shipped
+
+    source = weight_source(variant)
+    own = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
+    return source if own and Path(source).is_file() else None
 
 
 def variant_named(config: Mapping[str, Any], name: str) -> dict[str, Any]:

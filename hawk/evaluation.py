@@ -67,7 +67,7 @@ def evaluate_step(
                     generation["protocol"],
                     generation["batch_size"],
                     pruner=pruner,
-                    queries=other_questions(prompts, seed) if variant.get("shuffle_query") else None,
+                    queries=other_questions(prompts, seed, name) if variant.get("shuffle_query") else None,
                     what=f"{name} {variant_name} at {ratio}, seed {seed}",
                 )
             every += [{**row, "pruning_ratio": ratio, "seed": seed} for row in done]
@@ -139,7 +139,7 @@ def refuse_overlap(
             )
 
 
-def other_questions(prompts: Prompts, seed: int) -> list[Any]:
+def other_questions(prompts: Prompts, seed: int, name: str) -> list[Any]:
     """For every sample another sample's question, as token ids: the shuffled-query control."""
     import random
 
@@ -147,13 +147,18 @@ def other_questions(prompts: Prompts, seed: int) -> list[Any]:
 
     tokenizer = prompts.vlm.processor.tokenizer
     questions = [sample.question for sample in prompts.samples]
+    if len(set(questions)) == 1:
+        raise InputError(
+            f"shuffle_query: benchmark {name!r} has no other question to put in: all its {len(questions)} "
+            f"are the same, {questions[0]!r}. Leave out the benchmark, or the variant with shuffle_query."
+        )
     order = list(range(len(questions)))
     random.Random(seed).shuffle(order)
     out = []
     for i, question in enumerate(questions):
         start = order.index(i)
         turns = (order[(start + step) % len(order)] for step in range(1, len(order)))
-        other = next((j for j in turns if questions[j] != question), i)
+        other = next(j for j in turns if questions[j] != question)
         ids = tokenizer(questions[other], add_special_tokens=False)["input_ids"]
         out.append(torch.tensor(ids, device=prompts.vlm.model.device))
     return out

@@ -34,7 +34,15 @@ def build(
         inner = {"name": f"{variant['name']}: scorer", **scorer}
         own = _options(config, inner, seed, geometry, weights_path)
         options["scorer"] = pruner(scorer["method"], **own)
-    return pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
+    built = pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
+    # FastV attends from the prompt itself, in which no other question can stand.
+    if variant.get("shuffle_query") and (not built.uses_query or variant["method"] == "fastv"):
+        raise InputError(
+            f"variant {variant['name']!r}: shuffle_query changes nothing for method {variant['method']!r}, "
+            "which reads no question apart from its prompt. Allowed for: hawk, hawk_signed, cdpruner, mmtok, "
+            "and mmr or facility_location with hawk as their scorer."
+        )
+    return built
 
 
 def comparison_rules(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,11 +22,11 @@ def variant_config(wildcards):
 
 
 def variant_weights(wildcards):
-    """The run's weight file that a variant uses, if any, and the images it was calibrated on."""
+    """The weight file that a variant uses, if any; of the run's own, the images it was calibrated on."""
     variant = hawk_config.variant_named(config, wildcards.variant)
     subset = hawk_config.weights_subset(config, variant, wildcards.benchmark)
     if subset is None:
-        return []
+        return hawk_config.weights_path(variant) or []
     return [
         PATHS.head_weights(*subset),
         *(PATHS.samples("calibration", n) for n in CALIBRATION),

@@ -4,7 +4,11 @@ TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md"
 TABLES += [PATHS.table("controls", ending) for ending in ("parquet", "csv")]
 COST_TABLES = [PATHS.table("cost", ending) for ending in ("csv", "md")]
 HEATMAPS = [PATHS.figure(f"heatmap-{intervention}") for intervention in INTERVENTIONS]
-HEAD_FIGURES = [*HEATMAPS, PATHS.figure("weights"), PATHS.figure("stability")]
+# Both are about heads of the scoring layer, and weights need all of them.
+STABILITY_FIGURES = [PATHS.figure("weights")] if WEIGHT_FILES else []
+if config["scoring"]["layer"] in config["ablation"]["layers"]:
+    STABILITY_FIGURES.append(PATHS.figure("stability"))
+HEAD_FIGURES = [*HEATMAPS, *STABILITY_FIGURES]
 RETENTION_FIGURES = [PATHS.figure("retention"), PATHS.figure("retention-benchmarks")]
 FIGURES = [*HEAD_FIGURES, *RETENTION_FIGURES, PATHS.figure("kept_tokens")]
 COST_REPORT = [*COST_TABLES, PATHS.figure("speedup")] if COST else []
@@ -63,7 +67,7 @@ rule make_figures:
             labels={"what": "heatmap"},
         ),
         report(
-            with_png([PATHS.figure("weights"), PATHS.figure("stability")]),
+            with_png(STABILITY_FIGURES),
             category="Heads",
             caption="report/weights.rst",
             labels={"what": "weights and stability"},

@@ -67,7 +67,36 @@ WRONG = [
     ("evaluation.variants", [{"name": "a", "method": "grid", "weights": "zero"}], "belong to method hawk"),
     ("evaluation.variants", [{"name": "a", "method": "hawk", "weights": "mean"}], "need that intervention"),
     ("evaluation.variants", [{"name": "a", "method": "grid"}] * 2, "'a' is used more than once"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", "weights": "zero"}, "permute": True}],
+        r"'a': permute shuffles the weights of method hawk, not of 'mmr'; .*write it into the scorer",
+    ),
+    ("evaluation.variants", [{"name": "a", "method": "random", "permute": True}], r"permute .*'random'"),
+    *(
+        (
+            "evaluation.variants",
+            [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", key: value}}],
+            f"'a': {key} belongs to the variant",
+        )
+        for key, value in (("seeds", 5), ("shuffle_query", True))
+    ),
+    *(
+        ("evaluation.variants", [{"name": name, "method": "grid"}], f"the name '{name}' is taken")
+        for name in ("baseline", "majority", "overall", "unpruned")
+    ),
     ("evaluation.variants", [{"name": "../a", "method": "grid"}], r"variants.0.name: '../a' does not match"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "hawk", "weights": "selecton"}],
+        r"unknown weights in .*'a' .*'selecton'. Did you mean 'selection'\? Allowed: .*uniform, zero",
+    ),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", "weights": "old/zero.json"}}],
+        r"unknown weights in .*'a: scorer' \(no file.*'old/zero.json'",
+    ),
+    ("evaluation.published", {"0.8": {"mne": 1}}, r"evaluation.published, '0.8': 'mne'.*mean 'mme'"),
     ("generation.batch_size", 0, r"generation.batch_size: 0 is less than the minimum of 1"),
     ("model.heads", 9, r"model.heads is 9, but .*config.json says num_attention_heads 8"),
     ("model.layers", 5, r"model.layers is 5, but .*num_hidden_layers 4"),
@@ -173,6 +202,73 @@ def test_the_rules_of_a_comparison_hold_for_every_variant() -> None:
         assert {key: getattr(ruled, key) for key in rules} == rules
     with pytest.raises(InputError, match="position_policy 'rebase' is not possible"):
         build({**config, "evaluation": rules}, {"name": "e", "method": "fastv"}, "0.8", 0, geometry)
+
+
+@pytest.mark.parametrize("holdout", ["none", "leave_one_benchmark_out"])
+def test_development_needs_images_of_its_own(holdout: str, tmp_path: Path) -> None:
+    raw = changed("evaluation.role", "development")
+    assert load(raw, tmp_path)["evaluation"]["role"] == "development"
+    raw["calibration"]["holdout"] = holdout
+    with pytest.raises(InputError, match=f"evaluation.role: 'development' needs .*not '{holdout}'"):
+        load(raw, tmp_path)
+
+
+def test_nothing_left_to_calibrate_on_is_said_at_once(tmp_path: Path) -> None:
+    raw = changed("calibration.holdout", "leave_one_benchmark_out")
+    load(raw, tmp_path)
+    raw["calibration"]["benchmarks"] = ["digits", "shapes"]
+    with pytest.raises(InputError, match=r"'hawk-zero', on benchmark 'digits': .*are of that family"):
+        load(raw, tmp_path)
+    raw["evaluation"]["benchmarks"] = ["easy_vqa"]
+    raw["cost"]["benchmark"] = None
+    load(raw, tmp_path)
+
+
+def test_weights_of_every_kind_are_accepted(tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    file.write_text("{}")
+    for source in ("zero", "uniform", "qwen2.5-vl-7b", str(file), "user/repo"):
+        raw = changed("evaluation.variants", [{"name": "a", "method": "hawk", "weights": source}])
+        del raw["evaluation"]["reference"], raw["cost"]["variants"]
+        load(raw, tmp_path)
+
+
+SCORING = {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}
+HAWK = {"method": "hawk", "weights": "uniform"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "allowed"),
+    [
+        (HAWK, True),
+        ({"method": "mmr", "scorer": HAWK}, True),
+        ({"method": "mmr", "scorer": {"method": "grid"}}, False),
+        ({"method": "facility_location"}, False),
+        ({"method": "cdpruner"}, True),
+        ({"method": "divprune"}, False),
+        ({"method": "fastv"}, False),  # its own prompt is all it reads
+    ],
+)
+def test_another_question_is_refused_where_none_is_read(variant: dict, allowed: bool) -> None:
+    from hawk.heads import Geometry
+    from hawk.variants import build
+
+    arguments = ("0.8", 0, Geometry(layers=4, heads=8, kv_heads=4, head_dim=16))
+    shuffled = {"name": "other", **variant, "shuffle_query": True}
+    build({"scoring": SCORING}, {"name": "own", **variant}, *arguments)
+    if allowed:
+        build({"scoring": SCORING}, shuffled, *arguments)
+        return
+    with pytest.raises(InputError, match=f"'other': shuffle_query changes .*'{variant['method']}'"):
+        build({"scoring": SCORING}, shuffled, *arguments)
+
+
+def test_permuted_weights_of_a_scorer_are_permuted(tmp_path: Path) -> None:
+    scorer = {"method": "hawk", "weights": "zero", "permute": True}
+    variant = {"name": "a", "method": "mmr", "scorer": scorer, "seeds": 5}
+    raw = changed("evaluation.variants", [variant])
+    del raw["evaluation"]["reference"], raw["cost"]["variants"]
+    assert load(raw, tmp_path)["evaluation"]["variants"] == [variant]
 
 
 def test_the_second_family_runs_what_the_first_does() -> None:

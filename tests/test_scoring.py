@@ -458,3 +458,20 @@ def test_a_weights_file_of_unknown_images_is_used_with_a_warning(
     evaluation.evaluate_step(own, BENCH, "file", drawn, stored, None, str(tmp_path / "run"), output)
     assert "measured on owner/model and are used on" in caplog.text
     assert "images that are not known here" in caplog.text
+
+
+def test_another_question_is_another_one_or_refused(
+    prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    own = [
+        prompts.vlm.processor.tokenizer(one.question, add_special_tokens=False)["input_ids"]
+        for one in prompts.samples
+    ]
+    others = [ids.tolist() for ids in evaluation.other_questions(prompts, 0, BENCH)]
+    assert all(mine != other for mine, other in zip(own, others, strict=True))
+    same = [replace(one, question="Which digit?") for one in prompts.samples]
+    monkeypatch.setattr(prompts, "samples", same)
+    with pytest.raises(InputError, match=r"'digits' has no other question .* same, 'Which digit\?'"):
+        evaluation.other_questions(prompts, 0, BENCH)

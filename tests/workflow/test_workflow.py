@@ -153,3 +153,45 @@ def test_a_failing_job_leaves_its_reason_and_no_output(tmp_path: Path, small_mod
     assert "error: " in log.read_text().strip().splitlines()[-1]
     assert "digits.parquet: not a readable parquet file" in log.read_text()
     assert not (workflow.folder / "outputs/small/features/calibration/digits/native.safetensors").exists()
+
+
+def dry_run(folder: Path, model: Path, config: dict, *words: str) -> str:
+    return Workflow(folder, model, config).run("--dry-run", *words)
+
+
+def test_a_weights_file_given_by_path_is_an_input(tmp_path: Path, small_model: Path) -> None:
+    own = tmp_path / "own.json"
+    own.write_text("{}")
+    config, scorer = deepcopy(SMALL), {"method": "hawk", "weights": str(own)}
+    config["evaluation"]["variants"] += [
+        {"name": "own", **scorer},
+        {"name": "own-mmr", "method": "mmr", "scorer": scorer},
+    ]
+    targets = [
+        f"outputs/small/evaluation/digits/{name}.parquet" for name in ("own", "own-mmr", "hawk-uniform")
+    ]
+    text = dry_run(tmp_path / "run", small_model, config, *targets)
+    inputs = [line for line in text.splitlines() if line.strip().startswith("input: ")]
+    assert sum(str(own) in line for line in inputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("ablation", "figures"),
+    [
+        ({}, {"weights", "stability"}),
+        ({"heads": [0]}, {"stability"}),
+        ({"layers": [1], "interventions": ["zero"]}, set()),
+    ],
+)
+def test_no_figure_is_promised_that_is_not_made(
+    tmp_path: Path, small_model: Path, ablation: dict, figures: set[str]
+) -> None:
+    """``make_figures`` draws weights of all heads, and stability of heads of the scoring layer."""
+    config = deepcopy(SMALL)
+    config["ablation"] = ablation
+    if ablation:
+        config["evaluation"]["variants"] = config["evaluation"]["variants"][1:]  # without the run's weights
+    text = dry_run(tmp_path / "run", small_model, config)
+    assert "figures/heatmap-zero.png" in text
+    for name in ("weights", "stability"):
+        assert (f"figures/{name}.png" in text) is (name in figures), name
