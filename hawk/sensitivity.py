@@ -26,6 +26,14 @@ def read_runs(folders: Sequence[str]) -> dict[str, pd.DataFrame]:
         raise InputError(f"--run-dir: two folders of one name among {', '.join(folders)}.")
     if len(runs) < 2:
         raise InputError("--run-dir: a ranking is compared between two or more runs.")
+    asked = {name: sorted(set(frame["benchmark"]) - {OVERALL}) for name, frame in runs.items()}
+    first = next(iter(asked))
+    for name, benchmarks in asked.items():
+        if benchmarks != asked[first]:
+            raise InputError(
+                f"run {name} is over {', '.join(benchmarks)}, run {first} over {', '.join(asked[first])}; "
+                "overall retention can only be ranked over the same benchmarks."
+            )
     return {name: frame[frame["benchmark"] == OVERALL] for name, frame in runs.items()}
 
 

@@ -68,3 +68,13 @@ def test_what_cannot_be_ranked(folders: list[str]) -> None:
     runs["rebase"] = pd.DataFrame(runs["rebase"]).assign(variant="other")
     with pytest.raises(InputError, match="no variant and ratio"):
         rankings(runs)
+
+
+def test_runs_over_other_benchmarks_are_refused(folders: list[str], tmp_path: Path) -> None:
+    with toy_benchmarks():
+        config = make_config()
+        config["evaluation"] = {**config["evaluation"], "benchmarks": ["toy", "pairs"]}
+        write_run(tmp_path / "more", config)
+        make_tables(config, str(tmp_path / "more"))
+    with pytest.raises(InputError, match="run more is over pairs, toy, run keep over toy;"):
+        read_runs([folders[0], str(tmp_path / "more")])
