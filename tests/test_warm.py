@@ -109,13 +109,20 @@ def test_an_interrupted_job_says_so(served: dict[str, str], tmp_path: Path) -> N
     words = ["prepare-samples", "--config", str(ROOT / "config/config.yaml"), str(output)]
     with (
         output_lock(output),
-        subprocess.Popen([*HAWK, *words], env=served, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job,
-    ):
+        subprocess.Popen(
+            [*HAWK, *words], env=served, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+            # A shell's background jobs, as these tests may be one, ignore interrupts; so would the job.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as job,
+    ):  # fmt: skip
         deadline = time.monotonic() + 60
         while not waiting_on(output) and time.monotonic() < deadline:
             time.sleep(0.05)
         job.send_signal(signal.SIGINT)
-        _, said = job.communicate(timeout=60)
+        try:
+            _, said = job.communicate(timeout=60)
+        finally:
+            job.kill()
         while waiting_on(output) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not waiting_on(output)
