@@ -11,10 +11,11 @@ from pathlib import Path
 from hawk import config as hawk_config
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.video import VideoBenchmark
+from hawk.config_checks import check
 from hawk.paths import RunPaths
 
 _source = ", ".join(map(str, workflow.configfiles)) or "config/config.yaml"
-config = hawk_config.check(hawk_config.fill(config, _source), _source)
+config = check(hawk_config.fill(config, _source), _source)
 
 PATHS = RunPaths(f"outputs/{config['run']}")
 LOGS = f"{PATHS.root}/logs"

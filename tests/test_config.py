@@ -13,7 +13,8 @@ import yaml
 from conftest import ROOT
 
 from hawk import config as hawk_config
-from hawk.config import ablated_heads, load_config, option_names, part, weights_subset
+from hawk.config import ablated_heads, load_config, part, weights_subset
+from hawk.config_checks import option_names
 from hawk.errors import InputError
 from hawk.pruning import REGISTRY, pruner_class
 
