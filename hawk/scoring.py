@@ -1,4 +1,4 @@
-"""Run a model over samples: prompts, batches, generation, parsing, per-sample scores."""
+"""Run a model over samples: prompts, batches, parsing, per-sample scores."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from hawk.benchmarks import Benchmark, Sample
 from hawk.benchmarks.sources import pinned
+from hawk.decoding import generate, reference_logprobs
 from hawk.encoding import Recomputed, VisualFile, in_prompt_order, visual_files
 from hawk.errors import InputError
 from hawk.features import FeatureStore
-from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem
+from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem, by_modality
 from hawk.models.loading import load
 from hawk.progress import progress
 from hawk.pruning.base import Pruner
@@ -44,6 +45,7 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
     logging.disable_progress_bar()  # in a log file every refresh is a line
     section = config["model"]
     torch.set_num_threads(section["threads"])
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in the patch convolution too
     vlm = load(
         section["path"],
         revision=section["revision"] or pinned(section["path"], "model"),
@@ -138,24 +140,14 @@ class Prompts:
             ids[row, width - len(self.ids[i]) :] = torch.tensor(self.ids[i])
             mask[row, width - len(self.ids[i]) :] = 1
         items = [item for i in chosen for item in self.items(i)]
-        by_modality: dict[str, list[VisualItem]] = {}
-        for item in items:
-            by_modality.setdefault(item.modality, []).append(item)
-        device = vlm.model.device  # stored features come from the disk
-        outputs = vlm.family.encoder_outputs(
-            {m: torch.cat([item.features for item in found]).to(device) for m, found in by_modality.items()},
-            {m: _levels(found, device) for m, found in by_modality.items()},
-        )
+        outputs = vlm.family.encoder_outputs(*by_modality(items))
+        device = vlm.model.device
         inputs = {"input_ids": ids, "attention_mask": mask, **vlm.family.stored_inputs(items)}
         inputs = {key: value.to(device) for key, value in inputs.items()}
-        observed = [[item.observed for item in by_modality[m]] for m in MODALITIES if m in by_modality]
+        observed = [[item.observed for item in items if item.modality == m] for m in MODALITIES]
         if not any(one is None for found in observed for one in found):
-            inputs["observed"] = [torch.cat(found).to(device) for found in observed]
+            inputs["observed"] = [torch.cat(found) for found in observed if found]
         return {**inputs, "mm_encoder_outputs": outputs}
-
-
-def _levels(items: Sequence[VisualItem], device: torch.device) -> list[Tensor]:
-    return [torch.cat(level).to(device) for level in zip(*(item.levels for item in items), strict=True)]
 
 
 def _with_frames(text: str, processor: Any, items: Sequence[VisualItem]) -> str:
@@ -247,8 +239,8 @@ def score_prompt(
     vlm = prompts.vlm
     samples = [prompts.samples[i] for i in chosen]
     with pruner.hooks(vlm.model, vlm.family):
-        texts, first, cache = _generate(vlm, prompt, bench.max_new_tokens(protocol))
-        logprobs = _reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])
+        texts, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))
+        logprobs = reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])
     last = pruner.last
     out = []
     for row, (sample, text) in enumerate(zip(samples, texts, strict=True)):
@@ -266,83 +258,3 @@ def score_prompt(
             }
         )
     return out
-
-
-def _generate(
-    vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: int
-) -> tuple[list[str], Tensor, Any]:
-    """Greedy decoding; every setting is ours, none is the checkpoint's.
-
-    Returns the texts, the float32 logits [batch, vocabulary] behind the prompts, and the cache as
-    it was then: what the reference's log-probability starts from, without a second prefill.
-    """
-    from transformers import GenerationConfig, LogitsProcessorList
-
-    own = vlm.model.generation_config
-    settings = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=own.eos_token_id,
-        pad_token_id=own.pad_token_id,
-        disable_compile=True,
-        use_cache=True,
-        return_dict_in_generate=True,
-    )
-    first: list[Tensor] = []
-
-    def remember_first(ids: Tensor, logits: Tensor) -> Tensor:
-        if not first:
-            first.append(logits.clone())
-        return logits
-
-    vlm.model.generation_config = settings  # what is not set here would be taken from the checkpoint's
-    try:
-        out = vlm.model.generate(
-            **prompt.kwargs(),
-            generation_config=settings,
-            logits_processor=LogitsProcessorList([remember_first]),
-        )
-    finally:
-        vlm.model.generation_config = own
-    new = out.sequences[:, prompt.input_ids.shape[1] :]
-    if new.shape[1] > 1:  # the last token is in no cache
-        out.past_key_values.crop(1 - new.shape[1])
-    texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-    return texts, first[0], out.past_key_values
-
-
-def _reference_logprobs(
-    vlm: VisionLanguageModel,
-    prompt: PrunedPrompt,
-    first: Tensor,
-    cache: Any,
-    answers: Sequence[Sequence[int]],
-) -> list[float]:
-    """Teacher-forced log-probability of each reference, summed over its tokens (nats).
-
-    The answer goes on top of the prompt's cache, as in decoding, so that what a method does at
-    prefill (pruning inside the model) holds here as well.
-    """
-    width = max(map(len, answers))
-    device = prompt.input_ids.device
-    ids = torch.full((len(answers), width), int(answers[0][0]), device=device)
-    real = torch.zeros(len(answers), width, dtype=torch.bool, device=device)
-    for row, answer in enumerate(answers):
-        ids[row, : len(answer)] = torch.tensor(answer, device=device)
-        real[row, : len(answer)] = True
-    logits = first[:, None]
-    if width > 1:
-        steps = torch.arange(1, width, device=device)
-        more = vlm.model(
-            input_ids=ids[:, :-1],
-            # Padding behind an answer is seen by nothing that is read.
-            attention_mask=torch.cat([prompt.attention_mask, torch.ones_like(ids[:, :-1])], dim=1),
-            position_ids=prompt.position_ids[..., -1:] + steps,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits = torch.cat([logits, more.logits.float()], dim=1)
-    found: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-    return (found * real).sum(1).tolist()

@@ -1,0 +1,95 @@
+"""A prepared batch through the model: greedy answers, and how likely it finds the reference.
+
+Nothing here knows benchmarks or files. The second starts from the cache of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hawk.models.base import VisionLanguageModel
+from hawk.pruning.prompt import PrunedPrompt
+
+
+def generate(
+    vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: int
+) -> tuple[list[str], Tensor, Any]:
+    """Greedy decoding; every setting is ours, none is the checkpoint's.
+
+    Returns the texts, the float32 logits [batch, vocabulary] behind the prompts, and the cache as
+    it was then: what the reference's log-probability starts from, without a second prefill.
+    """
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    own = vlm.model.generation_config
+    settings = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=own.eos_token_id,
+        pad_token_id=own.pad_token_id,
+        disable_compile=True,
+        use_cache=True,
+        return_dict_in_generate=True,
+    )
+    first: list[Tensor] = []
+
+    def remember_first(ids: Tensor, logits: Tensor) -> Tensor:
+        if not first:
+            first.append(logits.clone())
+        return logits
+
+    vlm.model.generation_config = settings  # what is not set here would be taken from the checkpoint's
+    try:
+        out = vlm.model.generate(
+            **prompt.kwargs(),
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([remember_first]),
+        )
+    finally:
+        vlm.model.generation_config = own
+    new = out.sequences[:, prompt.input_ids.shape[1] :]
+    if new.shape[1] > 1:  # the last token is in no cache
+        out.past_key_values.crop(1 - new.shape[1])
+    texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
+    return texts, first[0], out.past_key_values
+
+
+def reference_logprobs(
+    vlm: VisionLanguageModel,
+    prompt: PrunedPrompt,
+    first: Tensor,
+    cache: Any,
+    answers: Sequence[Sequence[int]],
+) -> list[float]:
+    """Teacher-forced log-probability of each reference, summed over its tokens (nats).
+
+    The answer goes on top of the prompt's cache, as in decoding, so that what a method does at
+    prefill (pruning inside the model) holds here as well.
+    """
+    width = max(map(len, answers))
+    device = prompt.input_ids.device
+    ids = torch.full((len(answers), width), int(answers[0][0]), device=device)
+    real = torch.zeros(len(answers), width, dtype=torch.bool, device=device)
+    for row, answer in enumerate(answers):
+        ids[row, : len(answer)] = torch.tensor(answer, device=device)
+        real[row, : len(answer)] = True
+    logits = first[:, None]
+    if width > 1:
+        steps = torch.arange(1, width, device=device)
+        more = vlm.model(
+            input_ids=ids[:, :-1],
+            # Padding behind an answer is seen by nothing that is read.
+            attention_mask=torch.cat([prompt.attention_mask, torch.ones_like(ids[:, :-1])], dim=1),
+            position_ids=prompt.position_ids[..., -1:] + steps,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = torch.cat([logits, more.logits.float()], dim=1)
+    found: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    return (found * real).sum(1).tolist()
