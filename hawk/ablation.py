@@ -85,12 +85,15 @@ class AblateHeads:
             put_in = (1 - keep) * self.means[layer].float()
 
         def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            nonlocal keep, put_in
             inputs = args[0]
             copies = _copies(len(inputs), len(keep))
-            mask = keep.to(inputs).repeat_interleave(copies, dim=0)
+            keep = keep.to(inputs)  # copied to the device once, not in every step
+            mask = keep.repeat_interleave(copies, dim=0)
             out = inputs * mask
             if put_in is not None:
-                out = out + put_in.to(inputs).repeat_interleave(copies, dim=0)
+                put_in = put_in.to(inputs)
+                out = out + put_in.repeat_interleave(copies, dim=0)
             return (out, *args[1:])
 
         return hook

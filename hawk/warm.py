@@ -152,6 +152,9 @@ def run_beside(command: Sequence[str]) -> int:
 def _serve(listener: socket.socket, parent: int) -> NoReturn:
     """Fork a child for every connection until ``parent`` (a pipe) is closed and no child is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Where flash-attn is installed, importing transformers asks whether there is a GPU. CUDA's own answer
+    # would leave every fork without CUDA; that of the driver's library does not.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     _import_what_jobs_need()
     gc.freeze()  # children share this memory; a collection would copy it
     waiting = select.poll()

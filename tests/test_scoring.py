@@ -274,32 +274,6 @@ def test_features_of_another_model_or_image_are_refused(root: RunPaths, embedded
         FeatureStore(tmp_path / "none.safetensors")
 
 
-class Elsewhere:
-    """A model that says it is on the device meta: what goes there can be seen without a GPU."""
-
-    def __init__(self, model) -> None:
-        self.model, self.device = model, torch.device("meta")
-
-    def __getattr__(self, name: str):
-        return getattr(self.model, name)
-
-
-def test_stored_features_go_to_the_models_device(prompts: Prompts, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = prompts.inputs([0, 1])
-    monkeypatch.setattr(prompts.vlm, "model", Elsewhere(prompts.vlm.model))
-    there = prompts.inputs([0, 1])
-
-    def devices(value) -> set[str]:
-        if isinstance(value, torch.Tensor):
-            return {value.device.type}
-        parts = value.values() if isinstance(value, dict) else value
-        parts = parts if isinstance(parts, (list, tuple, type({}.values()))) else []
-        return set().union(*map(devices, parts))
-
-    assert devices(here) == {"cpu"}
-    assert devices(there) == {"meta"}
-
-
 @pytest.mark.gpu
 def test_a_job_on_stored_features_runs_on_a_gpu(config: dict, root: RunPaths, tmp_path: Path) -> None:
     rows = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -44,6 +44,10 @@ class VisualItem:
     @property
     def tokens(self) -> int:
         return self.features.shape[0]
+
+    def to(self, device: torch.device) -> VisualItem:
+        levels = tuple(level.to(device) for level in self.levels)
+        return replace(self, features=self.features.to(device), levels=levels)
 
     @property
     def runs(self) -> list[int]:

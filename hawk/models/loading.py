@@ -76,6 +76,8 @@ def load(
             "model.attention is 'flash_attention_2', but the package flash-attn is not installed "
             "or there is no CUDA device; use sdpa or eager."
         )
+    if attention == "flash_attention_2" and dtype == "float32":
+        raise InputError("flash_attention_2 computes in bfloat16 or float16; the model's dtype is 'float32'.")
     config = read(AutoConfig, path, "config", revision)
     family = family_by_type(config.model_type)
     model = AutoModelForImageTextToText.from_pretrained(

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,8 @@ from torch import Tensor, nn
 from hawk.errors import InputError
 from hawk.models import family_of
 from hawk.models.base import Family, inference_device, remember_markers
+from hawk.pruning.base import Pruner
 from hawk.pruning.prompt import CONSUMED, prune
-
-if TYPE_CHECKING:
-    from hawk.pruning.base import Pruner
 
 
 @contextmanager
@@ -147,6 +145,8 @@ def _pruned(
         kwargs["streamer"] = _FullPromptStreamer(kwargs["streamer"], prompt.full_ids)
     if family.position_rows == 1:
         kwargs["use_cache"] = True  # 2-D positions with gaps are only right with a cache
+    if type(pruner).hooks is not Pruner.hooks:  # on a GPU transformers compiles decoding with a static cache
+        kwargs.setdefault("disable_compile", True)
     with pruner.hooks(model, family):
         result = plain(**prompt.kwargs(), **kwargs)
     return _restore_prompt(result, prompt.full_ids, prompt.input_ids.shape[1])

@@ -89,7 +89,7 @@ class PruningContext:
     def query_embeddings(self, span: str = "instruction") -> Tensor:
         """Input embeddings of the query text, [Q, hidden]; another sample's when one is given."""
         ids = self.ids[self.query_index(span)] if self.query_ids is None else self.query_ids
-        return self.model.get_input_embeddings()(ids.to(self.ids.device))
+        return self.model.get_input_embeddings()(ids.to(self.ids.device)).to(self.ids.device)
 
     def scoring_layer(self, layer: int) -> ScoringLayer:
         return self.family.scoring_layer(self.model, layer)
@@ -148,7 +148,7 @@ class Pruner:
 
     def finite_scores(self, context: PruningContext) -> Tensor:
         """``scores``, refused where one is NaN or infinite."""
-        scores = self.scores(context)
+        scores = self.scores(context).to(context.visual_index.device)
         if not torch.isfinite(scores).all():
             raise InputError(
                 f"{self!r}: {int((~torch.isfinite(scores)).sum())} of {len(scores)} token scores are "

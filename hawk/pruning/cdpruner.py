@@ -73,14 +73,15 @@ def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:
     chosen = torch.empty(count, dtype=torch.long, device=device)
     for step in range(count):
         live = free & (residual > RANK * diagonal)
-        gain = residual.where(live, residual.new_tensor(-torch.inf))
+        gain = residual.where(live, -torch.inf)
         # Where nothing is left to explain, relevance decides.
-        fill = relevance.where(free, relevance.new_tensor(-torch.inf))
+        fill = relevance.where(free, -torch.inf)
         pick = torch.where(live.any(), gain, fill).argmax()[None]
         chosen[step] = pick[0]
         free[pick] = False
-        row = relevance * (vectors @ vectors[pick[0]]).double() * relevance[pick]
-        row = row - factors[:step].T @ factors[:step, pick[0]]
+        # Indexed by a tensor of one dimension: one of none is read by the CPU, a wait per step.
+        row = relevance * (vectors @ vectors[pick][0]).double() * relevance[pick]
+        row = row - factors[:step].T @ factors[:step, pick][:, 0]
         # A pick without residual adds no direction: its row of factors stays zero.
         scale = residual[pick].clamp(min=1e-300).rsqrt() * live[pick]
         factors[step] = row * scale

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 _BATCH = 64
+_PLAIN = 1 << 26  # entries of a matrix that a GPU reads faster than the CPU reads one bound of it
 
 
 def greedy_coverage(gain: Tensor, count: int) -> Tensor:
     """``count`` rows of ``gain`` [candidates, covered], entries >= 0, in the order of choice."""
+    if gain.device.type != "cpu" and gain.numel() <= _PLAIN:
+        return _plain(gain, count)
     covered = gain.new_zeros(gain.shape[1])
     bound = _fresh(gain, torch.arange(len(gain), device=gain.device), covered)
     chosen: list[int] = []
@@ -24,6 +27,20 @@ def greedy_coverage(gain: Tensor, count: int) -> Tensor:
         bound[pick] = -torch.inf
         covered = torch.maximum(covered, gain[pick])
     return torch.tensor(chosen, device=gain.device)
+
+
+def _plain(gain: Tensor, count: int) -> Tensor:
+    """Every gain afresh at every step: the same choice, and no step waits for the device."""
+    chosen = torch.empty(count, dtype=torch.long, device=gain.device)
+    covered = gain.new_zeros(gain.shape[1])
+    taken = torch.zeros(len(gain), dtype=torch.bool, device=gain.device)
+    for step in range(count):
+        fresh = (gain - covered).clamp_(min=0).sum(-1).masked_fill(taken, -torch.inf)
+        pick = fresh.argmax()[None]
+        chosen[step : step + 1] = pick
+        taken[pick] = True
+        covered = torch.maximum(covered, gain[pick][0])
+    return chosen
 
 
 def _best(gain: Tensor, bound: Tensor, covered: Tensor) -> int:

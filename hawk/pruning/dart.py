@@ -71,7 +71,7 @@ class Dart(Pruner):
         layer = context.scoring_layer(self.layer)
         keys = layer.k_proj(layer.norm(hidden)).view(len(hidden), layer.kv_heads, layer.head_dim)
         keys = keys if layer.k_norm is None else layer.k_norm(keys)
-        norms = keys.float().abs().sum((1, 2))
+        norms = keys.float().abs().sum((1, 2)).to(hidden.device)
         return torch.sort(norms, descending=True, stable=True).indices[:count]
 
 

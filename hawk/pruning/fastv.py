@@ -170,12 +170,14 @@ class _Cut:
         keys = layer.k_proj(normed).unflatten(-1, (layer.kv_heads, layer.head_dim))
         queries = queries if layer.q_norm is None else layer.q_norm(queries)
         keys = keys if layer.k_norm is None else layer.k_norm(keys)
+        cos, sin = cos.to(keys.device), sin.to(keys.device)  # a split model makes them once, elsewhere
         queries = rotate(queries, cos[:, -1:], sin[:, -1:]).float()
         keys = rotate(keys, cos, sin).float()
         grouped = queries[:, 0].unflatten(1, (layer.kv_heads, -1))  # [batch, kv, heads / kv, d]
         products = torch.einsum("bgrd,bngd->bgrn", grouped, keys) * layer.head_dim**-0.5
-        products = products.masked_fill(~self.batch.mask.bool()[:, None, None], -torch.inf)
-        self.scores = products.softmax(-1).mean((1, 2))
+        padding = ~self.batch.mask.to(products.device).bool()
+        products = products.masked_fill(padding[:, None, None], -torch.inf)
+        self.scores = products.softmax(-1).mean((1, 2)).to(self.batch.ids.device)
 
     def enter(self, number: int, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         """At every layer from K on: cut the prefill, and make this layer's own mask."""
@@ -184,10 +186,9 @@ class _Cut:
             if number == self.pruner.layer:
                 self.choose(hidden)
                 assert self.index is not None
-                rows = torch.arange(len(hidden), device=hidden.device)[:, None]
-                hidden = hidden[rows, self.index]
+                hidden = _columns(hidden, self.index)
                 parts = (part.expand(len(hidden), -1, -1) for part in _rotary(kwargs))
-                cos, sin = (part[rows, self.index] for part in parts)
+                cos, sin = (_columns(part, self.index) for part in parts)
                 self.rotary = (cos, sin)
             kwargs["position_embeddings"] = self.rotary
             if kwargs.get("position_ids") is not None:
@@ -203,12 +204,12 @@ class _Cut:
         assert scores is not None
         width, length = batch.ids.shape[1], hidden.shape[1]
         settings = self.pruner.settings()
-        keep = torch.ones(len(batch.ids), length, dtype=torch.bool, device=hidden.device)
+        keep = torch.ones(len(batch.ids), length, dtype=torch.bool, device=batch.ids.device)
         keep[:, :width] = batch.mask.bool()
         kept_index = []
         for row, context in enumerate(batch.contexts):
             if context is None:
-                kept_index.append(torch.empty(0, dtype=torch.long, device=hidden.device))
+                kept_index.append(torch.empty(0, dtype=torch.long, device=batch.ids.device))
                 continue
             columns = width - len(context.ids) + context.visual_index
             options = {key: settings[key] for key in ("pruning_ratio", "rounding", "budget")}
@@ -243,7 +244,7 @@ class _Cut:
                 "decoding does; that is not supported."
             )
         total = seen + hidden.shape[1]
-        mask = self.mask.repeat_interleave(len(hidden) // len(self.mask), 0)
+        mask = self.mask.to(hidden.device).repeat_interleave(len(hidden) // len(self.mask), 0)
         new = mask.new_ones(len(mask), total - mask.shape[1])
         mask = torch.cat([mask, new], dim=1)
         return create_causal_mask(
@@ -260,10 +261,10 @@ class _Cut:
             return None
         where, levels = self.deep
         full = output.new_zeros(*where.shape, output.shape[-1])
-        full[where] = levels[number].to(output)
+        full[where.to(output.device)] = levels[number].to(output)
         if number >= self.pruner.layer:
             assert self.index is not None
-            full = full[torch.arange(len(full), device=full.device)[:, None], self.index]
+            full = _columns(full, self.index)
         return output + full
 
 
@@ -281,6 +282,12 @@ def _gone(layer: int) -> Tensor:
 
 def _numbered(hook: Any, number: int) -> Any:
     return lambda *args: hook(number, *args)
+
+
+def _columns(values: Tensor, index: Tensor) -> Tensor:
+    """The columns ``index`` [batch, S'] of values [batch, S, ...], on the device of the values."""
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    return values[rows, index.to(values.device)]
 
 
 def _rotary(kwargs: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -118,7 +118,7 @@ class Hawk(Pruner):
         dtype = getattr(torch, self.score_dtype)
         visual = layer.norm(hidden[context.visual_index])
         if context.query_ids is not None:  # the shuffled-query control: another sample's question
-            text = layer.norm(context.model.get_input_embeddings()(context.query_ids))
+            text = layer.norm(context.query_embeddings())
             where = context.query_index(self.query_span)[-1:].expand(len(text))
         else:
             where = context.query_index(self.query_span)
@@ -131,13 +131,13 @@ class Hawk(Pruner):
             queries = _queries(layer, text).to(dtype)  # [Q, heads, d]
         if self.rope:
             cos, sin = _rotary(context, hidden)
-            queries = _rotate(queries, cos[where].to(dtype), sin[where].to(dtype))
+            queries = _rotate(queries, cos[where].to(queries), sin[where].to(queries))
         if linear and layer.k_norm is None and _plain(layer.k_proj, visual):
             return _fast(layer, queries.mean(0), visual.to(dtype)) * scale
         keys = _keys(layer, visual).to(dtype)  # [n, kv_heads, d]
         if self.rope:
             index = context.visual_index
-            keys = _rotate(keys, cos[index].to(dtype), sin[index].to(dtype))
+            keys = _rotate(keys, cos[index].to(keys), sin[index].to(keys))
         if self.text_reduction == "mean":
             return _products(queries.mean(0, keepdim=True), keys)[0] * scale
         return _reduce(queries, keys, scale, self.text_reduction)
@@ -238,7 +238,8 @@ def _rotary(context: PruningContext, hidden: Tensor) -> tuple[Tensor, Tensor]:
     # Row 0 of mRoPE positions is the text row; the rotary embedding takes the others.
     positions = positions[1:, None] if len(positions) > 1 else positions
     cos, sin = context.family.decoder(context.model).rotary_emb(hidden[None], positions)
-    return cos.reshape(-1, cos.shape[-1]), sin.reshape(-1, sin.shape[-1])
+    cos, sin = (part.reshape(-1, part.shape[-1]).to(hidden.device) for part in (cos, sin))
+    return cos, sin
 
 
 def _rotate(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

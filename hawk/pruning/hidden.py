@@ -33,7 +33,8 @@ class HiddenStates:
     def _embed(self, row: int) -> Tensor:
         """Prompt embeddings with visual features in place, [T, hidden]."""
         real = self.rows.mask[row]
-        embeds = self.model.get_input_embeddings()(self.rows.ids[row, real]).clone()
+        ids = self.rows.ids[row, real]
+        embeds = self.model.get_input_embeddings()(ids).to(ids.device, copy=True)
         item_of = self.rows.item_of[row, real]
         for i, item in enumerate(self.rows.items[row]):
             embeds[item_of == i] = item.features.to(embeds.dtype)
@@ -65,7 +66,7 @@ class HiddenStates:
             pass
         finally:
             handle.remove()
-        return captured[0]
+        return captured[0].to(self.rows.ids.device)  # a split model computes layers on several
 
 
 class _Reached(Exception):

@@ -78,7 +78,11 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> R
         raise InputError(f"attention_mask {list(mask.shape)} does not fit input_ids {list(ids.shape)}.")
     if not mask[:, -1].all():
         raise InputError("a row ends in padding: decoder-only models need left padding to generate.")
-    encoded = family.encode(model, inputs)
+    # The caller's stored features, or the vision tower of a model split over GPUs, may be elsewhere.
+    encoded = {
+        modality: [item.to(ids.device) for item in found]
+        for modality, found in family.encode(model, inputs).items()
+    }
     items: list[list[VisualItem]] = [[] for _ in ids]
     item_of = torch.full_like(ids, -1)
     starts: list[list[tuple[int, VisualItem]]] = [[] for _ in ids]
@@ -192,7 +196,7 @@ def _observed(seen: Sequence[Tensor], rows: Rows) -> list[Tensor | None]:
         for item in items:
             part, left[item.modality] = left[item.modality].tensor_split([item.tokens])
             parts.append(part)
-        out.append(torch.cat(parts) if parts else None)
+        out.append(torch.cat(parts).to(rows.ids.device) if parts else None)
     return out
 
 
