@@ -42,8 +42,10 @@ def evaluate_step(
     # A method that looks into the vision tower runs it, though features are stored.
     features_path = None if needs_tower(variant) else features_path
     samples = read_samples(samples_path, role, name, images=features_path is None)
-    if weights_path is not None and weight_source(variant) in WEIGHT_SOURCES:
-        refuse_overlap(config, samples, weights_path, root)
+    own = weight_source(variant) in WEIGHT_SOURCES
+    source = weights_path if own else weight_source(variant)
+    if source not in (None, "uniform"):
+        refuse_overlap(config, samples, source, root, own)
     vlm = load_for(config, vision=features_path is None)
     bench = benchmark(name, config.get("data", {}).get(name))
     generation = config["generation"]
@@ -55,7 +57,7 @@ def evaluate_step(
         for seed in range(variant.get("seeds", 1)):
             pruner = build(config, variant, ratio, seed, vlm.geometry, weights_path)
             if not pruners:
-                check_weights(config, pruner, vlm, samples, root)
+                check_measured_on(pruner, vlm)
             pruners[f"{ratio}:{seed}"] = repr(pruner)
             if prompts is None or variant["method"] == "downscale":  # other images at every ratio
                 features = features_for(config, vlm, samples, features_path, pruner)
@@ -82,10 +84,8 @@ def evaluate_step(
     write_table(output, every, EVALUATION, provenance(identity, **settings))
 
 
-def check_weights(
-    config: Mapping[str, Any], pruner: Pruner, vlm: VisionLanguageModel, samples: Sequence[Sample], root: str
-) -> None:
-    """Are the weights, wherever they come from, this model's, and of other images than these?"""
+def check_measured_on(pruner: Pruner, vlm: VisionLanguageModel) -> None:
+    """Refuse head weights of another model family; say so where they are of another model."""
     for one in (pruner, getattr(pruner, "scorer", None)):
         weights = getattr(one, "weights", None)
         if not isinstance(weights, HeadWeights):
@@ -97,46 +97,34 @@ def check_weights(
             )
         if model not in (None, vlm.source["id"]):
             log.warning("head weights were measured on %s and are used on %s", model, vlm.source["id"])
-        if weights.model and config["calibration"]["holdout"] != "none":
-            _refuse_known_overlap(weights, samples, root)
 
 
-def _refuse_known_overlap(weights: HeadWeights, samples: Sequence[Sample], root: str) -> None:
-    """A weights file tells the hash of its calibration images: known, if they are this run's."""
+def refuse_overlap(
+    config: Mapping[str, Any], samples: Sequence[Sample], source: str, root: str, own: bool
+) -> None:
+    """No image may have served calibration of the weights and be evaluated, unless asked for.
+
+    own: whether this run made the weights. A file from elsewhere tells only a hash of its calibration
+    images; they are known if they are this run's.
+    """
+    if config["calibration"]["holdout"] == "none":
+        return
+    weights, paths = HeadWeights.load(source), RunPaths(root)
     groups: set[str] = set()
     for name in weights.samples:
-        path = RunPaths(root).samples("calibration", name)
-        if Path(path).is_file():
+        path = paths.samples("calibration", name)
+        if own or Path(path).is_file():
             table = read_table(path, SAMPLES, {"role": "calibration", "benchmark": name}, ["group_id"])
             groups |= set(table.column("group_id").to_pylist())
-    if groups_hash(groups) != weights.calibration_groups:
-        log.warning("head weights were calibrated on images that are not known here; some may be these")
+    if not own and groups_hash(groups) != weights.calibration_groups:
+        log.warning("%s: calibrated on images that are not known here; some may be these", source)
         return
     shared = len(groups & {sample.group_id for sample in samples})
     if shared:
         raise InputError(
-            f"{shared} evaluation images were used to calibrate these head weights. Set "
+            f"{source}: {shared} evaluation images were used to calibrate these weights. Set "
             "calibration.holdout to disjoint, or to none to repeat the paper's leak."
         )
-
-
-def refuse_overlap(
-    config: Mapping[str, Any], samples: Sequence[Sample], weights_path: str, root: str
-) -> None:
-    """No image may have served calibration of the weights and be evaluated, unless asked for."""
-    if config["calibration"]["holdout"] == "none":
-        return
-    paths = RunPaths(root)
-    own = {sample.group_id for sample in samples}
-    for name in HeadWeights.load(weights_path).samples:
-        path = paths.samples("calibration", name)
-        table = read_table(path, SAMPLES, {"role": "calibration", "benchmark": name}, ["group_id"])
-        shared = own & set(table.column("group_id").to_pylist())
-        if shared:
-            raise InputError(
-                f"{weights_path}: {len(shared)} evaluation images were used to calibrate these weights "
-                f"on {name!r}. Set calibration.holdout to disjoint, or to none to repeat the paper's leak."
-            )
 
 
 def other_questions(prompts: Prompts, seed: int, name: str) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hawk.comparison import BASELINE, OVERALL
-from hawk.config import WEIGHT_SOURCES
+from hawk.config import WEIGHT_SOURCES, weight_source
 from hawk.controls import is_calibrated
 from hawk.tables import interval, number, p_text
 
@@ -169,7 +169,7 @@ def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
     """Variants with weights that this run did not measure."""
     own = (*WEIGHT_SOURCES, "uniform", None)
     variants = config.get("evaluation", {}).get("variants", [])
-    return [one["name"] for one in variants if one.get("weights") not in own]
+    return [one["name"] for one in variants if weight_source(one) not in own]
 
 
 def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:

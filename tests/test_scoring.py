@@ -421,6 +421,20 @@ def test_a_weights_file_of_something_else_is_refused(
     assert not Path(output).exists()
 
 
+def test_own_weights_are_refused_on_the_images_that_made_them(
+    config: dict, root: RunPaths, tmp_path: Path
+) -> None:
+    path = weights_file(tmp_path / "w.json")
+    variants = [{"name": "zero", "method": "hawk", "weights": "zero"}]
+    own = {**config, "evaluation": {**config["evaluation"], "variants": variants, "role": "calibration"}}
+    drawn, stored = root.samples("calibration", BENCH), root.features("calibration", BENCH)
+    words = (BENCH, "zero", drawn, stored, path, root.root, str(tmp_path / "out.parquet"))
+    with pytest.raises(InputError, match=r"w.json: 24 evaluation images were used to calibrate"):
+        evaluation.evaluate_step(own, *words)
+    allowed = {**own, "calibration": {**config["calibration"], "holdout": "none"}}
+    evaluation.evaluate_step(allowed, *words)  # the paper's leak, asked for
+
+
 def test_a_weights_file_of_unknown_images_is_used_with_a_warning(
     config: dict, root: RunPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
