@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hawk.records import DROPS, read_table
-from hawk.tables import read_retention, text_table
-from hawk.weights import HeadWeights
+from hawk.core.files import read_table
+from hawk.core.head_weights import HeadWeights
+from hawk.core.schemas import DROPS
+from hawk.report.tables import read_retention, text_table
 
 ROOT = Path(__file__).parent.parent
 DEMO, INTERNVL = ROOT / "outputs" / "tiny", ROOT / "outputs" / "tiny-internvl"

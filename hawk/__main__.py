@@ -1,5 +1,5 @@
 """``python -m hawk`` is the same as ``hawk``."""
 
-from hawk.cli import main
+from hawk.cli.main import main
 
 main()

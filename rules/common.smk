@@ -8,14 +8,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from hawk import config as hawk_config
+from hawk.config import queries
 from hawk.benchmarks import benchmark
-from hawk.benchmarks.video import VideoBenchmark
-from hawk.config_checks import check
-from hawk.paths import RunPaths
+from hawk.benchmarks.bases.video import VideoBenchmark
+from hawk.config.checks import check
+from hawk.config.load import fill
+from hawk.core.paths import RunPaths
 
 _source = ", ".join(map(str, workflow.configfiles)) or "config/config.yaml"
-config = check(hawk_config.fill(config, _source), _source)
+config = check(fill(config, _source), _source)
 
 PATHS = RunPaths(f"outputs/{config['run']}")
 LOGS = f"{PATHS.root}/logs"
@@ -34,7 +35,7 @@ CALIBRATION = config["calibration"]["benchmarks"]
 EVALUATION = config["evaluation"]["benchmarks"]
 EVALUATION_ROLE = config["evaluation"]["role"]
 INTERVENTIONS = config["ablation"]["interventions"]
-HEADS = [str(head) for head in hawk_config.ablated_heads(config)]
+HEADS = [str(head) for head in queries.ablated_heads(config)]
 REPEATS = [f"repeat{n}" for n in range(1, config["statistics"]["repeats"] + 1)]
 VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
 # The cost benchmark's samples are timed; in every run, or where a run has been measured already.
@@ -68,13 +69,13 @@ EVALUATION_FILES = [
 
 
 # (intervention, subset)
-WEIGHT_FILES = hawk_config.weight_files(config)
+WEIGHT_FILES = queries.weight_files(config)
 
 
 @functools.cache
 def part(*keys):
     """The parts of the config that a job depends on, as JSON: its params and its argument."""
-    return hawk_config.part(config, *keys)
+    return queries.part(config, *keys)
 
 
 def feature_file(role, name="{benchmark}", view="native"):

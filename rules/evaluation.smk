@@ -1,8 +1,8 @@
 def variant_config(wildcards):
     """What a variant's evaluation depends on: itself, not the other variants."""
-    variant = hawk_config.variant_named(config, wildcards.variant)
+    variant = queries.variant_named(config, wildcards.variant)
     own = {**config, "evaluation": {**config["evaluation"], "variants": [variant]}}
-    return hawk_config.part(
+    return queries.part(
         own,
         "seed",
         "model",
@@ -23,10 +23,10 @@ def variant_config(wildcards):
 
 def variant_weights(wildcards):
     """The weight file that a variant uses, if any; of the run's own, the images it was calibrated on."""
-    variant = hawk_config.variant_named(config, wildcards.variant)
-    subset = hawk_config.weights_subset(config, variant, wildcards.benchmark)
+    variant = queries.variant_named(config, wildcards.variant)
+    subset = queries.weights_subset(config, variant, wildcards.benchmark)
     if subset is None:
-        return hawk_config.weights_path(variant) or []
+        return queries.weights_path(variant) or []
     return [
         PATHS.head_weights(*subset),
         *(PATHS.samples("calibration", n) for n in CALIBRATION),
@@ -97,7 +97,7 @@ def cost_config(wildcards):
         key: value for key, value in config["cost"].items() if key != "measure"
     }
     own["cost"]["benchmark"] = COST_BENCHMARK
-    return hawk_config.part(
+    return queries.part(
         own,
         "seed",
         "model",

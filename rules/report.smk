@@ -194,6 +194,6 @@ rule make_report:
     conda:
         "../environment.yml"
     params:
-        config=lambda wc: hawk_config.part(config, *config),
+        config=lambda wc: queries.part(config, *config),
     shell:
         "{HAWK} report --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"

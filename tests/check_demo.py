@@ -8,8 +8,9 @@ import re
 import sys
 from pathlib import Path
 
-from hawk.records import COST, DROPS, EVALUATION, read_table
-from hawk.weights import HeadWeights
+from hawk.core.files import read_table
+from hawk.core.head_weights import HeadWeights
+from hawk.core.schemas import COST, DROPS, EVALUATION
 
 
 def main(root: Path) -> None:

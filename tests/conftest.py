@@ -28,7 +28,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from tiny_random import enlarge
 
-    from hawk.tiny.architectures import build
+    from hawk.training.architectures import build
 
     torch.manual_seed(0)
     tiny = build("qwen2_5_vl")

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from hawk.benchmarks.base import Benchmark, Sample
-from hawk.errors import unknown
+from hawk.core.errors import unknown
 
 # name → "module:class". Adding a benchmark is one new file and one line here.
 REGISTRY: dict[str, str] = {

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.metrics import bare_text
-from hawk.benchmarks.multiple_choice import LETTERS, MultipleChoice, as_letter
-from hawk.benchmarks.protocols import LMMS_EVAL
-from hawk.errors import InputError
+from hawk.benchmarks.bases.multiple_choice import LETTERS, MultipleChoice, as_letter
+from hawk.benchmarks.rules.metrics import bare_text
+from hawk.benchmarks.rules.protocols import LMMS_EVAL
+from hawk.core.errors import InputError
 
 _LEADING = re.compile(r"\s*([A-Z])\.")
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hawk.errors import InputError, unknown
+from hawk.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,16 +16,16 @@ from typing import Any, ClassVar
 
 import yaml
 
-from hawk.benchmarks import metrics
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Benchmark, Sample
-from hawk.benchmarks.choices import REFUSED, extract_option, infer_option
-from hawk.benchmarks.dataset import Identities
-from hawk.benchmarks.metrics import listed
-from hawk.benchmarks.multiple_choice import LETTERS, lettered
-from hawk.benchmarks.normalise import vqa_text
-from hawk.benchmarks.protocols import ALL
-from hawk.benchmarks.sources import files_hash, local_parquet, parquet_rows, read_file, root_of
-from hawk.errors import InputError, unknown
+from hawk.benchmarks.bases.dataset import Identities
+from hawk.benchmarks.bases.multiple_choice import LETTERS, lettered
+from hawk.benchmarks.rules import metrics
+from hawk.benchmarks.rules.choices import REFUSED, extract_option, infer_option
+from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.rules.normalise import vqa_text
+from hawk.benchmarks.rules.protocols import ALL
+from hawk.benchmarks.sources.tables import files_hash, local_parquet, parquet_rows, read_file, root_of
+from hawk.core.errors import InputError, unknown
 
 KEYS = ("file", "images", "version", "family", "columns", "prompt", "parser", "metric", "max_new_tokens")
 COLUMNS = ("id", "question", "answer", "image", "options", "hint", "category", "group")

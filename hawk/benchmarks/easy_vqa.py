@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from hawk.benchmarks.base import Benchmark, Sample
-from hawk.benchmarks.images import pixel_hash
+from hawk.core.images import pixel_hash
 
 
 class EasyVQA(Benchmark):
@@ -16,7 +16,7 @@ class EasyVQA(Benchmark):
     family: ClassVar[str] = "easy_vqa"
 
     def load(self) -> Iterator[Sample]:
-        from hawk.tiny.easy_vqa import read_images
+        from hawk.benchmarks.toy.easy_vqa import read_images
 
         for image in read_images("test"):
             group = pixel_hash(image.png)

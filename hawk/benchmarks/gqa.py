@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.dataset import DatasetBenchmark, Identities
-from hawk.benchmarks.metrics import bare_text, same_text
-from hawk.benchmarks.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
-from hawk.benchmarks.sources import local_parquet, open_source, parquet_rows
-from hawk.errors import InputError
+from hawk.benchmarks.bases.dataset import DatasetBenchmark, Identities
+from hawk.benchmarks.rules.metrics import bare_text, same_text
+from hawk.benchmarks.rules.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
+from hawk.benchmarks.sources.tables import local_parquet, open_source, parquet_rows
+from hawk.core.errors import InputError
 
 _IMAGES = "testdev_balanced_images"
 

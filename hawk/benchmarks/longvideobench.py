@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.multiple_choice import LETTERS, lettered
-from hawk.benchmarks.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
-from hawk.benchmarks.video import VideoBenchmark
+from hawk.benchmarks.bases.multiple_choice import LETTERS, lettered
+from hawk.benchmarks.bases.video import VideoBenchmark
+from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
 
 _OPTIONS = tuple(f"option{number}" for number in range(5))
 

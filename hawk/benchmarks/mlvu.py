@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.choices import REFUSED, infer_option
-from hawk.benchmarks.metrics import listed
-from hawk.benchmarks.multiple_choice import LETTERS, lettered
-from hawk.benchmarks.protocols import LMMS_EVAL, MS_VLMEVAL
-from hawk.benchmarks.video import VideoBenchmark
-from hawk.errors import InputError
+from hawk.benchmarks.bases.multiple_choice import LETTERS, lettered
+from hawk.benchmarks.bases.video import VideoBenchmark
+from hawk.benchmarks.rules.choices import REFUSED, infer_option
+from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.rules.protocols import LMMS_EVAL, MS_VLMEVAL
+from hawk.core.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,17 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import Sample
-from hawk.benchmarks.choices import extract_option
-from hawk.benchmarks.dataset import COUNT, LEVEL, check_groups, text
-from hawk.benchmarks.multiple_choice import (
-    MultipleChoice,
-    lettered,
-    options_in,
-    split_hint,
-    with_hint,
-)
-from hawk.benchmarks.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
-from hawk.errors import InputError
+from hawk.benchmarks.bases.dataset import COUNT, LEVEL, check_groups, text
+from hawk.benchmarks.bases.multiple_choice import MultipleChoice, lettered, options_in, split_hint, with_hint
+from hawk.benchmarks.rules.choices import extract_option
+from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
+from hawk.core.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.dataset import DatasetBenchmark, check_categories, check_groups
-from hawk.benchmarks.metrics import UNKNOWN, yes_or_no, yes_or_no_prefix
-from hawk.benchmarks.protocols import LMMS_EVAL, SINGLE_WORD, YES_NO
+from hawk.benchmarks.bases.dataset import DatasetBenchmark, check_categories, check_groups
+from hawk.benchmarks.rules.metrics import UNKNOWN, yes_or_no, yes_or_no_prefix
+from hawk.benchmarks.rules.protocols import LMMS_EVAL, SINGLE_WORD, YES_NO
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.choices import extract_option
-from hawk.benchmarks.dataset import LEVEL, levels, text
-from hawk.benchmarks.multiple_choice import MultipleChoice, split_options
-from hawk.benchmarks.protocols import LETTER, LMMS_EVAL
-from hawk.errors import InputError
+from hawk.benchmarks.bases.dataset import LEVEL, levels, text
+from hawk.benchmarks.bases.multiple_choice import MultipleChoice, split_options
+from hawk.benchmarks.rules.choices import extract_option
+from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL
+from hawk.core.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np

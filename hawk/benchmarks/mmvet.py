@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hawk.benchmarks.base import Benchmark, Sample
-from hawk.benchmarks.protocols import ALL
-from hawk.errors import InputError
+from hawk.benchmarks.rules.protocols import ALL
+from hawk.core.errors import InputError
 
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 _REASON = (

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.dataset import DatasetBenchmark
-from hawk.benchmarks.metrics import contains_reference, formula_text, listed, ocr_text
-from hawk.benchmarks.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
+from hawk.benchmarks.bases.dataset import DatasetBenchmark
+from hawk.benchmarks.rules.metrics import contains_reference, formula_text, listed, ocr_text
+from hawk.benchmarks.rules.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.dataset import LEVEL, DatasetBenchmark, check_categories
-from hawk.benchmarks.metrics import UNKNOWN, yes_or_no
-from hawk.benchmarks.protocols import LMMS_EVAL, SINGLE_WORD, YES_NO
-from hawk.errors import InputError
+from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark, check_categories
+from hawk.benchmarks.rules.metrics import UNKNOWN, yes_or_no
+from hawk.benchmarks.rules.protocols import LMMS_EVAL, SINGLE_WORD, YES_NO
+from hawk.core.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np

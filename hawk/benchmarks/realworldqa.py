@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.choices import extract_option
-from hawk.benchmarks.multiple_choice import LETTERS, MultipleChoice, split_options
-from hawk.benchmarks.protocols import LMMS_EVAL
+from hawk.benchmarks.bases.multiple_choice import LETTERS, MultipleChoice, split_options
+from hawk.benchmarks.rules.choices import extract_option
+from hawk.benchmarks.rules.protocols import LMMS_EVAL
 
 _LETTER_LINE = "Please answer directly with only the letter of the correct option and nothing else."
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from hawk.benchmarks.base import Benchmark, Sample
-from hawk.benchmarks.images import pixel_hash
+from hawk.core.images import pixel_hash
 
 SCENES = 1200
 SEED = 7
@@ -26,8 +26,8 @@ class _SceneTask(Benchmark):
     def load(self) -> Iterator[Sample]:
         from PIL import Image
 
-        from hawk.tiny.questions import ask
-        from hawk.tiny.scenes import make_scene
+        from hawk.benchmarks.toy.questions import ask
+        from hawk.benchmarks.toy.scenes import make_scene
 
         seed = int(self.options.get("scene_seed", SEED))
         for index in range(SCENES):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import Sample
-from hawk.benchmarks.dataset import text
-from hawk.benchmarks.multiple_choice import (
+from hawk.benchmarks.bases.dataset import text
+from hawk.benchmarks.bases.multiple_choice import (
     LETTERS,
     MultipleChoice,
     as_letter,
@@ -19,7 +19,7 @@ from hawk.benchmarks.multiple_choice import (
     split_hint,
     with_hint,
 )
-from hawk.benchmarks.protocols import LETTER
+from hawk.benchmarks.rules.protocols import LETTER
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import Sample
-from hawk.benchmarks.metrics import listed
-from hawk.benchmarks.vqa import AnnotatedVQA
+from hawk.benchmarks.bases.vqa import AnnotatedVQA
+from hawk.benchmarks.rules.metrics import listed
 
 
 @dataclass(frozen=True)

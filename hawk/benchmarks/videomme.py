@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import Sample
-from hawk.benchmarks.dataset import LEVEL
-from hawk.benchmarks.metrics import listed
-from hawk.benchmarks.protocols import LETTER
-from hawk.benchmarks.video import VideoBenchmark
+from hawk.benchmarks.bases.dataset import LEVEL
+from hawk.benchmarks.bases.video import VideoBenchmark
+from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.rules.protocols import LETTER
 
 _LMMS = (
     "Select the best answer to the following multiple-choice question based on the video and the "

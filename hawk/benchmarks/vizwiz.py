@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import Sample
-from hawk.benchmarks.metrics import listed
-from hawk.benchmarks.protocols import SINGLE_WORD
-from hawk.benchmarks.vqa import AnnotatedVQA
+from hawk.benchmarks.bases.vqa import AnnotatedVQA
+from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.rules.protocols import SINGLE_WORD
 
 
 @dataclass(frozen=True)

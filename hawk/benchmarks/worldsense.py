@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.dataset import LEVEL
-from hawk.benchmarks.metrics import any_letter, listed
-from hawk.benchmarks.multiple_choice import LETTERS
-from hawk.benchmarks.protocols import LMMS_EVAL
-from hawk.benchmarks.video import VideoBenchmark
+from hawk.benchmarks.bases.dataset import LEVEL
+from hawk.benchmarks.bases.multiple_choice import LETTERS
+from hawk.benchmarks.bases.video import VideoBenchmark
+from hawk.benchmarks.rules.metrics import any_letter, listed
+from hawk.benchmarks.rules.protocols import LMMS_EVAL
 
 _WATCH = (
     "Carefully watch this video and pay attention to every detail. Based on your observations, "

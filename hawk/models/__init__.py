@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hawk.errors import unknown
+from hawk.core.errors import unknown
 
 if TYPE_CHECKING:
     from hawk.models.base import Family, VisionLanguageModel

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hawk.errors import InputError
-from hawk.heads import Geometry
+from hawk.core.errors import InputError
+from hawk.core.heads import Geometry
 
 MODALITIES = ("image", "video")
 
@@ -228,7 +228,7 @@ class Family(ABC):
         """What the processor writes in place of a video's placeholder, and its number of runs.
 
         With one placeholder of a visual token per run. None: the placeholder itself, repeated.
-        clip: the :class:`hawk.video.Clip` that was encoded.
+        clip: the :class:`hawk.core.video.Clip` that was encoded.
         """
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hawk.errors import InputError, unknown
+from hawk.core.errors import InputError, unknown
 from hawk.models import family_by_type
 from hawk.models.base import VisionLanguageModel, remember_markers
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hawk.errors import InputError
+from hawk.core.errors import InputError
 from hawk.models.base import Family, Markers, VisualItem
 
 

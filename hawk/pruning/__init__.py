@@ -5,28 +5,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hawk.errors import InputError, unknown
+from hawk.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from hawk.pruning.base import Pruner
 
 # method → "module:class". Adding a pruner is one new file and one line here.
 REGISTRY: dict[str, str] = {
-    "hawk": "hawk.pruning.hawk:Hawk",
-    "hawk_signed": "hawk.pruning.signed:SignedHawk",
-    "fastv": "hawk.pruning.fastv:FastV",
-    "divprune": "hawk.pruning.divprune:DivPrune",
-    "cdpruner": "hawk.pruning.cdpruner:CDPruner",
-    "mmtok": "hawk.pruning.mmtok:MMTok",
-    "visionzip": "hawk.pruning.visionzip:VisionZip",
-    "dart": "hawk.pruning.dart:Dart",
-    "evs": "hawk.pruning.evs:Evs",
-    "facility_location": "hawk.pruning.facility_location:FacilityLocation",
-    "mmr": "hawk.pruning.mmr:Mmr",
-    "random": "hawk.pruning.controls:Random",
-    "grid": "hawk.pruning.controls:Grid",
-    "downscale": "hawk.pruning.downscale:Downscale",
-    "blind": "hawk.pruning.controls:Blind",
+    "hawk": "hawk.pruning.methods.hawk:Hawk",
+    "hawk_signed": "hawk.pruning.methods.signed:SignedHawk",
+    "fastv": "hawk.pruning.methods.fastv:FastV",
+    "divprune": "hawk.pruning.methods.divprune:DivPrune",
+    "cdpruner": "hawk.pruning.methods.cdpruner:CDPruner",
+    "mmtok": "hawk.pruning.methods.mmtok:MMTok",
+    "visionzip": "hawk.pruning.methods.visionzip:VisionZip",
+    "dart": "hawk.pruning.methods.dart:Dart",
+    "evs": "hawk.pruning.methods.evs:Evs",
+    "facility_location": "hawk.pruning.methods.facility_location:FacilityLocation",
+    "mmr": "hawk.pruning.methods.mmr:Mmr",
+    "random": "hawk.pruning.methods.random:Random",
+    "grid": "hawk.pruning.methods.grid:Grid",
+    "downscale": "hawk.pruning.methods.downscale:Downscale",
+    "blind": "hawk.pruning.methods.blind:Blind",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hawk.errors import InputError
+from hawk.core.errors import InputError
 from hawk.models import family_of
 from hawk.models.base import Family, inference_device, remember_markers
 from hawk.pruning.base import Pruner

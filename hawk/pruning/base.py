@@ -8,107 +8,21 @@ model's own ``generate``, is in :mod:`hawk.pruning.prompt` and :mod:`hawk.prunin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from hawk.errors import InputError, unknown
-from hawk.models.base import Family, ScoringLayer, VisualItem, instruction_index, markers_of
+from hawk.core.errors import InputError, unknown
+from hawk.models.base import Family
 from hawk.pruning.budget import ROUNDING, exact_ratio, kept_count
+from hawk.pruning.context import LastRun, PruningContext
 from hawk.pruning.positions import POLICIES
 
 BUDGETS = ("pooled", "per_image")
-
-
-@dataclass
-class PruningContext:
-    """One sample of a batch, padding removed, as a pruner sees it. n visual tokens, T in all."""
-
-    model: nn.Module
-    family: Family
-    ids: Tensor  # [T]
-    positions: Tensor  # [rows, T], of the unpruned prompt
-    items: list[VisualItem]  # in prompt order
-    visual_index: Tensor  # [n] positions in the prompt, ascending
-    item_of: Tensor  # [n] index into items
-    key: bytes  # names the sample: what a seeded pruner draws from, the same in every batch
-    hidden_at: Callable[[int], Tensor]  # layer → input of that decoder layer, [T, hidden]
-    query_ids: Tensor | None = None  # [Q] another sample's question instead of this one's
-    observed: Tensor | None = None  # [n] what the pruner's ``watch`` saw in the vision tower
-
-    @property
-    def tokens(self) -> int:
-        return len(self.visual_index)
-
-    @cached_property
-    def features(self) -> Tensor:
-        """Visual embeddings in prompt order, [n, hidden]."""
-        return torch.cat([item.features for item in self.items])
-
-    @cached_property
-    def text_index(self) -> Tensor:
-        """Positions of everything that is no visual token."""
-        mask = torch.ones(len(self.ids), dtype=torch.bool, device=self.ids.device)
-        mask[self.visual_index] = False
-        return mask.nonzero().flatten()
-
-    @cached_property
-    def budget_group(self) -> Tensor:
-        """Which image, or which frame of a video, every visual token belongs to, [n]."""
-        groups = torch.zeros_like(self.item_of)
-        used = 0
-        for i, item in enumerate(self.items):
-            frames = item.grid[0] if item.modality == "video" else 1
-            # A token beyond the last whole frame (a closing newline) goes with that frame.
-            of_frame = torch.arange(item.tokens) // max(1, item.tokens // frames)
-            groups[self.item_of == i] = used + of_frame.clamp(max=frames - 1).to(groups)
-            used += frames
-        return groups
-
-    def query_index(self, span: str = "instruction") -> Tensor:
-        """Positions of the query text, see :func:`hawk.models.base.instruction_index`.
-
-        What stands between the frames of one video (their times, in Qwen3-VL) is no query.
-        """
-        visual = set(self.family.placeholders(self.model.config).values())
-        markers = markers_of(self.model, self.family)
-        found = instruction_index(self.ids.tolist(), visual, markers, span)
-        index = torch.tensor(found, device=self.ids.device)
-        inside = torch.zeros_like(self.ids, dtype=torch.bool)
-        for i in range(len(self.items)):
-            where = self.visual_index[self.item_of == i]
-            inside[where.min() : where.max()] = True
-        outside = index[~inside[index]]
-        return outside if len(outside) else index
-
-    def query_embeddings(self, span: str = "instruction") -> Tensor:
-        """Input embeddings of the query text, [Q, hidden]; another sample's when one is given."""
-        ids = self.ids[self.query_index(span)] if self.query_ids is None else self.query_ids
-        return self.model.get_input_embeddings()(ids.to(self.ids.device)).to(self.ids.device)
-
-    def scoring_layer(self, layer: int) -> ScoringLayer:
-        return self.family.scoring_layer(self.model, layer)
-
-    def generator(self, seed: int) -> torch.Generator:
-        """Random numbers that depend on seed and sample, not on batch or order."""
-        import hashlib
-
-        state = hashlib.sha256(f"{seed}:".encode() + self.key).digest()
-        return torch.Generator().manual_seed(int.from_bytes(state[:8], "little") >> 1)
-
-
-@dataclass
-class LastRun:
-    """What a pruner did in its last call, per sample of the batch."""
-
-    visual_tokens: list[int] = field(default_factory=list)
-    kept_tokens: list[int] = field(default_factory=list)
-    kept_index: list[Tensor] = field(default_factory=list)  # among the sample's visual tokens
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import ceil, floor
 
-from hawk.errors import InputError, unknown
+from hawk.core.errors import InputError, unknown
 
 ROUNDING = ("ceil", "floor", "round")
 

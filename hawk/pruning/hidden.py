@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hawk.models.base import Family, by_modality
 
 if TYPE_CHECKING:
-    from hawk.pruning.prompt import Rows
+    from hawk.pruning.rows import Rows
 
 
 class HiddenStates:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hawk.errors import InputError
+from hawk.core.errors import InputError
 from hawk.pruning import REGISTRY, pruner, pruner_class
 from hawk.pruning.base import Pruner
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from hawk.config import load_config
-from hawk.errors import InputError
-from hawk.paths import RunPaths
-from hawk.records import write_json, write_text
+from hawk.config.load import load_config
+from hawk.core.errors import InputError
+from hawk.core.files import write_json, write_text
+from hawk.core.paths import RunPaths
 
 log = logging.getLogger("hawk.study")
 
@@ -128,7 +128,7 @@ def _findings(config: Mapping[str, Any], out: Path, record: Path, page: Path, ch
 
 def _load(config: Mapping[str, Any], name: str, folder: str, files: RunPaths) -> tuple[dict[str, Any], Any]:
     """The model, and the config with its geometry; refused if this name stood for another model."""
-    from hawk.scoring import load_for
+    from hawk.steps.session import load_for
 
     own = Path(folder, "config.json")
     if not own.is_file():

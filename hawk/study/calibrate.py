@@ -10,21 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from hawk import statistics
-from hawk.ablation import AblateHeads
+from hawk.ablation.ablate_heads import AblateHeads
+from hawk.analysis import statistics
+from hawk.analysis.resampling import bootstrap_counts, group_codes, percentile_interval, rng_of
 from hawk.benchmarks import benchmark
-from hawk.drops import rng_of
-from hawk.heads import Head
+from hawk.core.files import write_json
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Head
+from hawk.core.paths import RunPaths
+from hawk.core.provenance import provenance
 from hawk.models.base import VisionLanguageModel
-from hawk.paths import RunPaths
-from hawk.provenance import provenance
-from hawk.pruning.hawk import Hawk
-from hawk.records import write_json
-from hawk.resampling import bootstrap_counts, group_codes, percentile_interval
+from hawk.pruning.methods.hawk import Hawk
 from hawk.study.forced import Forced, ForcedScorer
 from hawk.study.images import prepare, prompts_of
 from hawk.study.plan import SETTINGS, ZERO, Setting, setting_of
-from hawk.weights import HeadWeights
 
 log = logging.getLogger(__name__)
 

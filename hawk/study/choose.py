@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from hawk.errors import InputError
-from hawk.paths import RunPaths
-from hawk.records import write_json
-from hawk.resampling import percentile_interval
+from hawk.analysis.resampling import percentile_interval
+from hawk.core.errors import InputError
+from hawk.core.files import write_json
+from hawk.core.paths import RunPaths
 from hawk.study.develop import ratios_of
 from hawk.study.plan import BASE, candidates, others
 from hawk.study.retained import Retained, read_development

@@ -11,16 +11,16 @@ from typing import Any
 import pyarrow as pa
 
 from hawk.benchmarks import Benchmark
+from hawk.core.files import write_table
+from hawk.core.paths import RunPaths
+from hawk.core.provenance import provenance
 from hawk.models.base import VisionLanguageModel
-from hawk.paths import RunPaths
-from hawk.provenance import provenance
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
-from hawk.records import write_table
+from hawk.steps.variants import build
 from hawk.study.forced import ForcedScorer
 from hawk.study.images import prepare, prompts_of
 from hawk.study.plan import candidates, others
-from hawk.variants import build
 
 log = logging.getLogger(__name__)
 

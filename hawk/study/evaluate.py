@@ -12,18 +12,19 @@ from typing import Any
 
 import yaml
 
-from hawk.config import COMPARISON_KEYS
+from hawk.config.queries import COMPARISON_KEYS
+from hawk.core.files import write_table, write_text
+from hawk.core.paths import RunPaths
+from hawk.core.provenance import provenance
+from hawk.core.schemas import EVALUATION, SCORES
+from hawk.inference.scoring import score_samples
 from hawk.models.base import VisionLanguageModel
-from hawk.paths import RunPaths
-from hawk.provenance import provenance
 from hawk.pruning.budget import ratio_text
-from hawk.records import EVALUATION, SCORES, write_table, write_text
-from hawk.scoring import score_samples
+from hawk.steps.session import common_settings
 from hawk.study.develop import pruner_of
 from hawk.study.forced import Memo, remembering
 from hawk.study.images import prepare, prompts_of
 from hawk.study.plan import finalists
-from hawk.sweep import common_settings
 
 log = logging.getLogger(__name__)
 

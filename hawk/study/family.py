@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hawk import statistics
-from hawk.comparison import OVERALL
-from hawk.drops import rng_of
-from hawk.resampling import flips_needed, linear_sign_flips, percentile_interval
+from hawk.analysis import statistics
+from hawk.analysis.comparison import OVERALL
+from hawk.analysis.resampling import flips_needed, linear_sign_flips, percentile_interval, rng_of
 from hawk.study.plan import LEFT_OUT, OPPONENTS
 from hawk.study.retained import Retained
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hawk.comparison import OVERALL
-from hawk.errors import InputError
+from hawk.analysis.comparison import OVERALL
+from hawk.core.errors import InputError
+from hawk.report.tables import interval, number, p_text
 from hawk.study.plan import LEFT_OUT, OPPONENTS
-from hawk.tables import interval, number, p_text
 
 BLOCKS = ("choice", "evaluation")
 

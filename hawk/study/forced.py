@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 
 from hawk.benchmarks import Benchmark
-from hawk.errors import InputError
-from hawk.pruning.base import Pruner, PruningContext
-from hawk.pruning.controls import Unpruned
-from hawk.pruning.hawk import Hawk
+from hawk.core.errors import InputError
+from hawk.inference.prompts import Prompts
+from hawk.inference.scoring import batches
+from hawk.pruning.base import Pruner
+from hawk.pruning.context import PruningContext
+from hawk.pruning.methods.hawk import Hawk
+from hawk.pruning.methods.unpruned import Unpruned
 from hawk.pruning.prompt import PrunedPrompt, prune
-from hawk.scoring import Prompts, batches
 
 Memo = dict[tuple[Any, ...], Tensor]
 

@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from hawk.benchmarks import Benchmark, Sample, benchmark
-from hawk.config import load_config
-from hawk.encoding import encode, visual_files
-from hawk.errors import InputError
-from hawk.features import feature_writer
+from hawk.benchmarks.samples import checked, draw, read_samples, role_of, sample_list_hash, to_row
+from hawk.config.load import load_config
+from hawk.core.errors import InputError
+from hawk.core.files import read_table, write_table
+from hawk.core.paths import RunPaths
+from hawk.core.provenance import provenance
+from hawk.core.schemas import SAMPLES
+from hawk.inference.encoding import encode
+from hawk.inference.feature_store import feature_writer
+from hawk.inference.prompts import Prompts
+from hawk.inference.visual_files import visual_files
 from hawk.models.base import VisionLanguageModel, VisualItem
-from hawk.paths import RunPaths
-from hawk.provenance import provenance
-from hawk.records import SAMPLES, read_table, write_table
-from hawk.samples import checked, draw, read_samples, role_of, sample_list_hash, to_row
-from hawk.scoring import Prompts, features_for
+from hawk.steps.session import features_for
 
 log = logging.getLogger(__name__)
 

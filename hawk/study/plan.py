@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hawk.paths import RunPaths
+from hawk.core.paths import RunPaths
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hawk.drops import rng_of
-from hawk.errors import InputError
-from hawk.evaluated import read_evaluation
-from hawk.paths import RunPaths
-from hawk.records import read_table
-from hawk.resampling import JointGroups, group_codes, group_sums
+from hawk.analysis.evaluation_files import read_evaluation
+from hawk.analysis.resampling import JointGroups, group_codes, group_sums, rng_of
+from hawk.core.errors import InputError
+from hawk.core.files import read_table
+from hawk.core.paths import RunPaths
 from hawk.study.develop import FORCED, UNPRUNED, path_of
 from hawk.study.evaluate import compared
 

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from hawk.benchmarks import benchmark
-from hawk.errors import InputError
-from hawk.rescore import score_predictions
-from hawk.samples import checked
+from hawk.benchmarks.samples import checked
+from hawk.core.errors import InputError
+from hawk.tools.rescore import score_predictions
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 

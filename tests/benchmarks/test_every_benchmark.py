@@ -13,19 +13,21 @@ import pandas as pd
 import pytest
 from conftest import EMBEDDED, ROOT
 
-import hawk.scoring
-from hawk.benchmarks import benchmark, protocols
-from hawk.calibrate import head_weights
-from hawk.config import load_config
-from hawk.drops import head_drops
-from hawk.evaluation import evaluate_step
-from hawk.features import encode_images
-from hawk.paths import RunPaths
-from hawk.records import provenance_of, read_table
-from hawk.rescore import score_predictions
-from hawk.samples import prepare_samples
-from hawk.sweep import score_step
-from hawk.tables import RETENTION, make_tables
+import hawk.steps.session
+from hawk.benchmarks import benchmark
+from hawk.benchmarks.rules import protocols
+from hawk.config.load import load_config
+from hawk.core.files import provenance_of, read_table
+from hawk.core.paths import RunPaths
+from hawk.core.schemas import RETENTION
+from hawk.steps.encode_images import encode_images
+from hawk.steps.evaluate_pruned import evaluate_step
+from hawk.steps.head_drops import head_drops
+from hawk.steps.head_weights import head_weights
+from hawk.steps.make_tables import make_tables
+from hawk.steps.prepare_samples import prepare_samples
+from hawk.steps.score_samples import score_step
+from hawk.tools.rescore import score_predictions
 
 VARIANTS = ("hawk-zero", "hawk-uniform", "blind")
 HEADS = 8
@@ -34,7 +36,7 @@ HEADS = 8
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.setattr(protocols, "VLMEVALKIT_TOKENS", dict.fromkeys(protocols.STYLES, 4))
-    monkeypatch.setattr(hawk.scoring, "load", functools.cache(hawk.scoring.load))
+    monkeypatch.setattr(hawk.steps.session, "load", functools.cache(hawk.steps.session.load))
     config = load_config(ROOT / "config" / "qwen2_5_vl_7b.yaml")
     config["model"] |= {
         "path": str(EMBEDDED),

@@ -13,10 +13,11 @@ import yaml
 from click.testing import CliRunner
 from huggingface_hub import constants
 
-from hawk.benchmarks import benchmark, ledger
-from hawk.commands.data import fetch
-from hawk.errors import InputError
-from hawk.fetch import fetch_config
+from hawk.benchmarks import benchmark
+from hawk.cli.tools import fetch
+from hawk.core import ledger
+from hawk.core.errors import InputError
+from hawk.tools.fetch import fetch_config
 
 MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
 NEWER = "f" * 40
@@ -157,7 +158,7 @@ def test_without_a_pin_one_commit_serves_rows_and_provenance(hub, caplog):
 
 def test_models_load_at_the_recorded_commit_offline(hub, config, monkeypatch):
     """The config names no revision: jobs take the ledger's, or else what the cache calls main."""
-    import hawk.scoring
+    import hawk.steps.session
 
     list(fetch_config(config("pope")))
     cached = hub.cache / f"models--{MODEL.replace('/', '--')}" / "refs" / "main"
@@ -168,11 +169,11 @@ def test_models_load_at_the_recorded_commit_offline(hub, config, monkeypatch):
         asked.append((path, options["revision"]))
         raise InputError("far enough")
 
-    monkeypatch.setattr(hawk.scoring, "load", load)
+    monkeypatch.setattr(hawk.steps.session, "load", load)
     section = {"path": MODEL, "revision": None, "dtype": "bfloat16", "attention": "sdpa", "device": "cpu"}
     for given, expected in ((None, hub_rows.COMMIT), (NEWER, NEWER)):
         with pytest.raises(InputError, match="far enough"):
-            hawk.scoring.load_for({"model": {**section, "revision": given, "threads": 1}}, vision=False)
+            hawk.steps.session.load_for({"model": {**section, "revision": given, "threads": 1}}, vision=False)
         assert asked.pop() == (MODEL, expected)
 
 

@@ -19,7 +19,7 @@ import real_geometry
 import yaml
 
 from hawk.benchmarks import benchmark
-from hawk.rescore import score_predictions
+from hawk.tools.rescore import score_predictions
 
 ROOT = Path(__file__).parents[2]
 KEPT = ("hawk-zero", "hawk-uniform")

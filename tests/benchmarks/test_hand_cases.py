@@ -13,12 +13,12 @@ import pytest
 
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.base import Sample
-from hawk.benchmarks.choices import infer_option
-from hawk.benchmarks.metrics import yes_or_no
-from hawk.benchmarks.normalise import evalai_text, vqa_text
-from hawk.benchmarks.protocols import LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
-from hawk.errors import InputError
-from hawk.rescore import score_predictions
+from hawk.benchmarks.rules.choices import infer_option
+from hawk.benchmarks.rules.metrics import yes_or_no
+from hawk.benchmarks.rules.normalise import evalai_text, vqa_text
+from hawk.benchmarks.rules.protocols import LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
+from hawk.core.errors import InputError
+from hawk.tools.rescore import score_predictions
 
 VK, MS, LM = VLMEVALKIT, MS_VLMEVAL, LMMS_EVAL
 FRUIT = ("apple", "banana", "cherry", "date")  # 21 letters: answers up to 42 are searched for them

@@ -14,11 +14,12 @@ from hub_rows import COMMIT, IMAGES, TABLES, VIDEOS
 from PIL import Image
 
 from hawk.benchmarks import benchmark
-from hawk.benchmarks.images import open_image, pixel_hash, rgb
-from hawk.benchmarks.multiple_choice import split_options
-from hawk.errors import InputError
-from hawk.records import SAMPLES, write_table
-from hawk.samples import checked, read_samples, to_row
+from hawk.benchmarks.bases.multiple_choice import split_options
+from hawk.benchmarks.samples import checked, read_samples, to_row
+from hawk.core.errors import InputError
+from hawk.core.files import write_table
+from hawk.core.images import open_image, pixel_hash, rgb
+from hawk.core.schemas import SAMPLES
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from prompt_snapshots import PUBLISHED, problem, read, samples, snapshot, update
 
 from hawk.benchmarks import REGISTRY, benchmark
-from hawk.benchmarks.protocols import ALL
-from hawk.errors import InputError
+from hawk.benchmarks.rules.protocols import ALL
+from hawk.core.errors import InputError
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -46,7 +46,7 @@ def test_a_changed_prompt_needs_a_new_version(tmp_path, monkeypatch):
 
 def test_a_changed_rule_needs_a_new_version(monkeypatch):
     stored = snapshot("textvqa")
-    monkeypatch.setattr("hawk.benchmarks.normalise._ARTICLES", {"a", "an"})
+    monkeypatch.setattr("hawk.benchmarks.rules.normalise._ARTICLES", {"a", "an"})
     message = problem("textvqa", snapshot("textvqa"), stored)
     assert "rules changed" in message
     assert "lmms-eval rules" in message

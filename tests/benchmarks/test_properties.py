@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prompt_snapshots import PUBLISHED, samples
 
-from hawk.benchmarks import benchmark, choices, metrics, normalise
+from hawk.benchmarks import benchmark
+from hawk.benchmarks.bases.multiple_choice import split_options
 from hawk.benchmarks.hallusionbench import keys
 from hawk.benchmarks.mme import CATEGORIES as MME_CATEGORIES
-from hawk.benchmarks.multiple_choice import split_options
-from hawk.errors import InputError
+from hawk.benchmarks.rules import choices, metrics, normalise
+from hawk.core.errors import InputError
 
 # Any text, and text made of what the rules look for.
 PIECES = st.sampled_from(

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from hawk.benchmarks import benchmark
-from hawk.calibrate import subset_benchmarks
-from hawk.config import load_config
-from hawk.errors import InputError
+from hawk.config.load import load_config
+from hawk.config.queries import subset_benchmarks
+from hawk.core.errors import InputError
 from hawk.pruning.budget import kept_count
 
 ROOT = Path(__file__).parents[2]

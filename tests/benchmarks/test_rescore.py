@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from hawk.benchmarks import benchmark
-from hawk.commands.data import score
-from hawk.errors import InputError
-from hawk.records import EVALUATION, SAMPLES, SCORES, write_table
-from hawk.rescore import score_predictions
-from hawk.samples import to_row
+from hawk.benchmarks.samples import to_row
+from hawk.cli.tools import score
+from hawk.core.errors import InputError
+from hawk.core.files import write_table
+from hawk.core.schemas import EVALUATION, SAMPLES, SCORES
+from hawk.tools.rescore import score_predictions
 
 ANSWERS = {  # a right, a wrong and an unreadable answer for each
     "ai2d": ["A", "A", "The answer is C.", "none of them"],

@@ -21,8 +21,8 @@ import torch
 from hawk.models import family_of
 from hawk.models.base import Markers, VisualItem, remember_markers
 from hawk.pruning.base import Pruner
-from hawk.pruning.controls import Unpruned
-from hawk.pruning.hawk import Hawk
+from hawk.pruning.methods.hawk import Hawk
+from hawk.pruning.methods.unpruned import Unpruned
 from hawk.pruning.prompt import prune
 
 SIDE, TEXT, LAYERS_7B = 36, 64, 28

@@ -98,7 +98,7 @@ def fastv_row(given: Context) -> Tensor:
 
 def visionzip_layer(side: int, device: str, dtype: torch.dtype) -> Any:
     """Attention received in one full-attention layer: four patches per visual token."""
-    from hawk.pruning.visionzip import received
+    from hawk.pruning.methods.visionzip import received
 
     hidden = torch.randn(4 * side * side, TOWER_WIDTH, device=device, dtype=dtype)
     projection = nn.Linear(TOWER_WIDTH, 2 * TOWER_WIDTH).to(device, dtype).requires_grad_(False)

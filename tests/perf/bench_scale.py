@@ -70,9 +70,11 @@ def dry_runs(folder: Path, sizes: list[tuple[int, int, int]]) -> None:
 
 def drops(folder: Path, size: tuple[int, int, int], samples: int) -> None:
     """Write a finished ablation of random scores and time ``hawk head-drops`` on it."""
-    from hawk.config import ablated_heads, fill
-    from hawk.paths import RunPaths
-    from hawk.records import SAMPLES, SCORES, write_table
+    from hawk.config.load import fill
+    from hawk.config.queries import ablated_heads
+    from hawk.core.files import write_table
+    from hawk.core.paths import RunPaths
+    from hawk.core.schemas import SAMPLES, SCORES
 
     config = fill(config_of(*size, samples), "config")
     (folder / "config.yaml").write_text(yaml.safe_dump(config_of(*size, samples)))

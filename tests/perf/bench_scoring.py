@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hawk.models.base import ScoringLayer
-from hawk.pruning.hawk import Hawk
+from hawk.pruning.methods.hawk import Hawk
 
 HIDDEN, HEADS, KV_HEADS, WIDTH, MLP, LAYERS = 3584, 28, 4, 128, 18_944, 28
 TEXT, RATIO = 64, "0.8"

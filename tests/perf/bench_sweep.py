@@ -41,7 +41,7 @@ MID = {
 TIMED = """
 import json, sys, time
 began = time.perf_counter()
-from hawk.config import load_config
+from hawk.config.load import load_config
 from hawk import sweep
 config, samples, features, files = json.loads(sys.argv[1])
 inside, tokens, loaded = [0.0], [0], sweep.load_for
@@ -64,7 +64,7 @@ print(json.dumps([inside[0], tokens[0], time.perf_counter() - began]))
 
 def mid_size(folder: Path) -> Path:
     """A random model of about 100 M parameters with the embedded one's tokenizer and vision tower."""
-    from hawk.tiny.architectures import build
+    from hawk.training.architectures import build
 
     torch.manual_seed(0)
     tiny = build("qwen2_5_vl")
@@ -83,7 +83,7 @@ def mid_size(folder: Path) -> Path:
 
 
 def config_of(model: Path, samples: int, pixels: int | None) -> dict[str, Any]:
-    from hawk.config import fill
+    from hawk.config.load import fill
 
     text = json.loads((model / "config.json").read_text())["text_config"]
     section = {"path": str(model), "device": "cpu", "threads": 1}
@@ -135,8 +135,8 @@ def peak() -> float:
 
 
 def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None, whole: bool) -> None:
-    from hawk.features import encode_images
-    from hawk.samples import prepare_samples
+    from hawk.steps.encode_images import encode_images
+    from hawk.steps.prepare_samples import prepare_samples
 
     config = config_of(model, samples, pixels)
     with tempfile.TemporaryDirectory() as folder:

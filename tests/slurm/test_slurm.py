@@ -12,8 +12,8 @@ import pytest
 import yaml
 from cluster import Cluster, why_not
 from conftest import EMBEDDED, ROOT
-from workflow.faults import FEW
-from workflow.running import Workflow
+from faults import FEW
+from running import Workflow
 
 pytestmark = pytest.mark.slurm
 

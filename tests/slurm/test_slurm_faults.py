@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, why_not
+from faults import FEW, FILES, SCORES, assert_clean, process_of, rewritten, started, until, versions
+from running import Workflow
 from test_slurm import SlurmWorkflow, jobs_of
-from workflow.faults import FEW, FILES, SCORES, assert_clean, process_of, rewritten, started, until, versions
-from workflow.running import Workflow
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long]
 

@@ -11,7 +11,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-from workflow.faults import (
+from faults import (
     FEW,
     SCORES,
     assert_clean,
@@ -21,7 +21,7 @@ from workflow.faults import (
     until,
     versions,
 )
-from workflow.running import Workflow
+from running import Workflow
 
 CORES = 2
 

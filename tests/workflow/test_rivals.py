@@ -25,7 +25,7 @@ def small_rivals() -> dict:
 
 @pytest.mark.long
 def test_every_rival_and_control_reaches_the_table(tmp_path: Path) -> None:
-    from hawk.tables import read_controls, read_retention
+    from hawk.report.tables import read_controls, read_retention
 
     config = small_rivals()
     workflow = Workflow(tmp_path / "rivals", EMBEDDED, config)

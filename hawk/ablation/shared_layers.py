@@ -1,0 +1,126 @@
+"""Several heads of one layer in one process: what lies before that layer is computed once per batch.
+
+A head's ablation changes nothing below its layer. So a batch's prompt is prepared once, passes the
+layers below once, and every head starts its prefill from there. Values, and so digests, are those of
+one head at a time: the same operations on the same inputs, fewer times. What is kept is one batch's,
+so memory does not grow with the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hawk.ablation.ablate_heads import AblateHeads
+from hawk.benchmarks import Benchmark
+from hawk.core.heads import Head
+from hawk.core.progress import progress
+from hawk.inference.prompts import Prompts
+from hawk.inference.scoring import batches, prepared, score_prompt
+from hawk.models.base import Family
+from hawk.pruning.methods.unpruned import Unpruned
+from hawk.pruning.prompt import PrunedPrompt
+
+
+@torch.inference_mode()
+def score_layer(
+    prompts: Prompts,
+    bench: Benchmark,
+    protocol: str,
+    batch_size: int,
+    heads: Sequence[Head],
+    mode: str,
+    means: Mapping[int, Tensor] | None = None,
+    what: str = "score",
+) -> list[list[dict[str, Any]]]:
+    """Per head the rows of every sample, as from :func:`hawk.inference.scoring.score_samples`.
+
+    heads: of one layer.
+    """
+    model, family = prompts.vlm.model, prompts.vlm.family
+    (layer,) = {head.layer for head in heads}
+    found: list[list[dict[str, Any] | None]] = [[None] * len(prompts.samples) for _ in heads]
+    for chosen in progress(batches([*map(len, prompts.ids)], batch_size), what):
+        pruner = Unpruned()
+        prompt = prepared(prompts, bench, pruner, chosen)
+        below = LayersBelow(model, family, layer, prompt)
+        for rows, head in zip(found, heads, strict=True):
+            with AblateHeads([head], mode=mode, means=means).attach(model), below.reused():
+                scored = score_prompt(prompts, bench, protocol, pruner, prompt, chosen)
+            for i, row in zip(chosen, scored, strict=True):
+                rows[i] = row
+    return [[row for row in rows if row is not None] for rows in found]
+
+
+class LayersBelow:
+    """What the untouched layers below ``layer`` make of a batch of prompts: hidden states and cache."""
+
+    def __init__(self, model: nn.Module, family: Family, layer: int, prompt: PrunedPrompt) -> None:
+        self.layers, self.layer = family.layers(model), layer
+        self.hidden: Tensor | None = None  # [batch, L, hidden], the input of ``layer``
+        self.cached: list[tuple[Tensor, Tensor]] = []  # keys and values per layer below
+        if layer > 0:
+            self._run(model, prompt)
+
+    def _run(self, model: nn.Module, prompt: PrunedPrompt) -> None:
+        """Through the model and not its decoder: it may add to hidden states on the way (Qwen3-VL)."""
+
+        def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            kept = kwargs["past_key_values"].layers[: self.layer]
+            self.hidden, self.cached = args[0], [(layer.keys, layer.values) for layer in kept]
+            raise _Reached
+
+        handle = self.layers[self.layer].register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            model(**prompt.kwargs(), use_cache=True, logits_to_keep=1)
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def reused(self) -> Iterator[None]:
+        """Inside, a prefill of these prompts starts at ``layer``. The model is as before after it."""
+        if self.hidden is None:
+            yield
+            return
+
+        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if kwargs["past_key_values"].get_seq_length(self.layer) == 0:
+                return (self.hidden, *args[1:]), kwargs
+            return None
+
+        before = {number: self.layers[number].__dict__.get("forward") for number in range(self.layer)}
+        handle = self.layers[self.layer].register_forward_pre_hook(enter, with_kwargs=True)
+        try:
+            for number, (keys, values) in enumerate(self.cached):
+                self.layers[number].forward = _from_cache(self.layers[number].forward, number, keys, values)
+            yield
+        finally:
+            handle.remove()
+            for number, forward in before.items():
+                if forward is None:
+                    self.layers[number].__dict__.pop("forward", None)
+                else:
+                    self.layers[number].forward = forward
+
+
+def _from_cache(forward: Any, number: int, keys: Tensor, values: Tensor) -> Any:
+    """A layer that in a prefill only fills its cache; what it would return is not needed."""
+
+    def pass_on(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        cache = kwargs["past_key_values"]
+        if cache.get_seq_length(number) > 0:
+            return forward(hidden_states, *args, **kwargs)
+        cache.update(keys, values, number)
+        return hidden_states
+
+    return pass_on
+
+
+class _Reached(Exception):
+    """Ends a partial forward pass."""

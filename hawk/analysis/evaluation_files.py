@@ -1,0 +1,258 @@
+"""Read a run's evaluation files, check that they can be compared, and add the majority answer.
+
+Refuses to compare what is not comparable: other samples, another protocol, another token budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hawk.analysis.score_files import (
+    SCORE_COLUMNS,
+    SampleIndex,
+    benchmark_of,
+    read_scores,
+    require_one_setting,
+    sample_ids,
+    shared_setting,
+)
+from hawk.benchmarks.base import Sample
+from hawk.config.queries import COMPARISON_KEYS
+from hawk.core import files as records
+from hawk.core import schemas
+from hawk.core.errors import InputError
+from hawk.core.paths import RunPaths
+
+# What all files of a comparison must share, and what those of one benchmark must.
+EVERYWHERE = ("protocol", "model", "geometry", "device", "batch_size", "preprocessing")
+PER_BENCHMARK = ("samples", "prompts", "benchmark_version", "holdout")
+NO_BUDGET = frozenset({"blind"})  # methods that show no visual token, whatever the ratio
+MAJORITY_CANDIDATES = 50
+_COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One variant at one ratio on one benchmark (or the baseline, or the majority answer)."""
+
+    sums: np.ndarray  # [seeds, groups, sums]
+    scores: np.ndarray  # [seeds, samples]
+    kept_tokens: np.ndarray  # [samples]
+    visual_tokens: np.ndarray  # [samples]
+    unparsed: float  # mean over seeds
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """All that was measured on one benchmark. Ratios are canonical decimal strings."""
+
+    samples: SampleIndex
+    baseline: Scored
+    majority: Scored
+    majority_answer: str
+    variants: Mapping[str, Mapping[str, Scored]]  # variant → ratio → scores
+    made: Mapping[str, Any] = field(default_factory=dict)  # the settings that all of it was made with
+
+    @property
+    def name(self) -> str:
+        return self.samples.benchmark.name
+
+
+def canonical_ratio(value: Any) -> str:
+    """``0.80``, ``"0.8"`` and ``0.8`` are one ratio; written without trailing zeros."""
+    number = Decimal(str(value)).normalize()
+    return format(number if number else Decimal(0), "f")
+
+
+def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
+    """Every benchmark's baseline and variants, checked and audited."""
+    made: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
+    found = [_benchmark(config, root, name, made) for name in config["evaluation"]["benchmarks"]]
+    for key in EVERYWHERE:
+        require_one_setting({path: shared_setting(one, key) for path, one in made.items()}, key)
+    for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
+        ruled = {path: one["rules"][key] for path, one in made.items() if "rules" in one}
+        if ruled:
+            require_one_setting(ruled, key)
+    return found
+
+
+def _benchmark(
+    config: Mapping[str, Any], root: str, name: str, made: dict[str, Mapping[str, Any]]
+) -> Evaluated:
+    paths, role = RunPaths(root), config["evaluation"]["role"]
+    samples = SampleIndex.read(
+        paths.samples(role, name),
+        benchmark_of(config, name, paths.baseline(name, role)),
+        {"benchmark": name, "role": role},
+    )
+    path = paths.baseline(name, role)
+    table, block = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
+    samples.require(sample_ids(table), path)
+    made[path] = block.get("settings", {})
+    baseline = _scored(samples, [table])
+    ratios = [canonical_ratio(ratio) for ratio in config["evaluation"]["ratios"]]
+    variants = {}
+    for variant in config["evaluation"]["variants"]:
+        path = paths.evaluation(name, variant["name"])
+        variants[variant["name"]], made[path] = _variant(samples, path, variant, ratios)
+    unpruned = paths.baseline(name, role)
+    own = [unpruned, *(paths.evaluation(name, variant) for variant in variants)]
+    for key in PER_BENCHMARK:
+        require_one_setting({path: made[path].get(key) for path in own}, key)
+    best = majority(samples, config["generation"]["protocol"])
+    evaluated = Evaluated(samples, baseline, *best, variants, made[unpruned])
+    audit_budget(evaluated, config)
+    return evaluated
+
+
+def _variant(
+    samples: SampleIndex, path: str, variant: Mapping[str, Any], ratios: list[str]
+) -> tuple[dict[str, Scored], Mapping[str, Any]]:
+    identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
+    columns = [*_COLUMNS, "pruning_ratio", "seed"]
+    table, made = read_scores(path, identity, columns, schemas.EVALUATION)
+    settings = made.get("settings", {})
+    if settings.get("variant", variant) != variant:
+        raise InputError(
+            f"{path}: made by variant {settings['variant']}; the config has {variant}. "
+            "Delete the file and run again."
+        )
+    frame = table.select(["pruning_ratio", "seed"]).to_pandas()
+    frame["pruning_ratio"] = frame["pruning_ratio"].map(canonical_ratio)
+    by_ratio: dict[str, Scored] = {}
+    for ratio, places in frame.groupby("pruning_ratio", sort=False).indices.items():
+        part = table.take(places)
+        seeds = [part.take(rows) for _, rows in frame.iloc[places].groupby("seed").indices.items()]
+        for one in seeds:
+            samples.require(sample_ids(one), f"{path}, ratio {ratio}")
+        if len(seeds) != variant.get("seeds", 1):
+            raise InputError(
+                f"{path}: ratio {ratio} has {len(seeds)} seeds; variant {variant['name']!r} has "
+                f"seeds: {variant.get('seeds', 1)}. Delete the file and run again."
+            )
+        _require_one_budget(samples, variant["name"], str(ratio), seeds)
+        by_ratio[str(ratio)] = _scored(samples, seeds)
+    if variant["method"] in NO_BUDGET and by_ratio:
+        # Without visual tokens the ratio means nothing: one measurement serves them all.
+        anything = next(iter(by_ratio.values()))
+        by_ratio = {ratio: by_ratio.get(ratio, anything) for ratio in ratios}
+    missing = [ratio for ratio in ratios if ratio not in by_ratio]
+    if missing:
+        raise InputError(
+            f"{path}: no rows for ratio {', '.join(missing)}; it has {', '.join(by_ratio) or 'none'}."
+        )
+    return {ratio: by_ratio[ratio] for ratio in ratios}, settings
+
+
+def _require_one_budget(samples: SampleIndex, variant: str, ratio: str, seeds: list[pa.Table]) -> None:
+    """Every seed keeps equally many tokens of every sample; a mean over seeds could hide it."""
+    kept = np.stack([one.column("kept_tokens").to_numpy() for one in seeds])
+    differs = (kept != kept[0]).any(axis=0)
+    if differs.any():
+        row = int(np.argmax(differs))
+        raise InputError(
+            f"benchmark {samples.benchmark.name!r}, ratio {ratio}: variant {variant!r} keeps "
+            f"{' or '.join(map(str, sorted(set(kept[:, row].tolist()))))} visual tokens of sample "
+            f"{samples.frame['sample_id'].iloc[row]!r}, by seed. Only equal budgets can be compared."
+        )
+
+
+def _scored(samples: SampleIndex, seeds: list[pa.Table]) -> Scored:
+    return Scored(
+        sums=np.stack([samples.sums(one) for one in seeds]),
+        scores=np.stack([one.column("score").to_numpy() for one in seeds]),
+        kept_tokens=seeds[0].column("kept_tokens").to_numpy(),
+        visual_tokens=seeds[0].column("visual_tokens").to_numpy(),
+        unparsed=float(np.mean([one.column("parsed").null_count for one in seeds])),
+    )
+
+
+def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
+    """At each ratio every variant but ``blind`` must keep equally many tokens of every sample.
+
+    ``downscale`` keeps at most as many: not every count is a grid of the image's shape.
+    """
+    methods = {one["name"]: one["method"] for one in config["evaluation"]["variants"]}
+    bound = [name for name in evaluated.variants if methods[name] not in NO_BUDGET]
+    bound.sort(key=lambda name: methods[name] == "downscale")  # never the one that others must equal
+    for name in bound:
+        for ratio, scored in evaluated.variants[name].items():
+            other = scored.visual_tokens != evaluated.baseline.visual_tokens
+            if methods[name] != "downscale" and other.any():
+                row = int(np.argmax(other))
+                raise InputError(
+                    f"benchmark {evaluated.name!r}, ratio {ratio}: sample "
+                    f"{evaluated.samples.frame['sample_id'].iloc[row]!r} had {scored.visual_tokens[row]} "
+                    f"visual tokens before variant {name!r} pruned any, and "
+                    f"{evaluated.baseline.visual_tokens[row]} in the baseline."
+                )
+    for name in bound[1:]:
+        for ratio, scored in evaluated.variants[name].items():
+            first = evaluated.variants[bound[0]][ratio]
+            differs = scored.kept_tokens != first.kept_tokens
+            if methods[name] == "downscale":
+                differs = scored.kept_tokens > first.kept_tokens
+            if differs.any():
+                row = int(np.argmax(differs))
+                raise InputError(
+                    f"benchmark {evaluated.name!r}, ratio {ratio}: variant {name!r} keeps "
+                    f"{scored.kept_tokens[row]:g} visual tokens of sample "
+                    f"{evaluated.samples.frame['sample_id'].iloc[row]!r}, variant {bound[0]!r} keeps "
+                    f"{first.kept_tokens[row]:g} (of {first.visual_tokens[row]}). "
+                    "Only equal budgets can be compared."
+                )
+
+
+def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
+    """The best that one constant answer reaches: every frequent reference is tried as the answer.
+
+    The most generous reading of a majority baseline, computed through the benchmark's own parser,
+    score and aggregate. Returns its scores and the answer.
+    """
+    benchmark = samples.benchmark
+    columns = [
+        "sample_id",
+        "group_id",
+        "question",
+        "references",
+        "options",
+        "category",
+        "metric_group",
+    ]
+    rows = records.read_table(samples.path, schemas.SAMPLES, columns=columns).to_pylist()
+    asked = [
+        Sample(
+            **{
+                **row,
+                "references": tuple(row["references"] or ()),
+                "options": tuple(row["options"] or ()),
+            }
+        )
+        for row in rows
+    ]
+    counted = pd.Series([ref for one in asked for ref in set(one.references)], dtype=str).value_counts()
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
+    best: tuple[float, str, pa.Table] | None = None
+    for answer, _ in ordered:
+        parsed = [benchmark.parse(str(answer), one, protocol) for one in asked]
+        score = [
+            0.0 if word is None else benchmark.score(word, one, protocol)
+            for word, one in zip(parsed, asked, strict=True)
+        ]
+        said = pa.table({"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())})
+        value = float(benchmark.value(samples.sums(said).sum(axis=0)))
+        if best is None or value > best[0]:
+            best = (value, str(answer), said)
+    if best is None:
+        raise InputError(f"{samples.path}: no sample has a reference answer.")
+    none = pa.array(np.zeros(len(rows), dtype=np.int32))
+    shown = best[2].append_column("visual_tokens", none).append_column("kept_tokens", none)
+    return _scored(samples, [shown]), best[1]

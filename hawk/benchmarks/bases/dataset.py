@@ -1,0 +1,280 @@
+"""What the published benchmarks share: loading, image identity, metric groups, protocol and style."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Benchmark, Sample
+from hawk.benchmarks.rules import protocols
+from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.sources.tables import Source, files_hash, open_source, root_of
+from hawk.core.errors import InputError, unknown
+from hawk.core.images import pixel_hash
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+OPTIONS = ("source", "id", "config", "revision", "split", "path", "prompt", "protocol")
+# Between the levels of a category: "logical reasoning > diagram reasoning".
+LEVEL = " > "
+# A metric group ends in its number of rows, so that a missing row is noticed.
+COUNT = "#"
+
+
+@dataclass(frozen=True)
+class DatasetBenchmark(Benchmark):
+    """A benchmark whose rows are a dataset on the Hub, a copy of it, or a TSV of VLMEvalKit."""
+
+    hub_id: ClassVar[str]
+    hub_config: ClassVar[str | None] = None
+    hub_split: ClassVar[str] = "test"
+    columns: ClassVar[tuple[str, ...]]  # of the Hub's table
+    optional_columns: ClassVar[tuple[str, ...]] = ()
+    tsv: ClassVar[str | None] = None  # VLMEvalKit's name of its file
+    tsv_columns: ClassVar[tuple[str, ...]] = ("index", "question", "answer")
+    published_rows: ClassVar[int]
+    licence: ClassVar[str] = "not stated"
+    grouped: ClassVar[bool] = False  # rows have metric groups
+    keys: ClassVar[tuple[str, ...]] = ()  # columns of names from which groups are made
+    own_options: ClassVar[tuple[str, ...]] = ()
+    protocols: ClassVar[tuple[str, ...]] = protocols.ALL
+    lmms_tokens: ClassVar[int] = 16
+
+    def __post_init__(self) -> None:
+        allowed = (*OPTIONS, *self.own_options)
+        for key in self.options:
+            if key not in allowed:
+                raise unknown(f"key (data.{self.name})", key, allowed)
+        if self.style not in protocols.STYLES:
+            raise unknown(f"prompt style (data.{self.name}.prompt)", self.style, protocols.STYLES)
+        if self.protocol not in protocols.ALL:
+            raise unknown(f"protocol (data.{self.name}.protocol)", self.protocol, protocols.ALL)
+
+    @property
+    def style(self) -> str:
+        """Whose prompts within VLMEvalKit's protocol."""
+        return self.options.get("prompt") or "default"
+
+    @property
+    def protocol(self) -> str:
+        """Whose aggregate, where harnesses differ in it."""
+        return self.options.get("protocol") or DEFAULT_PROTOCOL
+
+    def max_new_tokens(self, protocol: str = DEFAULT_PROTOCOL) -> int:
+        self.check_protocol(protocol)
+        if protocol == protocols.LMMS_EVAL:
+            return self.lmms_tokens
+        return protocols.VLMEVALKIT_TOKENS[self.style]
+
+    # --- data ---------------------------------------------------------------------------------
+    @abstractmethod
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample | None:
+        """A sample from a row of the Hub's table, group_id left empty; None: not usable."""
+
+    def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample | None:
+        """A sample from a row of VLMEvalKit's TSV."""
+        raise InputError(f"benchmark {self.name!r} has no TSV loader; use source hub or parquet.")
+
+    def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
+        """A sample for scoring alone, from a row of predictions: no image, and no file is looked for.
+
+        The row has the columns of the Hub's table, of VLMEvalKit's TSV, or ``references`` and
+        whatever of those the metric needs.
+        """
+        names = {one: str(number) for one in ("index", "question_id", "id") if one not in self.keys}
+        stand_ins = {**names, "imageId": "", **self.stand_ins(listed(row.get("references")))}
+        given = {one for one, cell in row.items() if cell is not None}
+        row = {**stand_ins, **row}
+        for one, other in (("answer", "answers"), ("answers", "answer")):
+            row.setdefault(one, row.get(other))
+        readers = [(self.from_hub, self.columns), (self.from_tsv, self.tsv_columns)]
+        if type(self).from_tsv is DatasetBenchmark.from_tsv:
+            readers.pop()
+        # Stand-ins may fit the row to both tables: it is of the one that it was given more of.
+        readers.sort(key=lambda one: (len(set(one[1]) - given - {"image"}), -len(given & set(one[1]))))
+        for read, needed in readers:
+            if all(row.get(one) is not None for one in needed):
+                sample = read(row, number)
+                break
+        else:
+            missing = [one for one in self.columns if row.get(one) is None]
+            raise InputError(
+                f"benchmark {self.name!r}, row {number}: no column {', '.join(map(repr, missing))} "
+                f"(or VLMEvalKit's: {', '.join(self.tsv_columns)})."
+            )
+        if sample is None:
+            raise InputError(f"benchmark {self.name!r}, row {number}: not a row that is scored.")
+        references = listed(row.get("references")) or sample.references
+        return dataclasses.replace(sample, references=references)
+
+    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+        """Cells that scoring does not read, and the answer column where only references are given."""
+        answer = {"answer": references[0], "answers": list(references)} if references else {}
+        return {"image": {"bytes": b"-", "path": None}, "question": "", **answer}
+
+    def expected_rows(self, found: int) -> int:
+        """How many rows a metric group has, of which ``found`` are there."""
+        return found
+
+    def source(self) -> Source:
+        """Resolved once: rows and provenance are of one commit, should the branch move meanwhile."""
+        return self._source
+
+    @functools.cached_property
+    def _source(self) -> Source:
+        return open_source(
+            self.name,
+            self.options,
+            hub_id=self.hub_id,
+            config=self.hub_config,
+            split=self.hub_split,
+            tsv=self.tsv,
+        )
+
+    def origin(self) -> dict[str, str | None]:
+        """As the ledger has it, where `hawk fetch` wrote it down; of local files the checksum alone."""
+        described, files = dict(self.source().described), self.files()
+        return {**described, "sha256": files_hash(root_of(files, described.get("revision")), files)}
+
+    def files(self) -> tuple[Path, ...]:
+        """Every local file that loading reads, downloaded first where the source is the Hub."""
+        return self.source().files
+
+    def load(self) -> Iterator[Sample]:
+        source = self.source()
+        identify = Identities()
+        if not self.grouped:
+            for sample in self._drafts(source):
+                yield dataclasses.replace(sample, group_id=identify(sample))
+            return
+        # Twice over the rows: how many a group has and which images it ties is known at the end.
+        sizes: Counter[str | None] = Counter()
+        for sample in self._drafts(source):
+            sizes[sample.metric_group] += 1
+            identify.tie(sample.metric_group, identify(sample))
+        for sample in self._drafts(source):
+            yield dataclasses.replace(
+                sample,
+                group_id=identify.connected(identify(sample)),
+                metric_group=f"{sample.metric_group}{COUNT}{self.expected_rows(sizes[sample.metric_group])}",
+            )
+
+    def _drafts(self, source: Source) -> Iterator[Sample]:
+        tsv = source.kind == "tsv"
+        read = self.from_tsv if tsv else self.from_hub
+        columns = self.tsv_columns if tsv else self.columns
+        for number, row in enumerate(source.rows(columns, self.optional_columns)):
+            sample = read(row, number)
+            if sample is not None:
+                yield sample
+
+    def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
+        """Right if it is the reference, letter by letter."""
+        return float(parsed == sample.references[0])
+
+    def images(self, row: Mapping[str, Any], sample_id: str) -> tuple[Mapping[str, Any], ...]:
+        """The row's image with its original bytes; a row without one is an error."""
+        image = row.get("image")
+        if not image or not image.get("bytes"):
+            raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: there is no image.")
+        return ({"bytes": image["bytes"], "path": image.get("path")},)
+
+
+class Identities:
+    """Group ids of samples: the hash of what they show, one for all that a metric group ties."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, str] = {}  # of encoded bytes → of pixels
+        self._parent: dict[str, str] = {}
+        self._first: dict[str, str] = {}
+        self._names: dict[str, str] | None = None
+
+    def __call__(self, sample: Sample) -> str:
+        if sample.group_id:  # a video's loader knows its file
+            return sample.group_id
+        hashes = []
+        for image in sample.images:
+            key = hashlib.sha256(image["bytes"]).digest()
+            if key not in self._seen:
+                try:
+                    self._seen[key] = pixel_hash(image["bytes"])
+                except InputError as error:
+                    raise InputError(f"sample {sample.sample_id!r}: {error}") from None
+            hashes.append(self._seen[key])
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+    def tie(self, metric_group: str | None, name: str) -> None:
+        self._parent.setdefault(name, name)
+        if metric_group is not None:
+            first = self._first.setdefault(metric_group, name)
+            self._parent[self._root(name)] = self._root(first)
+
+    def connected(self, name: str) -> str:
+        """The name itself where nothing is tied to it, else a hash of all that is."""
+        if self._names is None:
+            members: dict[str, list[str]] = {}
+            for one in self._parent:
+                members.setdefault(self._root(one), []).append(one)
+            self._names = {
+                root: tied[0]
+                if len(tied) == 1
+                else hashlib.sha256(" ".join(sorted(tied)).encode()).hexdigest()
+                for root, tied in members.items()
+            }
+        return self._names[self._root(name)]
+
+    def _root(self, name: str) -> str:
+        while self._parent[name] != name:
+            self._parent[name] = self._parent[self._parent[name]]
+            name = self._parent[name]
+        return name
+
+
+# --- aggregates ------------------------------------------------------------------------------------
+def check_groups(name: str, rows: pd.DataFrame) -> None:
+    """Refuse a table in which a metric group lacks a row, naming the group."""
+    found = rows["metric_group"].value_counts(sort=False)
+    for group, rows_found in found.items():
+        _, counted, expected = str(group).rpartition(COUNT)
+        if counted and expected.isdecimal() and int(expected) != rows_found:
+            ids = rows.loc[rows["metric_group"] == group, "sample_id"].tolist()
+            raise InputError(
+                f"benchmark {name!r}: metric group {group!r} has {rows_found} of its {expected} "
+                f"rows ({', '.join(map(str, ids[:8]))}); its metric needs all of them."
+            )
+
+
+def check_categories(name: str, found: set[str], needed: tuple[str, ...]) -> None:
+    """Refuse a table in which a category is missing or unknown, naming it."""
+    missing = [one for one in needed if one not in found]
+    if missing:
+        raise InputError(
+            f"benchmark {name!r}: no row of category {', '.join(map(repr, missing))}; the "
+            "aggregate needs every category."
+        )
+    for one in sorted(found.difference(needed)):
+        raise unknown(f"category of benchmark {name!r}", one, needed)
+
+
+def levels(rows: pd.DataFrame) -> pd.DataFrame:
+    """The levels of the categories, one column each; None where a row has none."""
+    return rows["category"].fillna("").str.split(LEVEL, expand=True)
+
+
+def text(value: object) -> str | None:
+    """A cell as text; None for an empty cell, a missing one and NaN."""
+    if value is None or value != value:
+        return None
+    value = str(value)
+    return value if value and value != "nan" else None

@@ -1,0 +1,158 @@
+"""Multiple choice about videos: files, frames, and what Video-MME and WorldSense share.
+
+A sample carries the path of its video, not its bytes: a benchmark's videos fill hundreds of
+gigabytes. Its ``group_id`` is the hash of the file.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
+from hawk.benchmarks.bases.dataset import DatasetBenchmark, levels
+from hawk.benchmarks.rules.choices import extract_option
+from hawk.benchmarks.rules.metrics import first_letter
+from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL
+from hawk.benchmarks.sources import hub
+from hawk.core.errors import InputError
+from hawk.core.images import file_hash
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+log = logging.getLogger(__name__)
+
+# VLMEvalKit's text between video and question.
+FRAMES = (
+    "\nThese are the frames of a video. Select the best answer to the following multiple-choice "
+    "question based on the video. Respond with only the letter (A, B, C, or D) of the correct option.\n"
+)
+
+
+@dataclass(frozen=True)
+class VideoBenchmark(DatasetBenchmark):
+    """One video, one question, options such as "A. a dog"; the reference is a letter."""
+
+    own_options: ClassVar[tuple[str, ...]] = ("videos",)
+    suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".mkv", ".webm")
+    letters: ClassVar[str] = "ABCD"
+
+    # --- data ---------------------------------------------------------------------------------
+    def load(self) -> Iterator[Sample]:
+        hashes: dict[Path, str] = {}
+        for sample in self._drafts(self.source()):
+            path = Path(str(sample.video["path"])) if sample.video else Path()
+            if path not in hashes:
+                hashes[path] = file_hash(path)
+            yield replace(sample, group_id=hashes[path])
+
+    def videos(self) -> Path:
+        """Where the video files are: the option ``videos``, else where `hawk fetch` puts them."""
+        from huggingface_hub import constants
+
+        given = self.options.get("videos")
+        return Path(given).expanduser() if given else Path(constants.HF_HOME) / "hawk" / self.name
+
+    def fetch_videos(self) -> tuple[Path, ...]:
+        """Download the repository's archives and unpack each once. Returns the archives."""
+        described = self.source().described
+        if described["source"] != "hub" or "videos" in self.options:
+            return ()
+        root = hub.snapshot(str(described["id"]), str(described["revision"]), ["*.zip"])
+        archives = tuple(sorted(path for path in root.rglob("*.zip") if "subtitle" not in path.name))
+        for archive in archives:
+            done = self.videos() / f".{archive.stem}.{described['revision']}"
+            if not done.exists():
+                log.info("unpacking %s into %s", archive.name, self.videos())
+                with zipfile.ZipFile(archive) as file:
+                    file.extractall(self.videos())
+                done.touch()  # after the last file: an interrupted archive is unpacked again
+        return archives
+
+    def video(self, name: str, sample_id: str) -> dict[str, Any]:
+        """The file of a video, wherever it lies under the folder of videos."""
+        if not name:  # a row of predictions
+            return {"bytes": None, "path": None}
+        root = self.videos()
+        names = [name] if name.endswith(self.suffixes) else [name + end for end in self.suffixes]
+        for one in names:
+            found = root / one if (root / one).is_file() else next(root.rglob(Path(one).name), None)
+            if found is not None:
+                return {"bytes": None, "path": str(found)}
+        raise InputError(
+            f"benchmark {self.name!r}, sample {sample_id!r}: no file {' or '.join(names)} under "
+            f"{root}. Run `hawk fetch`, or name the folder in data.{self.name}.videos."
+        )
+
+    def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
+        return super().from_answer({**row, "videoID": "", "video_path": "", "video_name": ""}, number)
+
+    # --- prompt and scoring ---------------------------------------------------------------------
+    def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
+        self.check_protocol(protocol)
+        options = "\n".join(sample.options)
+        if protocol == LMMS_EVAL:
+            return self.lmms_prompt(sample)
+        text = f"{FRAMES}Question: {sample.question}\n{options}\nAnswer: "
+        if self.style == "internvl":
+            return f"{text.removesuffix(chr(10) + 'Answer: ')}\n{LETTER}"
+        return text
+
+    def lmms_prompt(self, sample: Sample) -> str:
+        raise NotImplementedError
+
+    def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str | None:
+        self.check_protocol(protocol)
+        if protocol == LMMS_EVAL:
+            return self.lmms_parse(prediction, sample)
+        return first_letter(prediction, self.letters)
+
+    def lmms_parse(self, prediction: str, sample: Sample) -> str | None:
+        return extract_option(prediction, self.letters)
+
+    # --- aggregate ------------------------------------------------------------------------------
+    def report(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Percent overall and per level of category (duration, domain, …)."""
+        result = {"overall": self.aggregate(rows)}
+        parts = levels(rows)
+        for level in parts:
+            for one in sorted(set(parts[level].dropna()) - {""}):
+                result[one] = self.aggregate(rows[parts[level] == one])
+        return result
+
+
+# --- frames ------------------------------------------------------------------------------------
+def frame_list(total: int, video_fps: float, frames: int | None, fps: float | None) -> list[int]:
+    """Indices for models that take single frames (InternVL), as VLMEvalKit picks them.
+
+    ``frames``: evenly between the ends, ends left out; otherwise one every 1 / ``fps`` seconds.
+    """
+    if frames:
+        step = total / (frames + 1)
+        return [int(step * i) for i in range(1, frames + 1)]
+    if not fps or fps <= 0:
+        raise InputError(f"frames {frames!r}, fps {fps!r}: one of them must be positive.")
+    step = video_fps / fps
+    return [int(step * i) for i in range(int(total / video_fps * fps))]
+
+
+def qwen_frame_count(
+    total: int, video_fps: float, frames: int | None = None, fps: float | None = None
+) -> int:
+    """How many frames qwen-vl-utils 0.0.11 takes: even, 4 to 768, by default two a second."""
+    if frames is not None:
+        count = round(frames / 2) * 2
+    else:
+        most = min(768, total) // 2 * 2
+        wanted = min(max(total / video_fps * (fps or 2.0), 4), most)
+        count = math.floor(min(wanted, total) / 2) * 2
+    if not 2 <= count <= total:
+        raise InputError(f"frames {count} asked of a video of {total}; allowed: 2 to {total}.")
+    return count

@@ -1,0 +1,56 @@
+"""The published easy-VQA data set: one shape per 64x64 image, ten questions each, 13 answers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from pyarrow import parquet
+
+from hawk.benchmarks.toy.questions import Question
+from hawk.benchmarks.toy.vocabulary import EASY_VQA_COLORS, EASY_VQA_SHAPES
+from hawk.core.shipped import shipped
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class EasyVqaImage:
+    image_id: int
+    png: bytes
+    questions: tuple[Question, ...]
+
+    def pixels(self) -> np.ndarray:
+        """`[64, 64, 3]`, uint8."""
+        from PIL import Image
+
+        return np.asarray(Image.open(io.BytesIO(self.png)).convert("RGB"))
+
+    def shape_and_color(self) -> tuple[str | None, str | None]:
+        """The shape and colour that the questions give away, None where they don't."""
+        shape = color = None
+        for question in self.questions:
+            words = question.text.rstrip("?").split()
+            negated = "not" in words or "no" in words
+            affirmed = question.answer == ("no" if negated else "yes")
+            told = {question.answer} | (set(words) if affirmed or words[0] == "what" else set())
+            shape = next((name for name in EASY_VQA_SHAPES if name in told), shape)
+            color = next((name for name in EASY_VQA_COLORS if name in told), color)
+        return shape, color
+
+
+def read_images(split: str) -> Iterator[EasyVqaImage]:
+    """The images of one split with their questions, in the order of the image ids."""
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r} of easy-VQA is unknown; allowed: {', '.join(SPLITS)}")
+    table = parquet.read_table(shipped("data") / "easy_vqa" / f"{split}.parquet")
+    images: dict[int, bytes] = {}
+    questions: dict[int, list[Question]] = {}
+    columns = (table[name].to_pylist() for name in ("image_id", "image", "question", "answer"))
+    for image_id, png, text, answer in zip(*columns, strict=True):
+        images[image_id] = png
+        questions.setdefault(image_id, []).append(Question(text, answer))
+    for image_id in sorted(images):
+        yield EasyVqaImage(image_id, images[image_id], tuple(questions[image_id]))

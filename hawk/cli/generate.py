@@ -1,0 +1,140 @@
+"""``hawk generate``: try pruning on one prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hawk.core.errors import InputError
+
+
+@click.command("generate")
+@click.argument("model")
+@click.argument("prompt")
+@click.option("--image", "images", multiple=True, type=click.Path(), help="An image; may be repeated.")
+@click.option("--video", type=click.Path(), help="A video file.")
+@click.option("--frames", default=8, show_default=True, help="Frames taken from the video.")
+@click.option(
+    "--ratio", default="0.8", show_default=True, help="Fraction of visual tokens removed, in [0, 1)."
+)
+@click.option("--method", default="hawk", show_default=True, help="The pruner.")
+@click.option(
+    "--weights",
+    default="uniform",
+    show_default=True,
+    help="Head weights: uniform, a shipped name, a file, or a Hub id.",
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="A further option of the method."
+)
+@click.option("--system", help="A system prompt.")
+@click.option("--max-new-tokens", default=64, show_default=True, type=click.IntRange(min=1))
+@click.option("--max-pixels", type=click.IntRange(min=1), help="Shrink larger images to so many pixels.")
+@click.option("--min-pixels", type=click.IntRange(min=1), help="Enlarge smaller images to so many pixels.")
+@click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@click.option("--attention", default="sdpa", show_default=True, help="sdpa, eager or flash_attention_2.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--revision", help="Pinned revision of a Hub model.")
+@click.option("--save-overlay", type=click.Path(), help="A picture of the kept tokens on the image.")
+def generate(
+    model: str,
+    prompt: str,
+    images: tuple[str, ...],
+    video: str | None,
+    frames: int,
+    ratio: str,
+    method: str,
+    weights: str,
+    options: tuple[str, ...],
+    system: str | None,
+    max_new_tokens: int,
+    max_pixels: int | None,
+    min_pixels: int | None,
+    dtype: str,
+    attention: str,
+    device: str,
+    revision: str | None,
+    save_overlay: str | None,
+) -> None:
+    """Ask MODEL the question PROMPT about images or a video, on fewer visual tokens.
+
+    Prints the answer; tokens and times go to stderr. With a ratio of 0 the plain model answers.
+    """
+    if images and video:
+        raise InputError("--image and --video: give one or the other.")
+    if save_overlay and not (images or video):
+        raise InputError("--save-overlay needs an --image or a --video to draw on.")
+    pruner = _pruner(method, weights, ratio, options)
+
+    from hawk.core.images import read_image
+    from hawk.core.video import decode_video
+    from hawk.inference.preprocessing import prompt_inputs
+    from hawk.models.loading import load
+    from hawk.tools import generate as step
+
+    pictures: list[Any] = [read_image(path) for path in images]
+    clip = decode_video(video, frames) if video else None
+    vlm = load(model, revision=revision, dtype=dtype, attention=attention, device=device)
+    pruner.check(vlm.model, vlm.family)
+    limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    inputs = prompt_inputs(vlm, prompt, pictures, clip, system, limits)
+    found = step.answer(vlm, inputs, None if pruner.inactive else pruner, max_new_tokens)
+    click.echo(found.text)
+    _report(found.phases)
+    if save_overlay:
+        encoded = vlm.family.encode(vlm.model, {k: _on(vlm, v) for k, v in inputs.items()})
+        items = [item for kind in ("image", "video") for item in encoded.get(kind, [])]
+        if clip is not None:
+            pictures = step.frame_pictures(clip, sum(_frames(item) for item in items))
+        for path in step.save_overlay(save_overlay, vlm, items, pictures, found.kept):
+            click.echo(f"wrote {path}", err=True)
+
+
+def _pruner(method: str, weights: str, ratio: str, options: tuple[str, ...]) -> Any:
+    """The pruner; every mistake in it is told before a model is loaded."""
+    import yaml
+
+    from hawk.pruning import pruner
+
+    chosen: dict[str, Any] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise InputError(f"--option {option!r}: write it as KEY=VALUE.")
+        chosen[key] = yaml.safe_load(value)
+    if method == "hawk":
+        chosen["weights"] = None if weights == "uniform" else weights
+    elif weights != "uniform":
+        raise InputError(f"--weights {weights!r}: method {method!r} takes no head weights.")
+    return pruner(method, **chosen, pruning_ratio=ratio)
+
+
+def _frames(item: Any) -> int:
+    return item.grid[0] if item.modality == "video" else 1
+
+
+def _on(vlm: Any, value: Any) -> Any:
+    return value.to(vlm.model.device) if hasattr(value, "to") else value
+
+
+def _report(phases: Any) -> None:
+    rows = [
+        ("visual tokens", f"{phases.visual_tokens} → {phases.kept_tokens}"),
+        ("prompt tokens", f"{phases.prompt_tokens} → {_remaining(phases)}"),
+        ("vision", f"{phases.vision_ms:.1f} ms"),
+        ("token scores", f"{phases.token_score_ms:.1f} ms"),
+        ("prefill", f"{phases.prefill_ms:.1f} ms"),
+        ("decode", f"{phases.decode_ms_per_token:.1f} ms per token"),
+        ("total", f"{phases.total_ms:.1f} ms"),
+        ("KV cache", f"{phases.kv_cache_bytes / 1e6:.2f} MB after the prefill"),
+    ]
+    for name, value in rows:
+        click.echo(f"{name:>14}  {value}", err=True)
+
+
+def _remaining(phases: Any) -> int:
+    return phases.prompt_tokens - phases.visual_tokens + phases.kept_tokens
+
+
+COMMANDS = [generate]

@@ -1,0 +1,196 @@
+"""What a config's schema cannot say, checked before any job starts. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hawk import benchmarks, pruning
+from hawk.config.queries import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES, weights_subset
+from hawk.core.errors import InputError, unknown
+from hawk.pruning.options import option_names
+
+# Rows of the tables that are no variants: one of that name would get their scores.
+RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
+
+
+def check(config: dict[str, Any], where: str = "config") -> dict[str, Any]:
+    """What the schema cannot say. Returns the config."""
+    try:
+        _check_benchmarks(config)
+        _check_ablation(config)
+        _check_evaluation(config)
+        _check_cost(config)
+        _check_model_folder(config)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return config
+
+
+def _check_benchmarks(config: dict[str, Any]) -> None:
+    known = [*benchmarks.REGISTRY, *config["data"]]
+    for section in ("calibration", "evaluation"):
+        for name in config[section]["benchmarks"]:
+            if name not in known:
+                raise unknown(f"benchmark in {section}.benchmarks:", name, known)
+
+
+def _check_ablation(config: dict[str, Any]) -> None:
+    model, ablation, layer = config["model"], config["ablation"], config["scoring"]["layer"]
+    if layer >= model["layers"]:
+        raise InputError(f"scoring.layer: {layer} is outside model.layers, 0-{model['layers'] - 1}.")
+    for value in ablation["layers"]:
+        if value >= model["layers"]:
+            raise InputError(f"ablation.layers: {value} is outside model.layers, 0-{model['layers'] - 1}.")
+    if ablation["heads"] != "all":
+        for value in ablation["heads"]:
+            if value >= model["heads"]:
+                raise InputError(f"ablation.heads: {value} is outside model.heads, 0-{model['heads'] - 1}.")
+    if "selection" in ablation["interventions"] and ablation["layers"] != [layer]:
+        raise InputError(
+            f"ablation.interventions: 'selection' exists only at scoring.layer ({layer}), but "
+            f"ablation.layers is {ablation['layers']}. Run other layers with 'zero' or 'mean' only."
+        )
+
+
+def _check_evaluation(config: dict[str, Any]) -> None:
+    evaluation = config["evaluation"]
+    names = [variant["name"] for variant in evaluation["variants"]]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InputError(f"evaluation.variants: the name {doubled[0]!r} is used more than once.")
+    for name in names:
+        if name in RESERVED_NAMES:
+            raise InputError(
+                f"evaluation.variants: the name {name!r} is taken; tables have rows of their own called "
+                f"{', '.join(RESERVED_NAMES)}. Any other name is allowed."
+            )
+    for ratio in evaluation["ratios"]:
+        if round(ratio * 10_000) / 10_000 != ratio:
+            raise InputError(f"evaluation.ratios: {ratio!r} has more than four decimals.")
+    _check_holdout(config)
+    for variant in evaluation["variants"]:
+        _check_variant(config, variant)
+        _check_subsets(config, variant)
+    # Known ones only, not evaluated ones: the paper's numbers may stay where benchmarks are left out.
+    known = [*benchmarks.REGISTRY, *config["data"], "overall"]
+    for ratio, values in evaluation["published"].items():
+        for name in values:
+            if name not in known:
+                raise unknown(f"benchmark in evaluation.published, {ratio!r}:", name, known)
+    reference = evaluation.get("reference")
+    if reference is not None and reference not in names:
+        raise unknown("evaluation.reference (a variant's name)", reference, names)
+
+
+def _check_holdout(config: dict[str, Any]) -> None:
+    """Only disjoint roles set images apart for development."""
+    role, holdout = config["evaluation"]["role"], config["calibration"]["holdout"]
+    if role == "development" and holdout != "disjoint":
+        raise InputError(
+            f"evaluation.role: 'development' needs calibration.holdout 'disjoint', not {holdout!r}, under "
+            "which the images of development are those of evaluation."
+        )
+
+
+def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
+    """A benchmark left out must leave some to calibrate on; else that is said after the whole ablation."""
+    if config["calibration"]["holdout"] != "leave_one_benchmark_out":
+        return
+    from hawk.config.queries import subset_benchmarks  # imports this module, and pandas
+
+    for name in config["evaluation"]["benchmarks"]:
+        wanted = weights_subset(config, variant, name)
+        if wanted is not None:
+            try:
+                subset_benchmarks(config, wanted[1])
+            except InputError as error:
+                raise InputError(
+                    f"evaluation.variants, {variant['name']!r}, on benchmark {name!r}: {error}"
+                ) from None
+
+
+def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
+    """A source that :meth:`hawk.core.head_weights.HeadWeights.load` would refuse without asking the Hub."""
+    from hawk.core.head_weights import shipped
+
+    hub_id = (
+        source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
+    )
+    if not hub_id and source not in shipped() and not Path(source).is_file():
+        allowed = ["uniform", *config["ablation"]["interventions"], *shipped()]
+        raise unknown(f"weights in {where} (no file, and no Hub id user/repo):", source, allowed)
+
+
+def _check_cost(config: dict[str, Any]) -> None:
+    cost, evaluation = config["cost"], config["evaluation"]
+    names = [variant["name"] for variant in evaluation["variants"]]
+    for name in cost["variants"] or ():
+        if name not in names:
+            raise unknown("variant in cost.variants", name, names)
+    if cost["benchmark"] not in (None, *evaluation["benchmarks"]):
+        raise unknown("cost.benchmark", cost["benchmark"], evaluation["benchmarks"])
+
+
+def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
+    where = f"evaluation.variants, {variant['name']!r}"
+    method = variant["method"]
+    if method not in pruning.REGISTRY:
+        raise unknown(f"method in {where}:", method, pruning.REGISTRY)
+    allowed = [name for name in option_names(method) if name not in COMPARISON_KEYS]
+    for key in variant:
+        if key in COMPARISON_KEYS:
+            raise InputError(
+                f"{where}: {key} is the same for all variants of a comparison; set evaluation.{key} instead."
+            )
+        if key not in VARIANT_KEYS and key not in allowed:
+            raise unknown(f"key in {where}:", key, [*VARIANT_KEYS, *allowed])
+    weights = variant.get("weights")
+    if weights is not None and method != "hawk":
+        raise InputError(f"{where}: weights belong to method hawk, not to {method!r}.")
+    if variant.get("permute") and method != "hawk":
+        raise InputError(
+            f"{where}: permute shuffles the weights of method hawk, not of {method!r}; where a scorer "
+            "has them, write it into the scorer, as {method: hawk, weights: ..., permute: true}."
+        )
+    if weights in WEIGHT_SOURCES:
+        if weights not in config["ablation"]["interventions"]:
+            raise InputError(
+                f"{where}: weights {weights!r} need that intervention in ablation.interventions, "
+                f"which are {config['ablation']['interventions']}."
+            )
+        if config["scoring"]["layer"] not in config["ablation"]["layers"]:
+            raise InputError(
+                f"{where}: weights come from scoring.layer {config['scoring']['layer']}, which "
+                f"ablation.layers {config['ablation']['layers']} do not include."
+            )
+        if config["ablation"]["heads"] != "all":
+            raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
+    elif weights not in (None, "uniform"):
+        _check_weights_exist(config, where, weights)
+    scorer = variant.get("scorer")
+    if isinstance(scorer, Mapping) and "method" in scorer:
+        for key in ("seeds", "shuffle_query"):
+            if key in scorer:
+                raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
+        _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
+
+
+def _check_model_folder(config: dict[str, Any]) -> None:
+    """Layers and heads against the model's own config.json, where the model is a folder here."""
+    model = config["model"]
+    folder = Path(model["path"])
+    if not folder.is_dir():
+        if model["path"].startswith((".", "/", "~", "data/")) or model["path"].count("/") != 1:
+            raise InputError(f"model.path: there is no folder {model['path']!r}.")
+        return
+    file = folder / "config.json"
+    if not file.is_file():
+        raise InputError(f"model.path: {model['path']!r} has no config.json; it is no model folder.")
+    own = json.loads(file.read_text(encoding="utf-8"))
+    text = own.get("text_config", own)
+    for key, name in (("layers", "num_hidden_layers"), ("heads", "num_attention_heads")):
+        if name in text and text[name] != model[key]:
+            raise InputError(f"model.{key} is {model[key]}, but {file} says {name} {text[name]}.")

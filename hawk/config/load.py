@@ -1,0 +1,94 @@
+"""Read a run's config, by its schema and with defaults, and answer what steps ask of it. No torch here.
+
+The Snakefile checks the whole file at parse time, so a mistake fails before any job starts. Rules
+hand each job the part of the config that it depends on, as inline JSON (see :func:`part`): that
+text is the job's ``params``, and a change elsewhere re-runs nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hawk.core.errors import InputError
+from hawk.core.shipped import shipped
+
+SCHEMA = shipped("config", "schemas", "config.schema.yaml")
+
+
+def load_config(source: str | Path) -> dict[str, Any]:
+    """A config with defaults filled, from a YAML file or from inline JSON (a part of a config)."""
+    text = str(source).strip()
+    if text.startswith("{"):
+        return fill(json.loads(text), "the inline config", partial=True)
+    path = Path(text)
+    if not path.is_file():
+        raise InputError(f"config file {text!r}: there is no such file.")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(raw).__name__}.")
+    from hawk.config.checks import check  # reads this module's constants
+
+    return check(fill(raw, str(path)), str(path))
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def fill(raw: Mapping[str, Any], where: str, partial: bool = False) -> dict[str, Any]:
+    """Check against the schema and fill its defaults. A partial config may lack whole sections."""
+    import jsonschema
+
+    config = deepcopy(dict(raw))
+    schema = deepcopy(_schema())
+    if partial:
+        _drop_required(schema)
+    else:
+        _fill_defaults(config, schema)
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    if error is not None:
+        raise InputError(f"{where}: {_explain(error)}")
+    return config
+
+
+def _drop_required(node: dict[str, Any]) -> None:
+    node.pop("required", None)
+    for child in node.get("properties", {}).values():
+        _drop_required(child)
+
+
+def _fill_defaults(config: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    for key, child in schema.get("properties", {}).items():
+        if "default" in child and isinstance(config, dict) and config.get(key, ...) is ...:
+            config[key] = deepcopy(child["default"])
+        if isinstance(config.get(key), dict) and "properties" in child:
+            _fill_defaults(config[key], child)
+
+
+def _explain(error: Any) -> str:
+    """A schema error in words: the key, the value, what is allowed."""
+    key = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        allowed = sorted(error.schema.get("properties", {}))
+        extra = sorted(set(error.instance) - set(allowed))
+        near = difflib.get_close_matches(extra[0], allowed, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        full = f"{key}.{extra[0]}" if key else extra[0]
+        return f"unknown key {full!r}.{hint} Allowed here: {', '.join(allowed)}."
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"the key {'.'.join(filter(None, [key, missing[0]]))!r} is missing."
+    wanted = error.schema.get("description", "")
+    return f"{key}: {error.message}.{' ' + wanted if wanted else ''}"

@@ -1,0 +1,137 @@
+"""What the workflow and its steps ask of a config. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hawk import benchmarks
+from hawk.benchmarks import all_families
+from hawk.benchmarks import benchmark as get_benchmark
+from hawk.core.errors import InputError, unknown
+from hawk.core.heads import Head, head_table
+
+POOLED = "pooled"
+WITHOUT = "without-"
+
+
+def subset_benchmarks(config: Mapping[str, Any], subset: str) -> list[str]:
+    """Calibration benchmarks of a subset: all for ``pooled``, else all outside one family."""
+    names = list(config["calibration"]["benchmarks"])
+    data = config.get("data", {})
+    families = {name: get_benchmark(name, data.get(name)).family for name in names}
+    # A benchmark that is only evaluated leaves nothing out, but asks for its file all the same.
+    allowed = [POOLED, *sorted(WITHOUT + family for family in all_families(data))]
+    if subset not in allowed:
+        raise unknown("subset of calibration benchmarks", subset, allowed)
+    if subset == POOLED:
+        return names
+    left = [name for name in names if WITHOUT + families[name] != subset]
+    if not left:
+        raise InputError(
+            f"subset {subset!r}: all calibration benchmarks ({', '.join(names)}) are of that family, "
+            "so none is left. Add one of another family or set calibration.holdout to disjoint."
+        )
+    return left
+
+
+WEIGHT_SOURCES = ("zero", "mean", "selection")
+# Options of the token score, in ``scoring``.
+TOKEN_SCORE = ("normalization", "rope", "query_span")
+# One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
+COMPARISON_KEYS = ("rounding", "budget", "position_policy")
+# Keys of a variant that are no options of its method.
+VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query", "view"}
+
+
+# --- what the workflow asks ------------------------------------------------------------------------
+
+
+def ablated_heads(config: Mapping[str, Any]) -> list[Head]:
+    """The heads whose drops this run measures, layer by layer."""
+    heads = config["ablation"]["heads"]
+    every = head_table(config["ablation"]["layers"], config["model"]["heads"])
+    return every if heads == "all" else [head for head in every if head.index in heads]
+
+
+def weights_path(variant: Mapping[str, Any]) -> str | None:
+    """The weights file that a variant, or its scorer, gives by path: an input of its evaluation."""
+    from hawk.core.head_weights import shipped
+
+    source = weight_source(variant)
+    own = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
+    return source if own and Path(source).is_file() else None
+
+
+def variant_named(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    variants = {variant["name"]: variant for variant in config["evaluation"]["variants"]}
+    if name not in variants:
+        raise unknown("variant", name, variants)
+    return variants[name]
+
+
+def part(config: Mapping[str, Any], *keys: str) -> str:
+    """The named parts of a config as one line of JSON; ``"a.b"`` takes only key b of section a."""
+    out: dict[str, Any] = {}
+    for key in keys:
+        section, _, name = key.partition(".")
+        if section not in config:
+            continue
+        if name:
+            if name in config[section]:
+                out.setdefault(section, {})[name] = config[section][name]
+        elif section == "ablation":
+            # How heads are spread over jobs changes no result and must re-run nothing.
+            out[section] = {k: v for k, v in config[section].items() if k != "heads_per_job"}
+        else:
+            out[section] = config[section]
+    return json.dumps(out, sort_keys=True)
+
+
+def weight_files(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(intervention, subset) of every weight file: pooled, and what the evaluation asks for."""
+    ablation = config["ablation"]
+    if ablation["heads"] != "all" or config["scoring"]["layer"] not in ablation["layers"]:
+        return []
+
+    def families(names: list[str]) -> set[str]:
+        return {benchmarks.benchmark(name, config["data"].get(name)).family for name in names}
+
+    calibrated = families(config["calibration"]["benchmarks"])
+    subsets = ["pooled"]
+    if len(calibrated) > 1:
+        evaluated = families(config["evaluation"]["benchmarks"])
+        subsets += [f"without-{family}" for family in sorted(calibrated | evaluated)]
+    return [(intervention, subset) for intervention in ablation["interventions"] for subset in subsets]
+
+
+def weights_subset(
+    config: Mapping[str, Any], variant: Mapping[str, Any], name: str
+) -> tuple[str, str] | None:
+    """(intervention, subset) of the run's weight file that a variant uses on a benchmark, or None.
+
+    Leaving one benchmark out leaves out its whole family: benchmarks that share images.
+    """
+    source = weight_source(variant)
+    if source not in WEIGHT_SOURCES:
+        return None
+    if config["calibration"]["holdout"] != "leave_one_benchmark_out":
+        return source, "pooled"
+    return source, f"without-{benchmarks.benchmark(name, config['data'].get(name)).family}"
+
+
+def weight_source(variant: Mapping[str, Any]) -> Any:
+    """``weights`` of the variant, or of the scorer it combines (MMR and the like)."""
+    scorer = variant.get("scorer")
+    return variant.get("weights", scorer.get("weights") if isinstance(scorer, Mapping) else None)
+
+
+def token_score_options(scoring: Mapping[str, Any]) -> dict[str, Any]:
+    """The config's ``scoring`` section as options of :class:`hawk.Hawk`."""
+    return {
+        "token_score_normalization": scoring["normalization"],
+        "rope": scoring["rope"],
+        "query_span": scoring["query_span"],
+    }

@@ -1,0 +1,51 @@
+"""``data/versions.tsv``: which commit of which repository a benchmark's numbers rest on."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from hawk.core.files import atomic_path, output_lock
+from hawk.core.shipped import shipped
+
+COLUMNS = (
+    "name",  # benchmark or model
+    "kind",  # dataset or model
+    "id",
+    "config",
+    "split",
+    "revision",  # commit
+    "rows",
+    "licence",
+    "sha256",  # over the downloaded files, see hawk.fetch
+    "added",
+)
+PATH = shipped("data", "versions.tsv")
+
+
+def read(path: Path | None = None) -> list[dict[str, str]]:
+    path = path or PATH
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def record(entry: Mapping[str, str], path: Path | None = None) -> None:
+    """Put an entry in, in the place of an older one of the same name; order by kind and name."""
+    path = path or PATH
+    with output_lock(path):
+        rows = [row for row in read(path) if (row["kind"], row["name"]) != (entry["kind"], entry["name"])]
+        rows.append({column: str(entry.get(column, "") or "") for column in COLUMNS})
+        rows.sort(key=lambda row: (row["kind"], row["name"]))
+        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def pinned(repo: str, kind: str = "dataset") -> str | None:
+    """The commit that the ledger ``data/versions.tsv`` records for a repository, if it has one."""
+    found = (row["revision"] for row in read() if (row["kind"], row["id"]) == (kind, repo))
+    return next(filter(None, found), None)

@@ -1,0 +1,118 @@
+"""Schemas of the tables between steps."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+SAMPLES = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("group_id", pa.string()),
+        ("metric_group", pa.string()),
+        ("split", pa.string()),
+        ("images", pa.list_(_FILE)),
+        ("video", _FILE),
+        ("question", pa.string()),
+        ("options", pa.list_(pa.string())),
+        ("references", pa.list_(pa.string())),
+        ("category", pa.string()),
+    ]
+)
+
+SCORES = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("prediction", pa.string()),
+        ("parsed", pa.string()),  # null: nothing could be parsed; the score is then 0
+        ("score", pa.float64()),  # in [0, 1]
+        ("reference_logprob", pa.float64()),  # natural log, teacher-forced, summed over tokens
+        ("prompt_tokens", pa.int32()),  # unpruned prompt, visual tokens included
+        ("visual_tokens", pa.int32()),  # before pruning
+        ("kept_tokens", pa.int32()),  # visual tokens after pruning
+    ]
+)
+
+EVALUATION = pa.schema([*SCORES, ("pruning_ratio", pa.string()), ("seed", pa.int64())])
+
+DROPS = pa.schema(
+    [
+        ("benchmark", pa.string()),
+        ("intervention", pa.string()),
+        ("layer", pa.int32()),
+        ("head", pa.int32()),
+        ("reference_value", pa.float64()),  # native
+        ("ablated_value", pa.float64()),  # native
+        ("drop", pa.float64()),  # points of 100 · native / native_max
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("logprob_drop", pa.float64()),  # nats per sample
+        ("samples", pa.int32()),
+        ("groups", pa.int32()),
+        ("unparsed", pa.int32()),
+        ("noise_floor", pa.float64()),
+        ("is_noise", pa.bool_()),
+    ]
+)
+
+COST = pa.schema(
+    [
+        ("variant", pa.string()),
+        ("pruning_ratio", pa.string()),
+        ("repeat", pa.int32()),
+        ("vision_ms", pa.float64()),
+        ("token_score_ms", pa.float64()),
+        ("prefill_ms", pa.float64()),
+        ("decode_ms_per_token", pa.float64()),
+        ("total_ms", pa.float64()),
+        ("kv_cache_bytes", pa.int64()),
+        ("peak_memory_bytes", pa.int64()),
+        ("prompt_tokens", pa.int32()),
+        ("kept_tokens", pa.int32()),
+    ]
+)
+
+RETENTION = pa.schema(
+    [
+        ("variant", pa.string()),  # a variant's name, or baseline, or majority
+        ("method", pa.string()),
+        ("pruning_ratio", pa.string()),  # exact decimal; "0" for the baseline, null for majority
+        ("benchmark", pa.string()),  # or overall
+        ("native_value", pa.float64()),  # overall: mean points
+        ("points", pa.float64()),  # 100 · native / native_max
+        ("retention", pa.float64()),  # percent of the baseline; mean over seeds
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("seeds", pa.int32()),
+        ("seed_low", pa.float64()),  # range of retention over seeds
+        ("seed_high", pa.float64()),
+        ("difference", pa.float64()),  # to evaluation.reference, points of retention, paired
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
+        ("p_value", pa.float64()),  # paired sign-flip test over images
+        ("p_adjusted", pa.float64()),  # Holm over all rows that have one
+        ("verdict", pa.string()),  # better, worse or —; null where nothing is tested
+        ("wins", pa.float64()),  # samples scored higher than by the reference; mean over seeds
+        ("ties", pa.float64()),
+        ("losses", pa.float64()),
+        ("kept_tokens", pa.float64()),  # mean per sample
+        ("visual_tokens", pa.float64()),
+        ("samples", pa.int32()),
+        ("groups", pa.int32()),  # distinct images
+        ("unparsed", pa.float64()),
+        ("published", pa.float64()),  # evaluation.published: native value; overall: retention
+    ]
+)
+
+
+CONTROLS = pa.schema(
+    [
+        ("variant", pa.string()),  # HAWK with calibrated weights
+        ("control", pa.string()),  # uniform, permuted, random, grid, blind ...
+        ("pruning_ratio", pa.string()),
+        ("difference", pa.float64()),  # overall, points of retention; described, not tested
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
+    ]
+)

@@ -1,0 +1,160 @@
+"""From image and video files to what a processor takes: one way for features, prompts and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hawk.benchmarks import Benchmark, Sample
+from hawk.core.errors import InputError
+from hawk.core.images import open_image, rgb
+from hawk.core.video import DEFAULT_FRAMES, Clip, decode_video
+from hawk.inference.visual_files import VisualFile, visual_files
+from hawk.models.base import VisionLanguageModel
+from hawk.pruning.methods.downscale import Downscale, target_size
+
+
+def sample_inputs(
+    config: Mapping[str, Any], vlm: VisionLanguageModel, bench: Benchmark, sample: Sample
+) -> dict[str, Any]:
+    """What the processor makes of a sample, pixels included."""
+    text = vlm.processor.apply_chat_template(
+        bench.messages(sample, config["generation"]["protocol"]),
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    preprocessing = config["preprocessing"]
+    call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
+    if sample.images:
+        pictures = [prepare_image(vlm, image["bytes"], preprocessing) for image in sample.images]
+        call.update(images=[pictures], **image_arguments(vlm, preprocessing))
+    if sample.video is not None:
+        clip = read_clip(vlm, visual_files(vlm.family, sample)[-1], preprocessing)
+        call.update(video_arguments(vlm, clip, preprocessing))
+    inputs = dict(vlm.processor(**call))
+    for key in ("pixel_values", "pixel_values_videos"):
+        if key in inputs:
+            inputs[key] = inputs[key].to(vlm.model.dtype)
+    return inputs
+
+
+def shrink(
+    vlm: VisionLanguageModel, image: Any, limits: Mapping[str, Any], pruner: Downscale
+) -> tuple[Any, dict[str, Any]]:
+    """The image resized to the budget that ``pruner`` has for it, and arguments that keep it so."""
+    processor = vlm.processor.image_processor
+    grid = processor([image], return_tensors="pt", **limits.get("images_kwargs", {})).get("image_grid_thw")
+    if grid is None:
+        raise InputError(
+            "downscale needs a vision tower that takes images of any size; "
+            f"{vlm.family.name!r} cuts them into tiles of one size."
+        )
+    merge = processor.merge_size
+    frames, rows, columns = grid[0].tolist()
+    tokens = (frames, rows // merge, columns // merge)
+    factor = processor.patch_size * merge
+    height, width = target_size(tokens, factor, pruner.pruning_ratio, pruner.rounding)
+    return image.resize((width, height), 3), {"images_kwargs": {"do_resize": False}}  # 3: bicubic
+
+
+def prepare_image(vlm: VisionLanguageModel, content: bytes, preprocessing: Mapping[str, Any]) -> Any:
+    """Decode, apply EXIF rotation, convert to RGB, pad to a square if the config says so."""
+    from PIL import ImageOps
+
+    image = rgb(open_image(content))
+    if preprocessing.get("pad_to_square"):
+        side = max(image.size)
+        image = ImageOps.pad(image, (side, side), color=_mean_color(vlm.processor.image_processor))
+    return image
+
+
+def read_clip(vlm: VisionLanguageModel, file: VisualFile, preprocessing: Mapping[str, Any]) -> Clip:
+    """The frames of a video, as many as the config says, padded to squares if it says so."""
+    import numpy as np
+
+    assert file.source is not None
+    clip = decode_video(file.source, preprocessing.get("frames") or DEFAULT_FRAMES)
+    if not preprocessing.get("pad_to_square"):
+        return clip
+    count, height, width, _ = clip.frames.shape
+    side = max(height, width)
+    frames = np.empty((count, side, side, 3), dtype=clip.frames.dtype)
+    frames[:] = _mean_color(vlm.processor.video_processor)
+    top, left = (side - height) // 2, (side - width) // 2
+    frames[:, top : top + height, left : left + width] = clip.frames
+    return Clip(frames, clip.indices, clip.total, clip.fps)
+
+
+def _mean_color(processor: Any) -> tuple[int, ...]:
+    """What normalizes to zero."""
+    mean = getattr(processor, "image_mean", None) or [0.5] * 3
+    return tuple(round(255 * value) for value in mean)
+
+
+def image_arguments(vlm: VisionLanguageModel, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """Processor arguments for the config's pixel limits."""
+    size = _pixel_limits(vlm.processor.image_processor, preprocessing)
+    return {"images_kwargs": size} if size else {}
+
+
+def video_arguments(vlm: VisionLanguageModel, clip: Clip, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """Processor arguments for frames that were chosen already; pixel limits hold for each of them."""
+    processor = vlm.processor.video_processor
+    options = {
+        "do_sample_frames": False,
+        "video_metadata": [clip.metadata],
+        **_pixel_limits(processor, preprocessing),
+    }
+    if hasattr(processor, "cap_pixels_per_frame"):
+        # As Qwen's own code: a video of very many frames gets smaller ones. The default has changed.
+        options["cap_pixels_per_frame"] = True
+    return {"videos": [clip.frames], "videos_kwargs": options}
+
+
+def _pixel_limits(processor: Any, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    limits = {
+        "shortest_edge": preprocessing.get("min_pixels"),
+        "longest_edge": preprocessing.get("max_pixels"),
+    }
+    if all(value is None for value in limits.values()):
+        return {}
+    size = dict(processor.size)
+    if not set(limits) <= set(size):
+        raise InputError(
+            "preprocessing.min_pixels and max_pixels are set, but this model's processor does not "
+            f"resize by pixel count; its size has the keys {', '.join(size)}."
+        )
+    size.update({key: value for key, value in limits.items() if value is not None})
+    return {"size": size}
+
+
+def prompt_inputs(
+    vlm: VisionLanguageModel,
+    prompt: str,
+    images: Sequence[Any] = (),
+    clip: Clip | None = None,
+    system: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the processor makes of images, video and text, in this order in one user turn.
+
+    preprocessing: pixel limits, as in a config's section.
+    """
+    content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
+    content += [{"type": "video"}] * (clip is not None)
+    content.append({"type": "text", "text": prompt})
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
+    text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
+    if images:
+        # Nested: the images of the one sample.
+        call.update(images=[list(images)], **image_arguments(vlm, preprocessing or {}))
+    if clip is not None:
+        call.update(video_arguments(vlm, clip, preprocessing or {}))
+    inputs = dict(vlm.processor(**call))
+    for name in ("pixel_values", "pixel_values_videos"):
+        if name in inputs:
+            inputs[name] = inputs[name].to(vlm.model.dtype)
+    return inputs

@@ -1,0 +1,89 @@
+"""Samples as token ids with their visual features, in batches as generate takes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from hawk.benchmarks import Benchmark, Sample
+from hawk.core.errors import InputError
+from hawk.inference.visual_files import VisualFile, in_prompt_order, visual_files
+from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem, by_modality
+
+
+class Features(Protocol):
+    """Key of an image or video → what the language model gets: from a file or the vision tower."""
+
+    def __getitem__(self, key: str) -> VisualItem: ...
+
+    def outline(self, key: str) -> VisualItem:
+        """The same for whoever asks only for sizes and grids: its tensors may hold no data."""
+
+
+class Prompts:
+    """Samples as token ids, each with its images and video in prompt order."""
+
+    def __init__(
+        self,
+        vlm: VisionLanguageModel,
+        bench: Benchmark,
+        samples: Sequence[Sample],
+        features: Features,
+        protocol: str,
+    ) -> None:
+        self.vlm, self.samples, self.features = vlm, samples, features
+        self.files: list[list[VisualFile]] = []
+        self.ids: list[list[int]] = []
+        self.answers: list[list[int]] = []
+        state = hashlib.sha256()
+        tokenizer = vlm.processor.tokenizer
+        for number, sample in enumerate(samples):
+            messages = bench.messages(sample, protocol)
+            self.files.append(in_prompt_order(messages, visual_files(vlm.family, sample)))
+            items = [features.outline(file.key) for file in self.files[number]]
+            text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = _with_frames(text, vlm.processor, items)
+            state.update(f"{text}\0".encode())
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            self.ids.append(vlm.family.expand(ids, items, vlm.model.config))
+            answer = tokenizer(sample.references[0], add_special_tokens=False)["input_ids"]
+            self.answers.append(answer or [tokenizer.eos_token_id])
+        self.sha256 = state.hexdigest()  # of the texts as the model reads them, template included
+
+    def items(self, number: int) -> list[VisualItem]:
+        """A sample's images and video as encoded, in prompt order."""
+        return [self.features[file.key] for file in self.files[number]]
+
+    def inputs(self, chosen: Sequence[int]) -> dict[str, Any]:
+        """A left-padded batch with its features, as ``generate`` takes them; unpruned."""
+        vlm = self.vlm
+        width = max(len(self.ids[i]) for i in chosen)
+        pad = vlm.processor.tokenizer.pad_token_id
+        ids = torch.full((len(chosen), width), pad)
+        mask = torch.zeros(len(chosen), width, dtype=torch.long)
+        for row, i in enumerate(chosen):
+            ids[row, width - len(self.ids[i]) :] = torch.tensor(self.ids[i])
+            mask[row, width - len(self.ids[i]) :] = 1
+        items = [item for i in chosen for item in self.items(i)]
+        outputs = vlm.family.encoder_outputs(*by_modality(items))
+        device = vlm.model.device
+        inputs = {"input_ids": ids, "attention_mask": mask, **vlm.family.stored_inputs(items)}
+        inputs = {key: value.to(device) for key, value in inputs.items()}
+        observed = [[item.observed for item in items if item.modality == m] for m in MODALITIES]
+        if not any(one is None for found in observed for one in found):
+            inputs["observed"] = [torch.cat(found) for found in observed if found]
+        return {**inputs, "mm_encoder_outputs": outputs}
+
+
+def _with_frames(text: str, processor: Any, items: Sequence[VisualItem]) -> str:
+    """Videos' placeholders replaced by how the processor shows their frames, where it does so."""
+    written = [item.meta["text"] for item in items if "text" in item.meta]
+    if not written:
+        return text
+    parts = text.split(processor.video_token)
+    if len(parts) != len(written) + 1:
+        raise InputError(f"the prompt has {len(parts) - 1} video placeholders for {len(written)} videos.")
+    return "".join(part + between for part, between in zip(parts, [*written, ""], strict=True))

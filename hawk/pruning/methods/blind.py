@@ -1,0 +1,23 @@
+"""The control that keeps no visual token: the floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hawk.pruning.base import Pruner
+from hawk.pruning.context import PruningContext
+
+
+@dataclass(frozen=True)
+class Blind(Pruner):
+    """No visual token at all: the floor of every table and plot. ``pruning_ratio`` is ignored."""
+
+    @property
+    def inactive(self) -> bool:
+        return False
+
+    def kept_indices(self, context: PruningContext) -> Tensor:
+        return torch.empty(0, dtype=torch.long, device=context.visual_index.device)

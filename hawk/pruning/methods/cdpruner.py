@@ -1,0 +1,90 @@
+"""CDPruner: tokens that are relevant to the question and unlike each other, by a conditional DPP.
+
+Paper: CDPruner, NeurIPS 2025 (arXiv 2506.10967; code Apache-2.0). With S_ij = cos(v_i, v_j) of the
+visual embeddings and t the mean embedding of the question:
+
+    relevance  r_i = (c_i - min c + 1e-6) / (max c - min c),   c_i = sign · cos(v_i, t)
+    kernel     L_ij = r_i S_ij r_j
+    select     argmax over |S| = count of det(L_S), greedily (Chen et al. 2018): always the token
+               with the largest residual d²_j, d²_j being L_jj less what the chosen ones explain.
+
+Differences from the official code, and why:
+- There t is CLIP's text embedding of LLaVA and c has a minus sign, an oddity of CLIP's patch space
+  (its issues 9, 14, 19). Qwen and InternVL have no such tower: t is the mean input embedding of the
+  question in the language model and ``relevance_sign`` is + (the paper's equation); ports disagree.
+- Range and kernel are per sample, not per batch, so a batch gives what single samples give; a range
+  of zero gives relevance 1 instead of a division by zero.
+- A kernel of lower rank than the count has no residual left: there the official code divides by 0
+  and returns NaN's index again and again. Here the rest is filled by relevance.
+
+Time O(count · n · (hidden + count)), memory O(count · n). Ties go to the lower position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hawk.core.errors import unknown
+from hawk.pruning.base import Pruner
+from hawk.pruning.context import PruningContext
+from hawk.pruning.similarity import min_max, unit
+
+EPSILON = 1e-6  # the official code's, under the relevance
+RANK = 1e-5  # a residual below this share of L_jj is float32 noise: the token is explained
+
+
+@dataclass(frozen=True)
+class CDPruner(Pruner):
+    """Determinantal selection, conditioned on the question.
+
+    relevance_sign: 1 (paper's equation) or -1 (the official LLaVA code).
+    query_span: "instruction" or "after_vision", see :func:`hawk.models.base.instruction_index`.
+    """
+
+    relevance_sign: int = 1
+    query_span: str = "instruction"
+    uses_query = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.relevance_sign not in (1, -1):
+            raise unknown("relevance_sign", self.relevance_sign, (1, -1))
+        if self.query_span not in ("instruction", "after_vision"):
+            raise unknown("query_span", self.query_span, ("instruction", "after_vision"))
+
+    def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
+        vectors = unit(context.features[candidates])
+        text = unit(context.query_embeddings(self.query_span).float().mean(0))
+        relevance = min_max(self.relevance_sign * (vectors @ text), EPSILON)
+        return candidates[determinantal(vectors, relevance, count)]
+
+
+def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:
+    """Greedy MAP of the kernel r_i <v_i, v_j> r_j, ``vectors`` [n, d], in the order of choice."""
+    size, device = len(vectors), vectors.device
+    # The recursion is in float64: count steps of subtraction would eat float32.
+    relevance = relevance.double()
+    diagonal = relevance.square() * vectors.double().square().sum(-1)
+    residual = diagonal.clone()
+    factors = torch.zeros(count, size, dtype=torch.float64, device=device)  # Cholesky rows
+    free = torch.ones(size, dtype=torch.bool, device=device)
+    chosen = torch.empty(count, dtype=torch.long, device=device)
+    for step in range(count):
+        live = free & (residual > RANK * diagonal)
+        gain = residual.where(live, -torch.inf)
+        # Where nothing is left to explain, relevance decides.
+        fill = relevance.where(free, -torch.inf)
+        pick = torch.where(live.any(), gain, fill).argmax()[None]
+        chosen[step] = pick[0]
+        free[pick] = False
+        # Indexed by a tensor of one dimension: one of none is read by the CPU, a wait per step.
+        row = relevance * (vectors @ vectors[pick][0]).double() * relevance[pick]
+        row = row - factors[:step].T @ factors[:step, pick][:, 0]
+        # A pick without residual adds no direction: its row of factors stays zero.
+        scale = residual[pick].clamp(min=1e-300).rsqrt() * live[pick]
+        factors[step] = row * scale
+        residual = residual - factors[step].square()
+    return chosen

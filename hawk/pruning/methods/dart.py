@@ -1,0 +1,96 @@
+"""DART: tokens that least duplicate a few pivots.
+
+Paper: DART, EMNLP 2025 (arXiv 2502.11494), "duplication matters more" than importance. With the
+keys k and hidden states h of one decoder layer:
+
+    pivots   the visual tokens, and the text tokens, with the largest |k|_1
+    keep     the visual pivots, and for every pivot p in turn the tokens not yet kept with the
+             lowest cos(h_p, h_j), an equal number for each pivot
+
+Differences from the official code, and why:
+- There pruning happens inside the model after layer 2. Here, as in NVIDIA's TensorRT-Edge-LLM,
+  it happens before the model, from the input of ``layer`` (0: no extra forward pass; a higher one runs
+  the unpruned prompt up to it), so generation and caches are those of every other method.
+- Its per-pivot ``int`` misses the count by up to one token per pivot; here the remainder goes to the
+  first pivots, and the count is the central budget.
+- Pivots come in the order of their norm; with fewer kept tokens than pivots only the first stay.
+
+Time O((n + text) · hidden · head_dim · kv_heads + pivots · n · hidden), memory O(n · hidden).
+Ties go to the lower position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hawk.core.errors import InputError
+from hawk.models.base import Family
+from hawk.pruning.base import Pruner
+from hawk.pruning.context import PruningContext
+from hawk.pruning.similarity import unit
+
+
+@dataclass(frozen=True)
+class Dart(Pruner):
+    """Duplication-aware selection.
+
+    image_pivots, text_pivots: how many of each (10 and 5 in UniPruneBench).
+    layer: the decoder layer whose input and key projection are used.
+    """
+
+    image_pivots: int = 10
+    text_pivots: int = 5
+    layer: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.image_pivots < 1:
+            raise InputError(f"dart: image_pivots {self.image_pivots!r} must be 1 or more.")
+        if self.text_pivots < 0 or self.layer < 0:
+            raise InputError("dart: text_pivots and layer must be 0 or more.")
+
+    def check(self, model: nn.Module, family: Family) -> None:
+        layers = family.geometry(model).layers
+        if self.layer >= layers:
+            raise InputError(f"dart: layer {self.layer} is outside the model's 0-{layers - 1}.")
+
+    def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
+        hidden = context.hidden_at(self.layer)
+        where = context.visual_index[candidates]
+        text = context.text_index
+        visual_pivots = self._pivots(context, hidden[where], min(self.image_pivots, count))
+        text_pivots = text[self._pivots(context, hidden[text], self.text_pivots)]
+        vectors = unit(hidden[where])
+        pivots = torch.cat([vectors[visual_pivots], unit(hidden[text_pivots])])
+        return candidates[least_similar(vectors, visual_pivots, pivots, count)]
+
+    def _pivots(self, context: PruningContext, hidden: Tensor, count: int) -> Tensor:
+        """The tokens with the largest L1 norm of their key, all key heads together."""
+        layer = context.scoring_layer(self.layer)
+        keys = layer.k_proj(layer.norm(hidden)).view(len(hidden), layer.kv_heads, layer.head_dim)
+        keys = keys if layer.k_norm is None else layer.k_norm(keys)
+        norms = keys.float().abs().sum((1, 2)).to(hidden.device)
+        return torch.sort(norms, descending=True, stable=True).indices[:count]
+
+
+def least_similar(vectors: Tensor, kept: Tensor, pivots: Tensor, count: int) -> Tensor:
+    """``kept`` and, pivot by pivot, the tokens least similar to it, ``count`` in all.
+
+    vectors: unit hidden states of the candidates [n, d]; pivots: those of all pivots [P, d].
+    """
+    chosen = [kept]
+    taken = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
+    taken[kept] = True
+    share, left = divmod(count - len(kept), len(pivots))
+    for number, pivot in enumerate(pivots):
+        quota = share + (number < left)
+        if quota == 0:
+            break
+        similarity = (vectors @ pivot).masked_fill(taken, torch.inf)
+        picked = torch.sort(similarity, stable=True).indices[:quota]
+        taken[picked] = True
+        chosen.append(picked)
+    return torch.cat(chosen)

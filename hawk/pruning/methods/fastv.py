@@ -1,0 +1,301 @@
+"""FastV: drop visual tokens inside the model, by the attention the last prompt token pays them.
+
+Paper: FastV, ECCV 2024 (arXiv 2403.06764), written from its description. With K = ``layer`` and
+A_i the attention probabilities of head i in decoder layer K - 1 (layers count from 0):
+
+    score_k = mean over heads i of A_i(last prompt token, k)
+
+and the visual tokens with the highest score, and all text, enter layer K. Layers below K have seen,
+and cached, the whole prompt.
+
+Differences from the official code, and why:
+- Only that one row of attention is computed, from q_proj and k_proj (+ norms, + the model's
+  own rotary cos and sin), so SDPA and FlashAttention stay on; there, layer K - 1 runs in eager mode, or
+  twice, which doubles its cache entries.
+- Batches with padding, several images at any place, beams, static caches; there batch 1 and one
+  image at a fixed offset. Kept tokens keep their positions.
+- The count is the central budget; there it is absolute, ``round`` or ``int``, by code path.
+
+Hooks stand on the decoder layers only inside :meth:`FastV.hooks`. A prefill is cut at layer K; every
+layer from there on gets its own causal mask, sized by its own cache, because the model's one mask
+is sized by layer 0. Cost: one key projection, one row of attention, one gather.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hawk.core.errors import InputError
+from hawk.models.base import Family
+from hawk.pruning.base import Pruner
+from hawk.pruning.context import LastRun, PruningContext
+from hawk.pruning.rotary import rotate
+
+
+@dataclass(frozen=True)
+class FastV(Pruner):
+    """In-model pruning at the input of decoder layer ``layer`` (the paper's K)."""
+
+    layer: int = 2
+    uses_query = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layer < 1:
+            raise InputError(
+                f"fastv: layer {self.layer!r} must be 1 or more; nothing attends before layer 0."
+            )
+        if self.position_policy != "keep":
+            raise InputError(
+                f"fastv: position_policy {self.position_policy!r} is not possible: the layers "
+                "below K have cached the prompt at its own positions. Use 'keep'."
+            )
+
+    def check(self, model: nn.Module, family: Family) -> None:
+        layers = family.geometry(model).layers
+        if self.layer >= layers:
+            raise InputError(f"fastv: layer {self.layer}; it must be below the model's {layers}.")
+
+    def kept_indices(self, context: PruningContext) -> Tensor:
+        """Every token enters the model."""
+        return torch.arange(context.tokens, device=context.visual_index.device)
+
+    def prepared(self, prompt: Any, contexts: Sequence[PruningContext | None]) -> None:
+        light = [None if context is None else _light(context) for context in contexts]
+        self._state["batch"] = _Batch(prompt.input_ids, prompt.attention_mask, light)
+
+    @contextmanager
+    def hooks(self, model: nn.Module, family: Family) -> Iterator[None]:
+        batch = self._state.get("batch")
+        if self.inactive or batch is None or not any(batch.contexts):
+            yield
+            return
+        cut = _Cut(self, model, family, batch)
+        handles = []
+        try:
+            handles += cut.register()
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+@dataclass
+class _Batch:
+    """The prompts that the hooks will meet. L is their padded width."""
+
+    ids: Tensor  # [batch, L]
+    mask: Tensor  # [batch, L]
+    contexts: list[PruningContext | None]
+
+
+@dataclass(frozen=True)
+class _ByAttention(Pruner):
+    """The central budget and tie rule, on scores that the hook has measured."""
+
+    attention: Tensor | None = field(default=None, repr=False)
+
+    def scores(self, context: PruningContext) -> Tensor:
+        assert self.attention is not None
+        return self.attention
+
+
+class _Cut:
+    """The hooks and what they know of the pass in progress. S columns enter, S' remain."""
+
+    def __init__(self, pruner: FastV, model: nn.Module, family: Family, batch: _Batch) -> None:
+        self.pruner, self.model, self.family, self.batch = pruner, model, family, batch
+        self.scores: Tensor | None = None  # [batch, L] of the prefill in progress
+        self.index: Tensor | None = None  # [batch, S'] columns kept, left-padded with column 0
+        self.mask = torch.empty(0)  # [batch, S'] which of them are real
+        self.removed = 0  # S - S'
+        self.prefill = False
+        self.rotary: tuple[Tensor, Tensor] | None = None
+        self.deep: tuple[Tensor, list[Tensor]] | None = None
+
+    def register(self) -> list[Any]:
+        decoder, layers = self.family.decoder(self.model), self.family.layers(self.model)
+        handles = [
+            self.model.register_forward_pre_hook(self.check_prompt, with_kwargs=True),
+            decoder.register_forward_pre_hook(self.take_levels, with_kwargs=True),
+            layers[self.pruner.layer - 1].register_forward_pre_hook(self.score, with_kwargs=True),
+        ]
+        for number, layer in enumerate(layers):
+            if number >= self.pruner.layer:
+                hook = _numbered(self.enter, number)
+                handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
+            handles.append(layer.register_forward_hook(_numbered(self.add_level, number)))
+        return handles
+
+    # --- hooks, in the order in which a forward pass meets them ------------------------------
+    def check_prompt(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        """A prefill must be over the prompts that were prepared: scores need their last column."""
+        ids, own = kwargs.get("input_ids"), self.batch.ids
+        if ids is None or _seen(kwargs, 0) > 0:
+            return
+        copies, rest = divmod(len(ids), len(own))
+        width = own.shape[1]
+        if rest or not torch.equal(ids[:, :width], own.repeat_interleave(max(copies, 1), 0)):
+            raise InputError(
+                f"{self.pruner!r}: the model was given other prompts than those prepared last "
+                "(chunked prefill is not supported either)."
+            )
+
+    def take_levels(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Qwen3-VL adds deep-stack features at full length; below they are added at any length."""
+        self.deep = None
+        levels = kwargs.get("deepstack_visual_embeds")
+        if levels is None or len(levels) <= self.pruner.layer:
+            return None
+        self.deep = (kwargs["visual_pos_masks"], list(levels))
+        return args, {**kwargs, "visual_pos_masks": None, "deepstack_visual_embeds": None}
+
+    def score(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        """Attention of the last prompt token over the prompt in layer K - 1."""
+        self.prefill = _seen(kwargs, self.pruner.layer - 1) == 0
+        if not self.prefill:
+            return
+        width = self.batch.ids.shape[1]
+        copies = len(args[0]) // len(self.batch.ids)
+        hidden = args[0][::copies, :width]  # copies of a prompt (beams) are adjacent and equal
+        cos, sin = (part.expand(len(args[0]), -1, -1)[::copies, :width] for part in _rotary(kwargs))
+        layer = self.family.scoring_layer(self.model, self.pruner.layer - 1)
+        normed = layer.norm(hidden)
+        queries = layer.q_proj(normed[:, -1:]).unflatten(-1, (layer.heads, layer.head_dim))
+        keys = layer.k_proj(normed).unflatten(-1, (layer.kv_heads, layer.head_dim))
+        queries = queries if layer.q_norm is None else layer.q_norm(queries)
+        keys = keys if layer.k_norm is None else layer.k_norm(keys)
+        cos, sin = cos.to(keys.device), sin.to(keys.device)  # a split model makes them once, elsewhere
+        queries = rotate(queries, cos[:, -1:], sin[:, -1:]).float()
+        keys = rotate(keys, cos, sin).float()
+        grouped = queries[:, 0].unflatten(1, (layer.kv_heads, -1))  # [batch, kv, heads / kv, d]
+        products = torch.einsum("bgrd,bngd->bgrn", grouped, keys) * layer.head_dim**-0.5
+        padding = ~self.batch.mask.to(products.device).bool()
+        products = products.masked_fill(padding[:, None, None], -torch.inf)
+        self.scores = products.softmax(-1).mean((1, 2)).to(self.batch.ids.device)
+
+    def enter(self, number: int, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        """At every layer from K on: cut the prefill, and make this layer's own mask."""
+        hidden = args[0]
+        if self.prefill:
+            if number == self.pruner.layer:
+                self.choose(hidden)
+                assert self.index is not None
+                hidden = _columns(hidden, self.index)
+                parts = (part.expand(len(hidden), -1, -1) for part in _rotary(kwargs))
+                cos, sin = (_columns(part, self.index) for part in parts)
+                self.rotary = (cos, sin)
+            kwargs["position_embeddings"] = self.rotary
+            if kwargs.get("position_ids") is not None:
+                # Only FlashAttention reads them, to find packed sequences by their gaps.
+                count = torch.arange(hidden.shape[1], device=hidden.device)
+                kwargs["position_ids"] = count.expand(len(hidden), -1)
+        kwargs["attention_mask"] = self.causal_mask(number, module, hidden, kwargs)
+        return (hidden, *args[1:]), kwargs
+
+    def choose(self, hidden: Tensor) -> None:
+        """Which columns enter layer K, for every row."""
+        batch, scores = self.batch, self.scores
+        assert scores is not None
+        width, length = batch.ids.shape[1], hidden.shape[1]
+        settings = self.pruner.settings()
+        keep = torch.ones(len(batch.ids), length, dtype=torch.bool, device=batch.ids.device)
+        keep[:, :width] = batch.mask.bool()
+        kept_index = []
+        for row, context in enumerate(batch.contexts):
+            if context is None:
+                kept_index.append(torch.empty(0, dtype=torch.long, device=batch.ids.device))
+                continue
+            columns = width - len(context.ids) + context.visual_index
+            options = {key: settings[key] for key in ("pruning_ratio", "rounding", "budget")}
+            kept = _ByAttention(**options, attention=scores[row, columns]).kept_indices(context)
+            keep[row, columns] = False
+            keep[row, columns[kept]] = True
+            kept_index.append(kept)
+        # Left-pack: a stable sort puts what is dropped before what is kept, both in order.
+        order = torch.sort(keep.int(), dim=1, stable=True).indices
+        remaining = int(keep.sum(1).max())
+        copies = len(hidden) // len(batch.ids)
+        self.removed = length - remaining
+        mask = keep.gather(1, order).long()
+        self.index = order[:, self.removed :].repeat_interleave(copies, 0)
+        self.mask = mask[:, self.removed :].repeat_interleave(copies, 0)
+        self.scores = None
+        self.pruner._state["last"] = LastRun(
+            visual_tokens=[0 if c is None else c.tokens for c in batch.contexts],
+            kept_tokens=[len(index) for index in kept_index],
+            kept_index=kept_index,
+        )
+
+    def causal_mask(self, number: int, module: nn.Module, hidden: Tensor, kwargs: dict[str, Any]) -> Any:
+        from transformers.masking_utils import create_causal_mask
+
+        seen = _seen(kwargs, number)
+        # Layer K - 1 has run already and cached this pass's tokens, this layer has not.
+        ahead = _seen(kwargs, self.pruner.layer - 1) - seen
+        if not self.prefill and ahead != self.removed + hidden.shape[1]:
+            raise InputError(
+                f"{self.pruner!r}: the cache was cropped to one length for all layers, as assisted "
+                "decoding does; that is not supported."
+            )
+        total = seen + hidden.shape[1]
+        mask = self.mask.to(hidden.device).repeat_interleave(len(hidden) // len(self.mask), 0)
+        new = mask.new_ones(len(mask), total - mask.shape[1])
+        mask = torch.cat([mask, new], dim=1)
+        return create_causal_mask(
+            config=module.self_attn.config,
+            inputs_embeds=hidden,
+            attention_mask=None if bool(mask.all()) else mask,
+            past_key_values=kwargs.get("past_key_values"),
+            layer_idx=number,
+        )
+
+    def add_level(self, number: int, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
+        """Deep-stack level ``number`` goes on top of this layer's output, cut where that is cut."""
+        if self.deep is None or number >= len(self.deep[1]):
+            return None
+        where, levels = self.deep
+        full = output.new_zeros(*where.shape, output.shape[-1])
+        full[where.to(output.device)] = levels[number].to(output)
+        if number >= self.pruner.layer:
+            assert self.index is not None
+            full = _columns(full, self.index)
+        return output + full
+
+
+def _light(context: PruningContext) -> PruningContext:
+    """Without the features, which would stay in memory until the next batch."""
+    items = [
+        replace(item, features=item.features.new_empty(item.tokens, 0), levels=()) for item in context.items
+    ]
+    return replace(context, items=items, hidden_at=_gone)
+
+
+def _gone(layer: int) -> Tensor:
+    raise AssertionError("the prompt's hidden states are not kept for the hooks")
+
+
+def _numbered(hook: Any, number: int) -> Any:
+    return lambda *args: hook(number, *args)
+
+
+def _columns(values: Tensor, index: Tensor) -> Tensor:
+    """The columns ``index`` [batch, S'] of values [batch, S, ...], on the device of the values."""
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    return values[rows, index.to(values.device)]
+
+
+def _rotary(kwargs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    return kwargs["position_embeddings"]
+
+
+def _seen(kwargs: dict[str, Any], layer: int) -> int:
+    """Tokens in a layer's cache before this pass."""
+    cache = kwargs.get("past_key_values")
+    return 0 if cache is None else int(cache.get_seq_length(layer))

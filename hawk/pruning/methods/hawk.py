@@ -1,0 +1,250 @@
+"""HAWK: text-to-vision scores of one layer, each head weighted by how much it matters.
+
+Paper: HAWK, CVPR 2026, arXiv 2604.07812. For head i and visual token k, with H the normalized input
+of the scoring layer and Q, K its projections (bias included, q/k norms where the family has them,
+no rotary positions):
+
+    a_i(k) = mean over text queries t of q_it · k_ik / sqrt(d)          (no softmax)
+    I_k    = sum over heads of w_i · normalize over tokens(a_i)(k)
+
+and the k tokens with the highest I stay.
+
+Fast path, exact by linearity: the mean over queries is taken before the product, and without a key
+norm  q̄_i · (W_k h + b) = (W_kᵀ q̄_i) · h + q̄_i · b,  so one [n, hidden] x [hidden, heads] product
+replaces the key projection and the text x vision matrix. Cost O(n · hidden · heads).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import HeadWeights
+from hawk.models.base import Family, ScoringLayer
+from hawk.pruning.base import Pruner
+from hawk.pruning.context import PruningContext
+
+NORMALIZATIONS = ("l2", "softmax", "minmax", "standardize", "none")
+REDUCTIONS = ("mean", "attention", "max")
+SPANS = ("instruction", "after_vision")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Hawk(Pruner):
+    """HAWK's token score with any head weights.
+
+    weights: HeadWeights, a shipped name, path or Hub id, or None for uniform weights.
+    token_score_normalization: per head over visual tokens: "l2" (default), "softmax", "minmax",
+        "standardize", "none".
+    text_reduction: "mean" of the raw products (the authors), "attention" (softmax over visual
+        tokens per query, then mean) or "max" over queries.
+    rope: apply rotary positions to queries and keys (a control; the authors do not).
+    query_span: "instruction" (text of the last user turn) or "after_vision" (authors' code).
+    score_dtype: the arithmetic of the score; the authors use the model's own dtype.
+    """
+
+    weights: HeadWeights | str | None = None
+    layer: int | None = None  # None: the weights' layer, 0 for uniform
+    token_score_normalization: str = "l2"
+    text_reduction: str = "mean"
+    rope: bool = False
+    query_span: str = "instruction"
+    score_dtype: str = "float32"
+    uses_query = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, allowed in (
+            ("token_score_normalization", NORMALIZATIONS),
+            ("text_reduction", REDUCTIONS),
+            ("query_span", SPANS),
+            ("score_dtype", DTYPES),
+        ):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, getattr(self, name), allowed)
+        if isinstance(self.weights, str):
+            object.__setattr__(self, "weights", HeadWeights.load(self.weights))
+        self._compare_options()
+
+    def _compare_options(self) -> None:
+        """Weights used with another token score than they were calibrated for: allowed, but said."""
+        if not isinstance(self.weights, HeadWeights):
+            return
+        own = {
+            "normalization": self.token_score_normalization,
+            "rope": self.rope,
+            "query_span": self.query_span,
+        }
+        for name, value in self.weights.token_score.items():
+            if name in own and own[name] != value:
+                log.warning(
+                    "head weights were calibrated with %s=%r and are used with %r", name, value, own[name]
+                )
+
+    @property
+    def scoring_layer_index(self) -> int:
+        if self.layer is not None:
+            return self.layer
+        return self.weights.layer if isinstance(self.weights, HeadWeights) else 0
+
+    def check(self, model: nn.Module, family: Family) -> None:
+        geometry = family.geometry(model)
+        if isinstance(self.weights, HeadWeights):
+            self.weights.check(geometry)
+        if not 0 <= self.scoring_layer_index < geometry.layers:
+            raise InputError(
+                f"scoring layer {self.scoring_layer_index} is outside the model's 0-{geometry.layers - 1}."
+            )
+
+    def scores(self, context: PruningContext) -> Tensor:
+        raw = self.head_scores(context)
+        weights = self.weights.weights if isinstance(self.weights, HeadWeights) else [1.0] * len(raw)
+        total = torch.tensor(weights, dtype=raw.dtype, device=raw.device)
+        return normalize(raw, self.token_score_normalization).T @ (total / total.sum())
+
+    def head_scores(self, context: PruningContext) -> Tensor:
+        """a_i(k) before normalization, [heads, n]."""
+        layer = context.scoring_layer(self.scoring_layer_index)
+        hidden = context.hidden_at(self.scoring_layer_index)
+        dtype = getattr(torch, self.score_dtype)
+        visual = layer.norm(hidden[context.visual_index])
+        if context.query_ids is not None:  # the shuffled-query control: another sample's question
+            text = layer.norm(context.query_embeddings())
+            where = context.query_index(self.query_span)[-1:].expand(len(text))
+        else:
+            where = context.query_index(self.query_span)
+            text = layer.norm(hidden[where])
+        scale = 1.0 / math.sqrt(layer.head_dim)
+        linear = self.text_reduction == "mean" and not self.rope
+        if linear and layer.q_norm is None and _plain(layer.q_proj, text):
+            queries = _mean_query(layer, text.to(dtype).mean(0))[None]
+        else:
+            queries = _queries(layer, text).to(dtype)  # [Q, heads, d]
+        if self.rope:
+            cos, sin = _rotary(context, hidden)
+            queries = _rotate(queries, cos[where].to(queries), sin[where].to(queries))
+        if linear and layer.k_norm is None and _plain(layer.k_proj, visual):
+            return _fast(layer, queries.mean(0), visual.to(dtype)) * scale
+        keys = _keys(layer, visual).to(dtype)  # [n, kv_heads, d]
+        if self.rope:
+            index = context.visual_index
+            keys = _rotate(keys, cos[index].to(keys), sin[index].to(keys))
+        if self.text_reduction == "mean":
+            return _products(queries.mean(0, keepdim=True), keys)[0] * scale
+        return _reduce(queries, keys, scale, self.text_reduction)
+
+
+def normalize(raw: Tensor, how: str) -> Tensor:
+    """Per-head normalization over visual tokens, [heads, n] → [heads, n]; constant heads give 0."""
+    if how == "none":
+        return raw
+    if how == "softmax":
+        return raw.softmax(-1)
+    if how == "l2":
+        return _divide(raw, raw.norm(dim=-1, keepdim=True))
+    if how == "minmax":
+        low = raw.amin(-1, keepdim=True)
+        return _divide(raw - low, raw.amax(-1, keepdim=True) - low)
+    centred = raw - raw.mean(-1, keepdim=True)  # standardize
+    return _divide(centred, centred.pow(2).mean(-1, keepdim=True).sqrt())
+
+
+def _divide(values: Tensor, by: Tensor) -> Tensor:
+    """values / by where by is not zero, and 0 there; NaN stays NaN, for the caller to refuse."""
+    return torch.where(by == 0, torch.zeros_like(values), values / by)
+
+
+def _plain(projection: nn.Module, states: Tensor) -> bool:
+    """Whether its weight is all there is to it: no adapter around it, not quantized, not offloaded."""
+    weight = getattr(projection, "weight", None)
+    return (
+        type(projection) is nn.Linear
+        and weight is not None
+        and weight.dtype == states.dtype
+        and weight.device == states.device
+    )
+
+
+def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
+    """The projection of the mean text state [hidden] → [heads, d], in the dtype of ``mean``.
+
+    The mean of all projections by linearity, in one read of the weight. In the model's bfloat16 the
+    mean would be rounded first; a whole copy of the weight in float32 would cost more than the product.
+    """
+    projection = layer.q_proj
+    query = torch.cat([part.to(mean.dtype) @ mean for part in projection.weight.split(ROWS_AT_ONCE)])
+    if projection.bias is not None:
+        query = query + projection.bias.to(mean.dtype)
+    return query.view(layer.heads, layer.head_dim)
+
+
+def _queries(layer: ScoringLayer, text: Tensor) -> Tensor:
+    queries = layer.q_proj(text).view(len(text), layer.heads, layer.head_dim)
+    return queries if layer.q_norm is None else layer.q_norm(queries)
+
+
+def _keys(layer: ScoringLayer, visual: Tensor) -> Tensor:
+    keys = layer.k_proj(visual).view(len(visual), layer.kv_heads, layer.head_dim)
+    return keys if layer.k_norm is None else layer.k_norm(keys)
+
+
+def _fast(layer: ScoringLayer, query: Tensor, visual: Tensor) -> Tensor:
+    """query [heads, d], visual [n, hidden] → [heads, n] without projecting keys."""
+    shape = (layer.kv_heads, layer.head_dim)
+    grouped = query.view(layer.kv_heads, -1, layer.head_dim)  # heads of one key group are adjacent
+    weight = layer.k_proj.weight.to(query.dtype).view(*shape, -1)  # [kv, d, hidden]
+    directions = torch.einsum("grd,gdh->grh", grouped, weight).flatten(0, 1)  # [heads, hidden]
+    out = directions @ visual.T
+    if layer.k_proj.bias is not None:
+        bias = layer.k_proj.bias.to(query.dtype).view(shape)
+        out = out + torch.einsum("grd,gd->gr", grouped, bias).flatten()[:, None]
+    return out
+
+
+def _products(queries: Tensor, keys: Tensor) -> Tensor:
+    """[Q, heads, d] x [n, kv, d] → [Q, heads, n], each head with its group's key."""
+    count, heads, width = queries.shape
+    grouped = queries.view(count, keys.shape[1], -1, width)
+    return torch.einsum("qgrd,ngd->qgrn", grouped, keys).reshape(count, heads, -1)
+
+
+def _reduce(queries: Tensor, keys: Tensor, scale: float, how: str, chunk: int = 16) -> Tensor:
+    """Reductions that need every text x vision product, a few queries at a time."""
+    total = None
+    for part in queries.split(chunk):
+        products = _products(part, keys) * scale
+        if how == "attention":
+            summed = products.softmax(-1).sum(0)
+            total = summed if total is None else total + summed
+        else:
+            highest = products.amax(0)
+            total = highest if total is None else torch.maximum(total, highest)
+    assert total is not None
+    return total / len(queries) if how == "attention" else total
+
+
+def _rotary(context: PruningContext, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin of the model's own rotary embedding, [T, d]."""
+    positions = context.positions
+    # Row 0 of mRoPE positions is the text row; the rotary embedding takes the others.
+    positions = positions[1:, None] if len(positions) > 1 else positions
+    cos, sin = context.family.decoder(context.model).rotary_emb(hidden[None], positions)
+    cos, sin = (part.reshape(-1, part.shape[-1]).to(hidden.device) for part in (cos, sin))
+    return cos, sin
+
+
+def _rotate(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate [tokens, heads, d] by [tokens, d]: halves are the pairs."""
+    first, second = values.chunk(2, dim=-1)
+    turned = torch.cat([-second, first], dim=-1)
+    return values * cos[:, None] + turned * sin[:, None]

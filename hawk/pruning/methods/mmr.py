@@ -1,0 +1,81 @@
+"""MMR: any token score, with a penalty for tokens like those already chosen.
+
+Paper: Carbonell and Goldstein, SIGIR 1998 (maximal marginal relevance); used for visual tokens by
+IDPruner (arXiv 2602.13315) with a trained importance. With r_i the score of any pruner here, scaled
+to [0, 1] over the sample, S the tokens chosen so far and λ the trade-off:
+
+    argmax_i  λ · r_i  -  (1 - λ) · max over s in S of cos(v_i, v_s)          (max over nothing = 0)
+
+Differences from IDPruner: the score is training-free and given by ``scorer``; embeddings are those
+that enter the language model. λ = 1 is the scorer alone, λ = 0 is diversity alone.
+
+In a config: ``{method: mmr, scorer: {method: hawk, weights: selection}, trade_off: 0.5}``.
+Time O(count · n · hidden) and the scorer's, memory O(n · hidden). Ties go to the lower position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hawk.core.errors import InputError
+from hawk.models.base import Family
+from hawk.pruning.base import Pruner
+from hawk.pruning.context import PruningContext
+from hawk.pruning.scorers import as_scorer
+from hawk.pruning.similarity import min_max, unit
+
+
+@dataclass(frozen=True)
+class Mmr(Pruner):
+    """Maximal marginal relevance over ``scorer``'s scores (a pruner, or its config).
+
+    trade_off: λ in [0, 1], the weight of the score against similarity to chosen tokens.
+    """
+
+    scorer: Any = None
+    trade_off: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "scorer", as_scorer(self.scorer, "mmr"))
+        if not 0 <= float(self.trade_off) <= 1:
+            raise InputError(f"mmr: trade_off {self.trade_off!r} is outside [0, 1].")
+
+    @property
+    def uses_query(self) -> bool:  # type: ignore[override]
+        return self.scorer.uses_query
+
+    @property
+    def uses_tower(self) -> bool:  # type: ignore[override]
+        return self.scorer.uses_tower
+
+    def check(self, model: nn.Module, family: Family) -> None:
+        self.scorer.check(model, family)
+
+    def watch(self, model: nn.Module, family: Family) -> Any:
+        return self.scorer.watch(model, family)
+
+    def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
+        scores = self.scorer.finite_scores(context)[candidates].float()
+        vectors = unit(context.features[candidates])
+        relevance, trade_off = min_max(scores), float(self.trade_off)
+        return candidates[marginal_relevance(vectors, relevance, trade_off, count)]
+
+
+def marginal_relevance(vectors: Tensor, relevance: Tensor, trade_off: float, count: int) -> Tensor:
+    """Greedy MMR over unit vectors [n, d], in the order of choice."""
+    chosen = torch.empty(count, dtype=torch.long, device=vectors.device)
+    chosen[0] = (trade_off * relevance).argmax()
+    closest = torch.full_like(relevance, -torch.inf)  # cosine to the most similar chosen token
+    taken = torch.zeros(len(relevance), dtype=torch.bool, device=vectors.device)
+    for step in range(1, count):
+        last = chosen[step - 1 : step]
+        taken[last] = True
+        closest = torch.maximum(closest, (vectors @ vectors[last].T)[:, 0])
+        value = trade_off * relevance - (1 - trade_off) * closest
+        chosen[step] = value.masked_fill(taken, -torch.inf).argmax()
+    return chosen

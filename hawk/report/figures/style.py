@@ -1,0 +1,71 @@
+"""The figures of a run, as PNG and SVG. Deterministic: no date, a fixed salt for SVG ids.
+
+Colours: ColorBrewer's RdBu for drops, Okabe and Ito's palette for variants; both can be told apart
+with colour-blind eyes, and variants also differ by marker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hawk.analysis.comparison import BASELINE, MAJORITY
+from hawk.core import files as records
+from hawk.core.paths import RunPaths
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#444444")
+MARKERS = "osD^vPX*<>hd"
+GREY = "#666666"
+
+_STYLE: Any = {
+    "svg.hashsalt": "hawk",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.dpi": 100.0,
+    "savefig.dpi": 160.0,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Our look, and a back-end that needs no display; the caller's settings come back afterwards."""
+    import matplotlib
+
+    matplotlib.use("agg", force=False)
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    # Not pyplot: it would keep every figure alive.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, paths: RunPaths, name: str) -> list[str]:
+    """Write ``figures/{name}.png`` and ``.svg``, atomically."""
+    out = []
+    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        path = paths.figure(name, ending)
+        with records.atomic_path(path) as temporary:
+            figure.savefig(temporary, format=ending, metadata=metadata)
+        out.append(path)
+    return out
+
+
+def sequence(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker per variant; baseline, majority and blind are drawn apart."""
+    plain = [name for name in names if name not in (BASELINE, MAJORITY)]
+    return {name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(plain)}

@@ -1,0 +1,85 @@
+"""Head weights beside their null, and how stable they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hawk.core.head_weights import HeadWeights
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from hawk.report.figures.style import GREY, MARKERS, PALETTE, new_figure
+
+# --- weights ------------------------------------------------------------------------------------------
+
+
+def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]) -> Figure:
+    """Head weights beside their null: bars are weights, grey spans what noise alone would give."""
+    heads = max(len(one.weights) for one in weights.values())
+    figure = new_figure(max(5.0, 1.6 + 0.32 * heads), 0.5 + 2.2 * len(weights))
+    grid = figure.subplots(len(weights), 1, squeeze=False)[:, 0]
+    for axes, (name, one) in zip(grid, weights.items(), strict=True):
+        places = np.arange(len(one.weights))
+        found = stability.get(name)
+        if found and one.weight_normalization in found["head_null"]:
+            null = found["head_null"][one.weight_normalization]
+            low, high = np.array(null["q025"]), np.array(null["q975"])
+            axes.bar(
+                places + 0.2, high - low, 0.34, bottom=low, color="#d5d5d5", label="no head matters, 95 %"
+            )
+            axes.hlines(null["mean"], places + 0.03, places + 0.37, color=GREY, lw=1.2)
+        axes.bar(places - 0.2, one.weights, 0.38, color=PALETTE[0], label="weight")
+        axes.axhline(1 / len(places), color="black", lw=0.8, ls="--", label="uniform")
+        axes.set_xticks(places, [f"L{one.layer}H{head}" for head in places])
+        axes.tick_params(axis="x", length=0, rotation=90 if len(places) > 10 else 0)
+        axes.set_xlim(-0.6, len(places) - 0.4)
+        axes.set_ylabel("weight")
+        axes.set_title(_weight_title(name, one, found), loc="left")
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def _weight_title(name: str, one: HeadWeights, found: Mapping[str, Any] | None) -> str:
+    title = f"{name}, {one.weight_normalization}"
+    if not found:
+        return title
+    pooled = found["null"]["pooled"]
+    said = "no more than noise alone" if pooled["explained_by_null"] else "more than noise alone"
+    p = f"p = {pooled['p']:.3f}" if pooled["p"] >= 0.001 else "p < 0.001"
+    return f"{title}\nheads differ {said} gives ({p})"
+
+
+def stability_figure(stability: Mapping[str, Any]) -> Figure:
+    """Split-half rank correlation of the heads against the number of samples in each part."""
+    figure = new_figure(2.0 + 3.0 * len(stability), 3.2)
+    grid = figure.subplots(1, len(stability), squeeze=False, sharey=True)[0]
+    for axes, (name, found) in zip(grid, stability.items(), strict=True):
+        halves = found["split_half"]
+        curves = [(key, one["curve"]) for key, one in halves["benchmarks"].items()]
+        for number, (key, curve) in enumerate([*curves, ("pooled weights", halves["pooled"]["curve"])]):
+            pooled = number == len(curves)
+            axes.plot(
+                [point["samples"] for point in curve],
+                [point["correlation"] for point in curve],
+                marker=MARKERS[number % len(MARKERS)],
+                color="black" if pooled else PALETTE[number % (len(PALETTE) - 1)],
+                lw=2.0 if pooled else 1.2,
+                ms=4,
+                label=key,
+            )
+        axes.set_xscale("log", base=2)
+        ticks = [round(point["samples"]) for point in curves[0][1]]
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.axhline(0, color=GREY, lw=0.8)
+        axes.set_ylim(min(-0.1, axes.get_ylim()[0]), 1.02)
+        axes.set_title(name, loc="left")
+        axes.set_xlabel("samples in each part")
+    grid[0].set_ylabel("rank correlation of two parts")
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
+    return figure

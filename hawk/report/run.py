@@ -1,0 +1,69 @@
+"""A run as the report reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hawk.core import files as records
+from hawk.core import schemas
+from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
+from hawk.core.paths import RunPaths
+from hawk.report.tables import read_controls, read_retention
+
+
+@dataclass
+class Run:
+    """What a run has produced so far; parts that do not exist are None or empty."""
+
+    config: Mapping[str, Any]
+    paths: RunPaths
+    drops: pd.DataFrame | None = None
+    drops_made: Mapping[str, Any] = field(default_factory=dict)
+    stability: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, HeadWeights] = field(default_factory=dict)
+    retention: pd.DataFrame | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    controls: pd.DataFrame | None = None
+    cost: pd.DataFrame | None = None
+    cost_made: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def confidence(self) -> float:
+        """Level of all intervals, percent."""
+        settings = self.settings or self.drops_made["settings"]
+        return round(100 * settings["statistics"]["confidence"], 4)
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], root: str) -> Run:
+        run = cls(config, RunPaths(root))
+        paths = run.paths
+        if Path(paths.drops()).is_file():
+            table = records.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
+            run.drops = table.to_pandas()
+            run.drops_made = records.provenance_of(table, paths.drops())
+            found = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
+            run.stability = found["interventions"]
+            run.weights = {
+                name: HeadWeights.load(paths.head_weights(name))
+                for name in dict.fromkeys(run.drops["intervention"])
+                if Path(paths.head_weights(name)).is_file()
+            }
+        if Path(paths.table("retention", "parquet")).is_file():
+            run.retention, run.settings = read_retention(root)
+            if Path(paths.table("controls", "parquet")).is_file():
+                run.controls = read_controls(root)
+        if Path(paths.cost()).is_file():
+            measured = records.read_table(paths.cost(), schemas.COST, {"table": "cost"})
+            run.cost, run.cost_made = measured.to_pandas(), records.provenance_of(measured, paths.cost())
+        if run.drops is None and run.retention is None:
+            raise InputError(
+                f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."
+            )
+        return run

@@ -1,0 +1,122 @@
+"""The report's sections on heads: the interactive heatmap, the weights beside their null, stability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hawk.core.heads import Head
+from hawk.report.page import picture, table
+from hawk.report.run import Run
+from hawk.report.tables import number, p_text
+
+
+def head_data(run: Run) -> dict[str, Any]:
+    """What the script draws the heatmap from, per intervention."""
+    if run.drops is None:
+        return {}
+    out: dict[str, Any] = {}
+    for name, part in run.drops.groupby("intervention", sort=False):
+        benchmarks = list(dict.fromkeys(part["benchmark"]))
+        heads = sorted({Head(layer, head) for layer, head in zip(part["layer"], part["head"], strict=True)})
+        cells = {
+            (row["benchmark"], row["layer"], row["head"]): {
+                "drop": row["drop"],
+                "low": row["ci_low"],
+                "high": row["ci_high"],
+                "noise": bool(row["is_noise"]),
+                "floor": row["noise_floor"],
+                "logprob": row["logprob_drop"],
+                "samples": int(row["samples"]),
+                "groups": int(row["groups"]),
+                "unparsed": int(row["unparsed"]),
+            }
+            for row in part.to_dict("records")
+        }
+        weights = run.weights.get(str(name))
+        out[str(name)] = {
+            "benchmarks": benchmarks,
+            "heads": [str(head) for head in heads],
+            "cells": [[_finite(cells[one, head.layer, head.index]) for one in benchmarks] for head in heads],
+            "weights": [
+                weights.weights[head.index] if weights and head.layer == weights.layer else None
+                for head in heads
+            ],
+            "confidence": run.confidence,
+        }
+    return out
+
+
+def _finite(cell: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and v != v else v for k, v in cell.items()}
+
+
+def heads(run: Run) -> str:
+    if run.drops is None:
+        return ""
+    still = "".join(
+        picture(run.paths.figure(f"heatmap-{name}"), f"drops under {name}")
+        for name in dict.fromkeys(run.drops["intervention"])
+    )
+    return (
+        "<p>Each cell is the drop when one head is ablated: reference minus ablated, in points of the "
+        "benchmark's scale, over the same samples. Red: the head matters. Hatched: not distinguishable from "
+        "noise. Point at a cell for its interval; click a heading to sort.</p>"
+        '<div class="controls"><span>intervention <span id="interventions"></span></span>'
+        '<label>sort by <select id="order"></select></label></div>'
+        '<div id="heatmap-scroll"><table id="heatmap"></table></div>'
+        f"<noscript>{still}</noscript>"
+    )
+
+
+# --- weights ----------------------------------------------------------------------------------------
+
+
+def weights(run: Run) -> str:
+    if not run.stability:
+        return ""
+    text = picture(
+        run.paths.figure("weights"),
+        "head weights beside their null",
+        "Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered (reference and "
+        "ablated runs swapped at random per image). Min-shift makes noise look like weights, so a bar inside "
+        "its grey range shows nothing by itself: whether a head matters is read from its drops, and whether "
+        "a benchmark's heads differ at all from the spread of its drops below. Distance: of the weights to "
+        "uniform.",
+    )
+    rows = []
+    for name, found in run.stability.items():
+        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
+        for key, one in {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}.items():
+            rows.append(
+                [
+                    name,
+                    key,
+                    number(one["spread"], 2),
+                    number(one["spread_q95"], 2),
+                    p_text(one["p"]),
+                    number(one["distance"], 2),
+                    number(one["distance_q95"], 2),
+                    number(halves[key]["curve"][-1]["correlation"], 2, sign=True),
+                    number(halves[key]["full"], 2, sign=True),
+                    "noise alone" if one["explained_by_null"] else "beyond noise",
+                ]
+            )
+    head = ["intervention", "benchmark", "spread, points", "95 % of noise", "p"]
+    head += ["distance", "95 % of noise"]
+    head += ["split-half", "all samples (est.)", "heads differ"]
+    text += table(head, rows, left=2)
+    text += picture(
+        run.paths.figure("stability"),
+        "rank correlation against samples",
+        "Rank correlation of the heads' drops between two disjoint parts of the images. Where a curve still "
+        "rises, more samples would still change the ranking.",
+    )
+    pairs = [
+        [name, one["first"], one["second"], number(one["spearman"], 2, sign=True)]
+        for name, found in run.stability.items()
+        for one in found["between_benchmarks"]
+    ]
+    if pairs:
+        listed = table(["intervention", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
+        text += f"<details><summary>Agreement between benchmarks</summary>{listed}</details>"
+    return text

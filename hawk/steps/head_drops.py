@@ -1,0 +1,148 @@
+"""The step head_drops: drops of all heads, and how stable they are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hawk.analysis import statistics
+from hawk.analysis.drops import Measured, ablated_heads, drop_intervals, drop_rows
+from hawk.analysis.resampling import (
+    rng_of,
+)
+from hawk.analysis.score_files import (
+    SCORE_COLUMNS,
+    SampleIndex,
+    benchmark_of,
+    read_scores,
+    require_one_setting,
+    sample_ids,
+    shared_setting,
+)
+from hawk.core import files as records
+from hawk.core import schemas
+from hawk.core.errors import InputError
+from hawk.core.paths import RunPaths
+from hawk.core.provenance import provenance
+
+# What a reference, its repeats and its heads must share for their differences to mean the heads.
+log = logging.getLogger(__name__)
+
+PAIRED = (
+    "protocol", "model", "geometry", "device", "batch_size", "rows_per_batch", "preprocessing", "prompts",
+    "samples", "token_score", "benchmark_version", "selection_ratio",
+)  # fmt: skip
+
+
+def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) -> Measured:
+    """Read reference, repeats and all heads of one benchmark × intervention, with all checks."""
+    paths = RunPaths(root)
+    samples = SampleIndex.read(
+        paths.samples("calibration", name),
+        benchmark_of(config, name, paths.scores(name, intervention, "reference")),
+        {"benchmark": name, "role": "calibration"},
+    )
+    identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
+    settings: dict[str, dict[str, Any]] = {}
+    kept: dict[str, np.ndarray] = {}
+
+    def scores(which: str, **more: str) -> pa.Table:
+        path = paths.scores(name, intervention, which)
+        columns = [*SCORE_COLUMNS, "kept_tokens"]
+        table, made = read_scores(path, {**identity, "name": which, **more}, columns)
+        samples.require(sample_ids(table), path)
+        kept[path] = table.column("kept_tokens").to_numpy()
+        settings[path] = made.get("settings", {})
+        return table
+
+    reference = scores("reference")
+    right, logprob = (reference.column(key).to_numpy() for key in ("score", "reference_logprob"))
+    flips = [
+        int((scores(f"repeat{number}").column("score").to_numpy() != right).sum())
+        for number in range(1, config["statistics"]["repeats"] + 1)
+    ]
+    heads = ablated_heads(config, intervention)
+    sums, logprob_drop, unparsed = [], [], []
+    for head in heads:
+        table = scores(str(head), head=str(head))
+        sums.append(samples.sums(table))
+        logprob_drop.append(float((logprob - table.column("reference_logprob").to_numpy()).mean()))
+        unparsed.append(table.column("parsed").null_count)
+    for key in PAIRED:
+        require_one_setting({path: shared_setting(one, key) for path, one in settings.items()}, key)
+    first = next(iter(kept))
+    for path, tokens in kept.items():
+        if not np.array_equal(tokens, kept[first]):
+            row = int(np.argmax(tokens != kept[first]))
+            raise InputError(
+                f"{path}: {tokens[row]} visual tokens are kept of sample "
+                f"{samples.frame['sample_id'].iloc[row]!r}, but {kept[first][row]} in {first}. "
+                "Delete the older and run again."
+            )
+    hardware = {one.get("hardware") for one in settings.values()}
+    if len(hardware) > 1:
+        log.warning(
+            "%s, %s: scored on %s; answers may differ by rounding between them, which adds to the noise",
+            name, intervention, ", ".join(sorted(map(str, hardware))),
+        )  # fmt: skip
+    return Measured(
+        samples=samples,
+        intervention=intervention,
+        heads=heads,
+        reference=samples.sums(reference),
+        ablated=np.stack(sums),
+        logprob_drop=np.array(logprob_drop),
+        unparsed=np.array(unparsed),
+        noise_floor=statistics.noise_floor(float(np.mean(flips)), len(right)),
+    )
+
+
+def head_drops(config: Mapping[str, Any], root: str, output: str | None = None) -> str:
+    """Write ``drops.parquet`` and ``stability.json`` beside it; returns the table's path.
+
+    Reads every score file of calibration benchmarks × interventions × heads under ``root``
+    (``outputs/<run>``).
+    """
+    from hawk.analysis.stability import KEYS, stability
+
+    paths = RunPaths(root)
+    output = output or paths.drops()
+    options, seed = config["statistics"], config["seed"]
+    rows: list[dict[str, Any]] = []
+    report: dict[str, Any] = {}
+    for intervention in config["ablation"]["interventions"]:
+        parts: list[Measured] = []
+        lows: dict[str, np.ndarray] = {}
+        for name in config["calibration"]["benchmarks"]:
+            measured = measure(config, root, name, intervention)
+            # The same images are drawn for every intervention: their drops stay comparable.
+            rng = rng_of(seed, "drops", name)
+            intervals = drop_intervals(measured, options["resamples"], options["confidence"], rng)
+            rows += drop_rows(measured, intervals)
+            scoring = [h.layer == config["scoring"]["layer"] for h in measured.heads]
+            lows[name] = np.array([interval.low for interval in intervals])[scoring]
+            parts.append(measured.only(np.array(scoring)))
+            log.info("%s, %s: %d heads", name, intervention, len(measured.heads))
+        if parts[0].heads:
+            report[intervention] = stability(parts, lows, seed)
+    made = provenance(
+        {"table": "drops"},
+        statistics=dict(options),
+        seed=seed,
+        interventions=list(config["ablation"]["interventions"]),
+        benchmarks=list(config["calibration"]["benchmarks"]),
+        data={
+            name: records.asked_of(paths.samples("calibration", name), "calibration", name)
+            for name in config["calibration"]["benchmarks"]
+        },
+    )
+    # The table last: whoever finds it finds the file beside it as well.
+    beside = Path(output).with_name("stability.json")
+    records.write_json(beside, {"keys": KEYS, "interventions": report, "provenance": made})
+    records.write_table(output, rows, schemas.DROPS, made)
+    return output

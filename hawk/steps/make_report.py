@@ -1,0 +1,35 @@
+"""The step make_report: report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hawk.core import files as records
+from hawk.core.paths import RunPaths
+from hawk.report.page import page
+from hawk.report.run import Run
+from hawk.report.sections import comparison, cost, overview
+from hawk.report.sections import heads as report_heads
+
+
+def make_report(config: Mapping[str, Any], root: str, output: str | None = None) -> str:
+    """Write the report of all that exists under ``root``; returns its path."""
+    output = output or RunPaths(root).report()
+    run = Run.read(config, root)
+    sections: list[tuple[str, str, Callable[[Run], str]]] = [
+        ("verdict", "What it says", overview.verdict),
+        ("run", "What was run", overview.what_was_run),
+        ("heads", "Which heads matter", report_heads.heads),
+        ("weights", "Head weights and noise", report_heads.weights),
+        ("retention", "Retention", comparison.retention),
+        ("tokens", "Kept tokens", comparison.kept_tokens),
+        ("cost", "Cost", cost.cost),
+        ("reading", "How to read this", overview.reading),
+    ]
+    done = [(key, title, text) for key, title, make in sections if (text := make(run))]
+    records.write_text(
+        output, page(str(config.get("run", Path(root).name)), done, report_heads.head_data(run))
+    )
+    return output

@@ -1,0 +1,61 @@
+"""The step make_tables: the comparison tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hawk.analysis.comparison import compare
+from hawk.analysis.evaluation_files import read_evaluation
+from hawk.config.queries import COMPARISON_KEYS
+from hawk.core import files as records
+from hawk.core.paths import RunPaths
+from hawk.core.provenance import provenance
+from hawk.core.schemas import CONTROLS, RETENTION
+from hawk.report.tables import _frame, markdown
+
+
+def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
+    """Compare all variants of a run and write ``tables/retention`` and ``tables/controls``.
+
+    ``retention`` as parquet, CSV and Markdown, ``controls`` as parquet and CSV; returns the paths.
+    """
+    evaluated = read_evaluation(config, root)
+    rows, controls = compare(config, evaluated)
+    paths, role = RunPaths(root), config["evaluation"]["role"]
+    made = provenance(
+        {"table": "retention"},
+        statistics=dict(config["statistics"]),
+        seed=config["seed"],
+        protocol=config["generation"]["protocol"],
+        **{key: evaluated[0].made.get(key) for key in ("model", "geometry", "device", "preprocessing")},
+        role=role,
+        reference=config["evaluation"].get("reference"),
+        rules={key: config["evaluation"].get(key) for key in COMPARISON_KEYS},
+        ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
+        majority_answer={one.name: one.majority_answer for one in evaluated},
+        data={one.name: records.asked_of(paths.samples(role, one.name), role, one.name) for one in evaluated},
+        variants={
+            one["name"]: {k: v for k, v in one.items() if k != "name"}
+            for one in config["evaluation"]["variants"]
+        },
+    )
+    out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]
+    out += [paths.table("controls", ending) for ending in ("csv", "parquet")]
+    records.write_text(out[3], _csv(controls, CONTROLS.names))
+    records.write_table(out[4], controls, CONTROLS, {**made, "identity": {"table": "controls"}})
+    records.write_text(out[0], _csv(rows, RETENTION.names))
+    records.write_text(out[1], markdown(_frame(rows), made["settings"]))
+    records.write_table(out[2], rows, RETENTION, made)
+    return out
+
+
+def _csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if row[key] is None else row[key] for key in names})
+    return file.getvalue()

@@ -1,0 +1,131 @@
+"""The step measure_cost: time by phase, KV-cache bytes and memory of every variant and ratio.
+
+The unpruned model runs between the pruned ones, in the same process and on the same samples, so
+that the headline is a ratio and not a time: machines differ, and so do their hours.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from hawk.analysis.cost import UNPRUNED
+from hawk.benchmarks import benchmark
+from hawk.benchmarks.samples import read_samples
+from hawk.config.queries import WEIGHT_SOURCES
+from hawk.core.errors import InputError, unknown
+from hawk.core.files import write_table
+from hawk.core.paths import RunPaths
+from hawk.core.progress import progress
+from hawk.core.provenance import provenance
+from hawk.core.schemas import COST
+from hawk.inference.phases import Phases, generate_by_phase
+from hawk.inference.preprocessing import (
+    sample_inputs,
+)
+from hawk.models.base import VisionLanguageModel
+from hawk.pruning.base import Pruner
+from hawk.pruning.budget import ratio_text
+from hawk.steps.session import load_for
+from hawk.steps.variants import build
+
+log = logging.getLogger("hawk")
+
+
+def measure_cost(config: Mapping[str, Any], root: str, output: str) -> None:
+    """Measure every variant at every ratio, one sample at a time, and write ``cost.parquet``.
+
+    One row per variant, ratio and repeat: means over the samples, the highest memory. What a head
+    weighs costs nothing, so variants with the run's own weights are measured with uniform ones, and
+    the step depends on no ablation. The weights of a variant that names a file are loaded.
+    """
+    section, evaluation = config["cost"], config["evaluation"]
+    name = section["benchmark"] or evaluation["benchmarks"][0]
+    if name not in evaluation["benchmarks"]:
+        raise unknown("cost.benchmark", name, evaluation["benchmarks"])
+    role = evaluation["role"]
+    samples = read_samples(RunPaths(root).samples(role, name), role, name)[: section["samples"]]
+    if not samples:
+        raise InputError(f"cost: benchmark {name!r} has no samples to measure on.")
+    vlm = load_for(config, vision=True)
+    bench = benchmark(name, config.get("data", {}).get(name))
+    pruners = cost_pruners(config, vlm)
+    inputs = [sample_inputs(config, vlm, bench, sample) for sample in samples]
+    length = section["max_new_tokens"]
+    for _ in range(section["warmup"]):
+        for pruner in pruners.values():
+            generate_by_phase(vlm, inputs[0], pruner, length, fixed_length=True)
+    rows = []
+    for repeat in progress(range(section["repeats"]), f"cost on {name}"):
+        found: dict[tuple[str, str], list[Phases]] = {key: [] for key in pruners}
+        for number, one in enumerate(inputs):
+            # Another order for every sample: what runs after what must not decide.
+            start = (number + repeat) % len(pruners)
+            order = [*pruners][start:] + [*pruners][:start]
+            for key in order:
+                phases, _ = generate_by_phase(vlm, one, pruners[key], length, fixed_length=True)
+                found[key].append(phases)
+        rows += [_row(*key, repeat, phases) for key, phases in found.items()]
+    settings = {
+        "model": dict(vlm.source),
+        "device": device_name(vlm),
+        "threads": config["model"]["threads"],
+        "cost": dict(section),
+        "samples": len(samples),
+        "preprocessing": dict(config["preprocessing"]),
+        "pruners": {f"{variant} {ratio}": repr(p) for (variant, ratio), p in pruners.items()},
+    }
+    write_table(output, rows, COST, provenance({"table": "cost", "benchmark": name}, **settings))
+
+
+def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tuple[str, str], Pruner | None]:
+    """(variant, ratio) → its pruner; the unpruned model first."""
+    wanted = config["cost"]["variants"]
+    variants = config["evaluation"]["variants"]
+    names = [variant["name"] for variant in variants]
+    for name in wanted or ():
+        if name not in names:
+            raise unknown("variant in cost.variants", name, names)
+    pruners: dict[tuple[str, str], Pruner | None] = {(UNPRUNED, "0"): None}
+    for variant in variants:
+        if wanted is not None and variant["name"] not in wanted:
+            continue
+        if variant["method"] == "downscale":
+            log.info("cost: %s is left out; it takes other images", variant["name"])
+            continue
+        for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
+            pruners[variant["name"], ratio] = build(config, _uniform(variant), ratio, 0, vlm.geometry)
+    return pruners
+
+
+def _uniform(variant: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The variant, or the scorer in it, with uniform weights where it has the run's own."""
+    if variant.get("weights") in WEIGHT_SOURCES:
+        return {**variant, "weights": "uniform"}
+    scorer = variant.get("scorer")
+    return {**variant, "scorer": _uniform(scorer)} if isinstance(scorer, Mapping) else variant
+
+
+def _row(variant: str, ratio: str, repeat: int, phases: Sequence[Phases]) -> dict[str, Any]:
+    means = {
+        field.name: sum(getattr(one, field.name) for one in phases) / len(phases) for field in fields(Phases)
+    }
+    row: dict[str, Any] = {"variant": variant, "pruning_ratio": ratio, "repeat": repeat}
+    for field in COST:
+        if field.name not in row:
+            value = means[field.name]
+            row[field.name] = value if field.type == "double" else round(value)
+    row["peak_memory_bytes"] = max(one.peak_memory_bytes for one in phases)
+    return row
+
+
+def device_name(vlm: VisionLanguageModel) -> str:
+    import torch
+
+    device = vlm.model.device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

@@ -1,0 +1,86 @@
+"""``hawk generate``: one prompt with images or a video, answered on fewer visual tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hawk.core.errors import InputError
+from hawk.core.video import Clip
+from hawk.inference.phases import Phases, generate_by_phase
+from hawk.models.base import VisionLanguageModel, VisualItem
+from hawk.pruning.base import Pruner
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said, what it took, and which tokens stayed."""
+
+    text: str
+    phases: Phases
+    kept: list[int]  # among the prompt's visual tokens
+
+
+def answer(
+    vlm: VisionLanguageModel, inputs: dict[str, Any], pruner: Pruner | None, max_new_tokens: int
+) -> Answer:
+    """Greedy decoding; ``pruner=None`` keeps every visual token."""
+    phases, new = generate_by_phase(vlm, inputs, pruner, max_new_tokens)
+    text = vlm.processor.tokenizer.decode(new[0], skip_special_tokens=True).strip()
+    kept = list(range(phases.visual_tokens))
+    if pruner is not None and phases.visual_tokens:
+        kept = pruner.last.kept_index[0].tolist()
+    return Answer(text, phases, kept)
+
+
+def save_overlay(
+    path: str | Path,
+    vlm: VisionLanguageModel,
+    items: Sequence[VisualItem],
+    pictures: Sequence[Any],
+    kept: Sequence[int],
+) -> list[str]:
+    """Draw the kept tokens on every image, or on the frames of a video; returns the files written.
+
+    items and pictures are in prompt order, one picture per image and one per frame of a video.
+    Several get numbers: ``picture-1.png``, ``picture-2.png``.
+    """
+    from hawk.report.figures.kept_tokens import draw_kept_tokens
+
+    figures = []
+    chosen, offset = set(kept), 0
+    remaining = iter(pictures)
+    for item in items:
+        frames = item.grid[0] if item.modality == "video" else 1
+        for frame in range(frames):
+            picture = next(remaining)
+            layout = vlm.family.layout(vlm.model, vlm.processor, item, picture.size[::-1])
+            begin = offset + frame * (item.grid[1] * item.grid[2])
+            cells = [i for i, token in enumerate(layout.tokens) if begin + token in chosen]
+            title = f"{len(cells)} of {len(layout.tokens)} visual tokens kept"
+            if frames == 1 and item.tokens > len(layout.tokens):
+                elsewhere = sum(offset + i in chosen for i in range(item.tokens)) - len(cells)
+                title += f", {elsewhere} of {item.tokens - len(layout.tokens)} off the grid"
+            figures.append(draw_kept_tokens(picture, layout.rows, layout.columns, cells, title))
+        offset += item.tokens
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, figure in enumerate(figures, 1):
+        target = path if len(figures) == 1 else path.with_stem(f"{path.stem}-{number}")
+        try:
+            figure.savefig(target, dpi=200)
+        except (ValueError, OSError) as error:  # an ending that is no picture format, a full disk
+            raise InputError(f"{target}: the overlay cannot be written ({error}).") from None
+        written.append(str(target))
+    return written
+
+
+def frame_pictures(clip: Clip, frames: int) -> list[Any]:
+    """One picture per temporal position of the model, which may stand for several frames."""
+    from PIL import Image
+
+    step = len(clip.frames) / frames
+    return [Image.fromarray(clip.frames[int(i * step)]) for i in range(frames)]

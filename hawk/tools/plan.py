@@ -1,0 +1,212 @@
+"""What a run will cost: jobs, GPU hours and disk per stage, from its config and a timing of a few samples."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hawk.benchmarks.samples import SHARES
+from hawk.config.queries import ablated_heads, weight_files
+from hawk.core.paths import RunPaths
+
+Count = Callable[[str, str], int]  # (role, benchmark) → samples
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the plan. ``images`` pass the vision tower, ``scorings`` are generated and scored."""
+
+    name: str
+    jobs: int
+    gpu: bool = False
+    images: int = 0
+    scorings: int = 0
+    files: int = 0  # score files
+    samples: int = 0  # rows with images, as drawn
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Measured on one device; seconds per start of a job, per image, per scored sample; bytes on disk."""
+
+    device: str
+    start: float
+    encode: float
+    score: float
+    feature_bytes: float
+    sample_bytes: float
+    row_bytes: float
+
+    def hours(self, stage: Stage) -> float:
+        if not stage.gpu:
+            return 0.0
+        work = stage.images * self.encode + stage.scorings * self.score
+        return (stage.jobs * self.start + work) / 3600
+
+    def disk(self, stage: Stage, stored: bool) -> float:
+        features = stage.images * self.feature_bytes if stored else 0
+        # A score file has a header of about 6 kB, whatever is in it.
+        return (
+            features + stage.samples * self.sample_bytes + stage.scorings * self.row_bytes + stage.files * 6e3
+        )
+
+
+def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
+    """The stages of a run in order. ``count`` says how many samples a role takes of a benchmark."""
+    calibration = config["calibration"]["benchmarks"]
+    evaluation, role = config["evaluation"]["benchmarks"], config["evaluation"]["role"]
+    interventions = config["ablation"]["interventions"]
+    heads = len(ablated_heads(config))
+    per_job = heads if config["ablation"]["heads_per_job"] == "all" else config["ablation"]["heads_per_job"]
+    drawn = sum(count("calibration", name) for name in calibration)
+    asked = sum(count(role, name) for name in evaluation)
+    sweeps = len(calibration) * len(interventions)
+    repeats = config["statistics"]["repeats"]
+    variants = config["evaluation"]["variants"]
+    runs = len(config["evaluation"]["ratios"]) * sum(variant.get("seeds", 1) for variant in variants)
+    roles = len(calibration) + len(evaluation)
+    stored = config["features"] == "stored"
+    found = [Stage("samples", roles, samples=drawn + asked)]
+    if stored:
+        found.append(Stage("features", roles, gpu=True, images=drawn + asked))
+    if "mean" in interventions:
+        found.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
+    found += [
+        _scores("reference", sweeps, drawn * len(interventions), stored),
+        _scores("repeats", sweeps * repeats, drawn * len(interventions) * repeats, stored),
+        _scores(
+            "ablation", sweeps * math.ceil(heads / per_job), drawn * len(interventions) * heads, stored,
+            sweeps * heads,
+        ),
+        _scores("baseline", len(evaluation), asked, stored),
+        _scores("evaluation", len(evaluation) * len(variants), asked * runs, stored),
+        # drops, weights, tables, figures, kept tokens, report; cost has a table and a figure
+        Stage("weights, tables, report", 5 + len(weight_files(config)) + 2 * config["cost"]["measure"]),
+    ]  # fmt: skip
+    if config["cost"]["measure"]:
+        found.append(_cost(config))
+    return found
+
+
+def _cost(config: Mapping[str, Any]) -> Stage:
+    """Its time in the vision tower is not counted: a small part, and ``images`` stand for stored ones."""
+    cost, evaluation = config["cost"], config["evaluation"]
+    variants = cost["variants"] or evaluation["variants"]
+    pruners = 1 + len(variants) * len(cost["ratios"] or evaluation["ratios"])
+    calls = pruners * (cost["samples"] * cost["repeats"] + cost["warmup"])
+    return Stage("measured cost", 1, gpu=True, scorings=calls)
+
+
+def _scores(name: str, jobs: int, scorings: int, stored: bool, files: int | None = None) -> Stage:
+    images = 0 if stored else scorings  # without stored features the vision tower runs every time
+    return Stage(name, jobs, True, images, scorings, jobs if files is None else files)
+
+
+def counted(config: Mapping[str, Any]) -> Count:
+    """Samples per role and benchmark: as prepared already, as the config says, or as there are."""
+    from hawk.benchmarks import benchmark
+
+    paths = RunPaths(f"outputs/{config['run']}")
+
+    def count(role: str, name: str) -> int:
+        prepared = Path(paths.samples(role, name))
+        if prepared.is_file():
+            import pyarrow.parquet as pq
+
+            return pq.read_metadata(prepared).num_rows
+        wanted = config["calibration" if role == "calibration" else "evaluation"]["samples"]
+        if wanted is not None:
+            return wanted
+        every = sum(1 for _ in benchmark(name, config["data"].get(name)).load())
+        return round(every * SHARES[role]) if config["calibration"]["holdout"] == "disjoint" else every
+
+    return count
+
+
+def measure(config: Mapping[str, Any], samples: int) -> Timing:
+    """Load the model and score a few calibration samples, twice: the first time is a warm-up."""
+    import torch
+
+    from hawk.benchmarks import benchmark
+    from hawk.benchmarks.samples import read_samples
+    from hawk.inference.encoding import Recomputed, encode
+    from hawk.inference.prompts import Prompts
+    from hawk.inference.scoring import score_samples
+    from hawk.inference.visual_files import visual_files
+    from hawk.steps.prepare_samples import prepare_samples
+    from hawk.steps.session import load_for
+
+    name, generation = config["calibration"]["benchmarks"][0], config["generation"]
+    few = {**config, "calibration": {**config["calibration"], "samples": samples}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "samples.parquet"
+        prepare_samples(few, name, "calibration", str(path))
+        drawn = read_samples(str(path), "calibration", name)
+        sample_bytes = path.stat().st_size / len(drawn)
+    began = time.perf_counter()
+    vlm = load_for(config, vision=True)
+    start = time.perf_counter() - began + 5.0  # imports of torch and transformers
+    files = {file.key: file for sample in drawn for file in visual_files(vlm.family, sample)}
+    encode(vlm, next(iter(files.values())), config["preprocessing"])
+    began = time.perf_counter()
+    features = Recomputed(vlm, drawn, config["preprocessing"])
+    items = [features[key] for key in files]
+    encoding = (time.perf_counter() - began) / len(items)
+    tensors = [tensor for item in items for tensor in (item.features, *item.levels)]
+    bench = benchmark(name, config["data"].get(name))
+    prompts = Prompts(vlm, bench, drawn, features, generation["protocol"])
+    for _ in range(2):
+        began = time.perf_counter()
+        score_samples(prompts, bench, generation["protocol"], generation["batch_size"], what="timing")
+        scoring = (time.perf_counter() - began) / len(drawn)
+    device = vlm.model.device
+    return Timing(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        start=start,
+        encode=encoding,
+        score=scoring,
+        feature_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors) / len(items),
+        sample_bytes=sample_bytes,
+        row_bytes=40.0,
+    )
+
+
+def table(found: list[Stage], timing: Timing | None, stored: bool) -> str:
+    """The plan as a person reads it; without a timing, jobs only."""
+    hours = "hours" if timing is not None and timing.device == "cpu" else "GPU hours"
+    rows = [["stage", "jobs", hours, "disk"]]
+    for stage in found:
+        spent = disk = ""
+        if timing is not None:
+            spent = _hours(timing.hours(stage)) if stage.gpu else ""
+            disk = _bytes(timing.disk(stage, stored))
+        rows.append([stage.name, f"{stage.jobs:,}", spent, disk])
+    total = ["total", f"{sum(stage.jobs for stage in found):,}", "", ""]
+    if timing is not None:
+        total[2:] = [
+            _hours(sum(timing.hours(stage) for stage in found)),
+            _bytes(sum(timing.disk(stage, stored) for stage in found)),
+        ]
+    rows.append(total)
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return "\n".join(
+        row[0].ljust(widths[0]) + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], widths[1:]))
+        for row in rows
+    )
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.1f}" if value >= 1 else f"{value:.3f}"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

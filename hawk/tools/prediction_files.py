@@ -1,0 +1,139 @@
+"""Saved predictions as rows: our score tables, JSONL, and VLMEvalKit's xlsx and tsv."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from hawk.benchmarks.base import Sample
+from hawk.core.errors import InputError, unknown
+from hawk.core.files import provenance_of, read_table
+from hawk.core.schemas import EVALUATION, SAMPLES, SCORES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+ENDINGS = (".parquet", ".jsonl", ".xlsx", ".tsv")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's text, and the sample it answers or a row to make that from."""
+
+    text: str
+    row: Mapping[str, Any] = field(default_factory=dict)
+    sample: Sample | None = None
+    part: tuple[tuple[str, Any], ...] = ()  # what tells tables in one file apart: ratio, seed
+
+
+def read(path: str | Path, samples: str | Path | None = None) -> tuple[list[Prediction], dict[str, Any]]:
+    """The predictions of a file in file order, and its provenance if it is ours."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file.")
+    ending = path.suffix.lower()
+    if ending == ".parquet":
+        return _read_ours(path, samples)
+    if samples is not None:
+        raise InputError(f"--samples belongs to our parquet; {path.name} carries its own references.")
+    if ending == ".jsonl":
+        return list(_read_jsonl(path)), {}
+    if ending not in ENDINGS:
+        raise unknown("kind of predictions file", ending or path.name, ENDINGS)
+    try:
+        table = read_xlsx(path) if ending == ".xlsx" else read_tsv(path)
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:  # pandas and openpyxl
+        raise InputError(f"{path}: not a readable {ending[1:]} file ({error}).") from None
+    if "prediction" not in table.columns:
+        raise InputError(f"{path}: no column 'prediction'. It has: {', '.join(map(str, table.columns))}.")
+    for name in table.columns.intersection(["answer", "answers"]):  # text as well, upstream
+        table[name] = [str(value) for value in table[name]]
+    records = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [Prediction(str(row["prediction"]), row) for row in records], {}
+
+
+# --- VLMEvalKit ----------------------------------------------------------------------------------
+def read_xlsx(file: str | Path | IO[bytes]) -> pd.DataFrame:
+    """As upstream reads it before scoring: None, NA, nan, null and empty answers become "nan"."""
+    import pandas as pd
+
+    return _as_text(pd.read_excel(file))
+
+
+def read_tsv(file: str | Path) -> pd.DataFrame:
+    import pandas as pd
+
+    return _as_text(pd.read_csv(file, sep="\t"))
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    if "prediction" in table.columns:
+        table["prediction"] = [str(value) for value in table["prediction"]]
+    return table
+
+
+# --- JSONL ---------------------------------------------------------------------------------------
+def _read_jsonl(path: Path) -> Iterator[Prediction]:
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except ValueError as error:  # no UTF-8, or no JSON
+                raise InputError(f"{path}, line {number}: not JSON ({error}).") from None
+            if not isinstance(row, dict) or not isinstance(row.get("prediction"), str | int | float):
+                raise InputError(f"{path}, line {number}: needs an object with a text 'prediction'.")
+            yield Prediction(str(row["prediction"]), row)
+
+
+# --- ours ----------------------------------------------------------------------------------------
+def _read_ours(path: Path, samples: str | Path | None) -> tuple[list[Prediction], dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = EVALUATION if "pruning_ratio" in pq.read_schema(path).names else SCORES
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({error}).") from None
+    table = read_table(path, schema)
+    provenance = provenance_of(table, path)
+    known = read_samples(samples or samples_of(path, provenance.get("identity", {})))
+    result = []
+    for row in table.to_pylist():
+        if row["sample_id"] not in known:
+            raise InputError(f"{path}: sample {row['sample_id']!r} is not among the samples.")
+        part = {key: row[key] for key in ("pruning_ratio", "seed") if key in row}
+        result.append(Prediction(row["prediction"], row, known[row["sample_id"]], tuple(part.items())))
+    return result, provenance
+
+
+def samples_of(path: Path, identity: Mapping[str, str]) -> Path:
+    """The samples that a score table of a run was made from, by the run's layout."""
+    benchmark = identity.get("benchmark")
+    role = identity.get("role") or ("calibration" if "scores" in path.parts else "evaluation")
+    for folder in path.resolve().parents:
+        found = folder / "samples" / str(role) / f"{benchmark}.parquet"
+        if found.is_file():
+            return found
+    raise InputError(
+        f"{path}: its samples (samples/{role}/{benchmark}.parquet) are in no folder above it; "
+        "name the file with --samples."
+    )
+
+
+def read_samples(path: str | Path) -> dict[str, Sample]:
+    """Samples by id, without their images."""
+    columns = [name for name in SAMPLES.names if name not in ("images", "video")]
+    rows = read_table(path, SAMPLES, columns=columns).to_pylist()
+    return {
+        row["sample_id"]: Sample(
+            **{**row, "options": tuple(row["options"] or ()), "references": tuple(row["references"] or ())}
+        )
+        for row in rows
+    }

@@ -1,0 +1,87 @@
+"""How the ranking of variants changes between runs that differ in one setting.
+
+Rounding and position policy must be equal within a comparison (the budget is audited), so each
+setting is a run of its own with the same variants: ``position_policy``, ``rounding``, the token
+score's normalization. Runs are told apart by their folders' names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hawk.analysis import statistics
+from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.core.errors import InputError
+from hawk.report.tables import number, read_retention
+
+
+def read_runs(folders: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Overall rows of each run's comparison table, by the run folder's name."""
+    runs = {Path(folder).name: read_retention(folder)[0] for folder in folders}
+    if len(runs) != len(folders):
+        raise InputError(f"--run-dir: two folders of one name among {', '.join(folders)}.")
+    if len(runs) < 2:
+        raise InputError("--run-dir: a ranking is compared between two or more runs.")
+    asked = {name: sorted(set(frame["benchmark"]) - {OVERALL}) for name, frame in runs.items()}
+    first = next(iter(asked))
+    for name, benchmarks in asked.items():
+        if benchmarks != asked[first]:
+            raise InputError(
+                f"run {name} is over {', '.join(benchmarks)}, run {first} over {', '.join(asked[first])}; "
+                "overall retention can only be ranked over the same benchmarks."
+            )
+    return {name: frame[frame["benchmark"] == OVERALL] for name, frame in runs.items()}
+
+
+def rankings(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per run, ratio and variant that all runs share: retention, its interval and rank.
+
+    Rank 1 is the best; equal retention shares a rank. ``same_ranking`` is the rank correlation
+    (Spearman) of the run with the first one at that ratio.
+    """
+    keys = [set(zip(one["variant"], one["pruning_ratio"], strict=True)) for one in runs.values()]
+    shared = set.intersection(*keys)
+    parts = []
+    for name, frame in runs.items():
+        mask = [
+            key in shared and key[0] not in (BASELINE, MAJORITY)
+            for key in zip(frame["variant"], frame["pruning_ratio"], strict=True)
+        ]
+        part = frame[mask][["variant", "pruning_ratio", "retention", "ci_low", "ci_high"]]
+        parts.append(part.assign(run=name))
+    if not len(parts[0]):
+        raise InputError(f"runs {', '.join(runs)}: no variant and ratio that all of them have.")
+    table = pd.concat(parts, ignore_index=True)
+    groups = table.groupby(["run", "pruning_ratio"], sort=False)
+    table["rank"] = groups["retention"].rank(ascending=False, method="min").astype(int)
+    first = next(iter(runs))
+    table["same_ranking"] = np.nan
+    for (_, ratio), rows in groups.groups.items():
+        own = table.loc[rows].set_index("variant")["retention"]
+        base = table[(table["run"] == first) & (table["pruning_ratio"] == ratio)].set_index("variant")
+        table.loc[rows, "same_ranking"] = float(statistics.spearman(own, base["retention"][own.index]))
+    return table
+
+
+def rankings_text(table: pd.DataFrame) -> str:
+    """Markdown: per ratio, variants in rows, runs in columns, each with retention and rank."""
+    runs = list(dict.fromkeys(table["run"]))
+    lines = []
+    for ratio, part in table.groupby("pruning_ratio", sort=False):
+        lines += [f"removed: {ratio}", "", "| variant | " + " | ".join(runs) + " |"]
+        lines.append("|---|" + "---:|" * len(runs))
+        by = part.set_index(["variant", "run"])
+        for variant in part[part["run"] == runs[0]].sort_values("rank")["variant"]:
+            cells = [
+                f"{number(by.loc[(variant, run), 'retention'])} (#{by.loc[(variant, run), 'rank']})"
+                for run in runs
+            ]
+            lines.append("| " + " | ".join([variant, *cells]) + " |")
+        same = part.drop_duplicates("run").set_index("run")["same_ranking"]
+        cells = [number(same[run], 2, sign=True) for run in runs]
+        lines += ["| *rank correlation with the first* | " + " | ".join(cells) + " |", ""]
+    return "\n".join(lines)

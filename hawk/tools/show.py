@@ -1,0 +1,266 @@
+"""``hawk show FILE``: a file of a run in a terminal, within 80 columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hawk.core import files as records
+from hawk.core import schemas
+from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Head
+from hawk.core.schemas import CONTROLS, RETENTION
+from hawk.report.tables import interval, number, text_table
+
+WIDTH = 80
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def show(path: str) -> str:
+    """The text for a head-weights or stability JSON, or for any parquet table of a run."""
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{path}: there is no such file.")
+    readers = {".json": _json, ".parquet": _table}
+    if file.suffix not in readers:
+        raise InputError(f"{path}: hawk show reads .json and .parquet files of a run, not {file.suffix!r}.")
+    return "\n".join(map(_clip, readers[file.suffix](path).splitlines()))
+
+
+def bar(value: float, largest: float, width: int) -> str:
+    """A bar of ``value / largest`` × width characters, to an eighth of a character."""
+    eighths = round(8 * width * max(value, 0.0) / largest) if largest > 0 else 0
+    return (_EIGHTHS[8] * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
+
+
+def _json(path: str) -> str:
+    try:
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a JSON file ({error}).") from None
+    if isinstance(raw, dict) and "interventions" in raw and "keys" in raw:
+        return _stability(raw["interventions"])
+    return weights_text(HeadWeights.load(path))
+
+
+# --- head weights -----------------------------------------------------------------------------------
+
+
+def weights_text(weights: HeadWeights) -> str:
+    """Bars of the pooled weights, the benchmarks' own weights beside them as far as they fit."""
+    model = weights.model.get("id") or "unnamed model"
+    count = ", ".join(f"{name} {n}" for name, n in weights.samples.items())
+    about = [
+        f"{model}, layer {weights.layer}: {len(weights.weights)} heads",
+        f"intervention {weights.intervention}, {weights.weight_normalization}",
+    ]
+    lines = [_clip(line) for line in about] + ([_clip(f"samples: {count}")] if count else [])
+    names = list(weights.per_benchmark)
+    labels = [str(Head(weights.layer, index)) for index in range(len(weights.weights))]
+    width = max(len(label) for label in labels)
+    columns = [max(6, min(len(name), 12)) for name in names]
+    fixed = width + 1 + 6 + 1  # label, weight
+    fitting = 0
+    while fitting < len(names) and fixed + 16 + sum(columns[: fitting + 1]) + fitting + 1 <= WIDTH:
+        fitting += 1
+    room = WIDTH - fixed - sum(columns[:fitting]) - fitting - 1
+    head = " ".join([" " * width, "weight", " " * room])
+    head += "".join(f" {name[:size]:>{size}}" for name, size in zip(names, columns[:fitting], strict=False))
+    lines += ["", head.rstrip()]
+    # Shipped files may hold raw weights: shares are what scoring uses.
+    total = sum(weights.weights)
+    largest = max(weights.weights)
+    for index, label in enumerate(labels):
+        value = weights.weights[index]
+        line = f"{label:<{width}} {value / total:6.3f} {bar(value, largest, room):<{room}}"
+        for name, size in zip(names, columns[:fitting], strict=False):
+            line += f" {weights.per_benchmark[name][index]:>{size}.3f}"
+        lines.append(line.rstrip())
+    lines.append(f"uniform would be {1 / len(labels):.3f}")
+    if fitting < len(names):
+        lines.append(_clip(f"not shown for want of room: {', '.join(names[fitting:])}"))
+    return "\n".join(lines)
+
+
+def _stability(interventions: dict[str, Any]) -> str:
+    lines = []
+    for name, found in interventions.items():
+        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
+        rows = [["", "spread", "noise", "p", "distance", "noise", "halves", ""]]
+        null = {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}
+        for key, one in null.items():
+            rows.append(
+                [
+                    key[:18],
+                    f"{one['spread']:.2f}",
+                    f"{one['spread_q95']:.2f}",
+                    f"{one['p']:.4f}",
+                    f"{one['distance']:.2f}",
+                    f"{one['distance_q95']:.2f}",
+                    f"{halves[key]['curve'][-1]['correlation']:+.2f}",
+                    "noise?" if one["explained_by_null"] else "",
+                ]
+            )
+        lines += [name, "", *_aligned(rows, left={0, 7}), ""]
+    lines += [
+        "spread of the drops in points and distance of min-shift weights to uniform,",
+        "each beside the 95 % quantile that noise alone gives; p is of the spread;",
+        "halves: rank correlation of the heads between two halves of the images",
+    ]
+    return "\n".join(lines).rstrip()
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+
+def _table(path: str) -> str:
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({error}).") from None
+    for known, words in _WORDS:
+        if schema.equals(known, check_metadata=False):
+            table = records.read_table(path, known)
+            identity = records.provenance_of(table, path).get("identity", {})
+            title = ", ".join(f"{key} {value}" for key, value in identity.items())
+            return "\n".join([_clip(title), "", words(table, path)])
+    raise InputError(f"{path}: no table of a run; its columns are {', '.join(schema.names)}.")
+
+
+def _drops(table: pa.Table, path: str) -> str:
+    frame = table.to_pandas()
+    lines = []
+    for (intervention, name), part in frame.groupby(["intervention", "benchmark"], sort=False):
+        first = part.iloc[0]
+        lines.append(
+            _clip(
+                f"{name}, {intervention}: reference {number(first['reference_value'])}, "
+                f"{int(first['samples'])} samples, {int(first['groups'])} images, "
+                f"noise floor {number(first['noise_floor'])}"
+            )
+        )
+        largest = max(float(part["drop"].max()), 0.0)
+        for row in part.sort_values("drop", ascending=False, kind="stable").to_dict("records"):
+            head = str(Head(row["layer"], row["head"]))
+            bounds = interval(row["ci_low"], row["ci_high"])
+            noise = "noise" if row["is_noise"] else "     "
+            start = f"{head:<7} {number(row['drop'], sign=True):>6} {bounds:<15} {noise} "
+            lines.append((start + bar(row["drop"], largest, WIDTH - len(start))).rstrip())
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _scores(table: pa.Table, path: str) -> str:
+    frame = table.to_pandas()
+    keys = [key for key in ("pruning_ratio", "seed") if key in frame]
+    rows = [[*keys, "samples", "mean score", "unparsed", "kept", "of", "log-prob"]]
+    groups: Iterable[tuple[Any, pd.DataFrame]] = frame.groupby(keys, sort=False) if keys else [((), frame)]
+    for key, part in groups:
+        rows.append(
+            [
+                *(str(one) for one in key),
+                str(len(part)),
+                number(100 * part["score"].mean()) + " %",
+                str(int(part["parsed"].isna().sum())),
+                number(part["kept_tokens"].mean()),
+                number(part["visual_tokens"].mean()),
+                number(part["reference_logprob"].mean(), 3),
+            ]
+        )
+    lines = _aligned(rows, left=set())
+    wrong = frame[frame["score"] < 1.0].head(5)
+    if len(wrong):
+        lines += ["", "the first that are not fully right:"]
+        for row in wrong.to_dict("records"):
+            said = "nothing parsed from " if not isinstance(row["parsed"], str) else ""
+            lines.append(_clip(f"  {row['sample_id']}: {said}{row['prediction']!r}, score {row['score']:g}"))
+    return "\n".join(lines)
+
+
+def _samples(table: pa.Table, path: str) -> str:
+    frame = table.drop_columns(["images", "video"]).to_pandas()
+    lines = [f"{len(frame)} samples, {frame['group_id'].nunique()} images"]
+    for key in ("split", "category"):
+        counts = frame[key].value_counts().head(8)
+        if len(counts):
+            lines.append(_clip(f"{key}: " + ", ".join(f"{name} {n}" for name, n in counts.items())))
+    lines.append("")
+    for row in frame.head(5).to_dict("records"):
+        answers = " | ".join(row["references"])
+        lines.append(_clip(f"  {row['sample_id']}: {row['question']!r} → {answers}"))
+    return "\n".join(lines)
+
+
+def _retention(table: pa.Table, path: str) -> str:
+    settings = records.provenance_of(table, path)["settings"]
+    return text_table(table.to_pandas(), settings=settings)
+
+
+def _controls(table: pa.Table, path: str) -> str:
+    rows = [["variant", "control", "cut", "difference", ""]]
+    for row in table.to_pylist():
+        rows.append(
+            [
+                row["variant"][:22],
+                row["control"][:22],
+                row["pruning_ratio"],
+                number(row["difference"], sign=True),
+                interval(row["difference_low"], row["difference_high"], sign=True),
+            ]
+        )
+    return "\n".join(_aligned(rows, left={0, 1, 4}))
+
+
+def _cost(table: pa.Table, path: str) -> str:
+    frame = table.to_pandas()
+    rows = [["variant", "cut", "total ms", "prefill ms", "ms/token", "cache MB", "kept"]]
+    for (variant, ratio), part in frame.groupby(["variant", "pruning_ratio"], sort=False):
+        median = part.median(numeric_only=True)
+        rows.append(
+            [
+                str(variant)[:24],
+                str(ratio),
+                number(median["total_ms"]),
+                number(median["prefill_ms"]),
+                number(median["decode_ms_per_token"], 2),
+                number(median["kv_cache_bytes"] / 2**20),
+                number(median["kept_tokens"], 0),
+            ]
+        )
+    return "\n".join(_aligned(rows, left={0}))
+
+
+_WORDS: list[tuple[pa.Schema, Callable[[pa.Table, str], str]]] = [
+    (schemas.DROPS, _drops),
+    (schemas.SCORES, _scores),
+    (schemas.EVALUATION, _scores),
+    (schemas.SAMPLES, _samples),
+    (schemas.COST, _cost),
+    (RETENTION, _retention),
+    (CONTROLS, _controls),
+]
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        _clip(
+            "  ".join(
+                text.ljust(size) if i in left else text.rjust(size)
+                for i, (text, size) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+        )
+        for row in rows
+    ]
+
+
+def _clip(text: str) -> str:
+    text = "".join(c if c.isprintable() else "�" for c in text)  # nothing may steer the terminal
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

@@ -1,0 +1,119 @@
+"""Train an embedded model from nothing and save it as a Hugging Face folder with its card.
+
+Run as `hawk train-tiny --family qwen2_5_vl --seed 0 FOLDER`, or through `snakemake train_tiny`. Interrupted,
+the same command goes on after the last finished stage. The folder appears only when it is complete.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hawk.benchmarks.toy.digits import TRAINING_SCANS
+from hawk.benchmarks.toy.vocabulary import WORDS
+
+if TYPE_CHECKING:
+    from hawk.training.architectures import TinyModel
+
+
+LANGUAGE_BASE = "tiny-qwen2.5-vl"
+# Steps; in every cycle the learning rate starts again and falls.
+VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900, 700, 700)}
+# InternVL's language model comes from the Qwen sibling, so its first cycle is a later one.
+LANGUAGE_CYCLES = {"qwen2_5_vl": {0: 1100, 1: 700, 2: 300}, "internvl": {2: 300}}
+
+log = logging.getLogger(__name__)
+
+
+def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
+    """Train the tiny model of `family` and write it to `output`, replacing what is there."""
+    import torch
+
+    from hawk.training.architectures import build
+    from hawk.training.language_base import adopt_language
+    from hawk.training.language_stage import TrainingImages, train_language
+    from hawk.training.vision_stage import train_vision
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    tiny = build(family)
+    work = output.with_name(f"{output.name}.seed{seed}.tmp")
+    work.mkdir(parents=True, exist_ok=True)
+    for cycle, steps in enumerate(VISION_CYCLES[family]):
+        finished = work / f"vision{cycle}"
+        if finished.exists():
+            log.info("vision, cycle %d: taken from %s", cycle, finished)
+        else:
+            train_vision(tiny, seed, steps, cycle)
+            _save(tiny, finished)
+        tiny.model = type(tiny.model).from_pretrained(finished)
+    base = None if family == "qwen2_5_vl" else output.with_name(LANGUAGE_BASE)
+    if base:
+        if not base.exists():
+            raise FileNotFoundError(
+                f"{output.name} starts from the language model of {base}: train that first"
+            )
+        adopt_language(tiny, base, seed)
+    images = None
+    for cycle, steps in LANGUAGE_CYCLES[family].items():
+        finished = work / f"language{cycle}"
+        if finished.exists():
+            log.info("language, cycle %d: taken from %s", cycle, finished)
+        else:
+            images = images or TrainingImages(tiny, seed)
+            train_language(tiny, images, seed, steps, cycle)
+            _save(tiny, finished)
+        tiny.model = type(tiny.model).from_pretrained(finished)
+    complete = work / "complete"
+    _save(tiny, complete)
+    _write_card(
+        tiny,
+        complete,
+        output.name,
+        seed=seed,
+        threads=threads,
+        language_steps=sum(LANGUAGE_CYCLES[family].values()),
+        language_start=LANGUAGE_BASE if base else "random weights",
+    )
+    if output.exists():
+        output.rename(work / "replaced")
+    complete.rename(output)
+    shutil.rmtree(work)
+    log.info("wrote %s", output)
+
+
+def _save(tiny: TinyModel, folder: Path) -> None:
+    """Write beside, then rename: a folder of this name is always complete."""
+    beside = folder.with_name(f"{folder.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    tiny.model.save_pretrained(beside)
+    tiny.processor.save_pretrained(beside)
+    (beside / "model.safetensors").chmod(0o644)  # saved readable by the owner only
+    beside.rename(folder)
+
+
+def _write_card(tiny: TinyModel, folder: Path, name: str, **facts: object) -> None:
+    from hawk.training.card import write_card
+    from hawk.training.evaluate import as_table, evaluate
+    from hawk.training.language_stage import IMAGES, QUESTIONS
+    from hawk.training.vision_stage import EASY_VQA_IMAGES, SCENES
+
+    measurements = evaluate(folder)
+    log.info("measured on test questions:\n%s", as_table(measurements))
+    card = write_card(
+        measurements,
+        name=name,
+        family=tiny.family,
+        architecture=type(tiny.model).__name__,
+        parameters=tiny.model.num_parameters(),
+        words=len(WORDS),
+        training_scans=TRAINING_SCANS,
+        vision_steps=sum(VISION_CYCLES[tiny.family]),
+        vision_images=f"{SCENES} crowded scenes and {EASY_VQA_IMAGES} easy-VQA images",
+        language_images=f"{IMAGES} images with {QUESTIONS} questions each",
+        **facts,
+    )
+    (folder / "README.md").write_text(card)

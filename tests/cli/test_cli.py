@@ -1,0 +1,98 @@
+"""The command line: every subcommand explains itself; mistakes are one clear line and code 1."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import EMBEDDED, ROOT
+
+from hawk.cli.main import cli, main
+
+
+def hawk(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hawk", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_every_command_has_help(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 3
+
+
+def test_every_rule_calls_an_existing_command() -> None:
+    import re
+
+    text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    used = set(re.findall(r"\{HAWK\} ([a-z-]+)", text))
+    assert len(used) >= 8
+    assert used <= set(cli.commands)
+
+
+WRONG = [
+    (["prepare-samples", "--config", "config/config.yaml", "x/y.parquet"], "is no path of this step"),
+    (["prepare-samples", "--config", "none.yaml", "o/samples/a/b.parquet"], "config file 'none.yaml'"),
+    (["prepare-samples", "--config", "config/config.yaml", "outputs/t/samples/calibration/nope.parquet"],
+     "unknown benchmark 'nope'"),
+    (["prepare-samples", "--config", "config/config.yaml", "outputs/t/samples/train/digits.parquet"],
+     "unknown role 'train'"),
+    (["score-samples", "--config", "config/config.yaml", "outputs/t/scores/digits/zero/L0H1.parquet"],
+     "outputs/t/samples/calibration/digits.parquet: there is no such file"),
+    (["init", "no/model/here"], "no such model folder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG, ids=[message[:40] for _, message in WRONG])
+def test_mistakes_end_in_one_line_with_the_reason(words: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    done = hawk(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_init_reads_the_geometry_and_its_config_is_accepted(tmp_path: Path) -> None:
+    from hawk.config.load import load_config
+    from hawk.tools.init import write_config
+
+    path = write_config(str(EMBEDDED), str(tmp_path / "new.yaml"))
+    config = load_config(path)
+    assert (config["model"]["layers"], config["model"]["heads"]) == (4, 8)
+    done = hawk("init", str(EMBEDDED), "--output", str(path))
+    assert done.returncode == 1
+    assert "exists; use --force" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_exit_code_of_a_command_run_by_hawk_is_its_own(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed Snakemake must not look like a finished one."""
+
+    def ended(with_code: int) -> None:
+        raise SystemExit(with_code)
+
+    monkeypatch.setattr("hawk.tools.warm.run_beside", lambda command: code)
+    monkeypatch.setattr("hawk.tools.warm.delegate", lambda arguments: None)
+    monkeypatch.setattr("gc.disable", lambda: None)
+    monkeypatch.setattr(os, "_exit", ended)
+    monkeypatch.setattr(sys, "argv", ["hawk", "warm", "snakemake", "--cores", "2"])
+    with pytest.raises(SystemExit) as found:
+        main()
+    assert found.value.code == code

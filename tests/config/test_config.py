@@ -1,0 +1,290 @@
+"""Wrong configs fail at once and say what is wrong; right ones get their defaults."""
+
+from __future__ import annotations
+
+import json
+import re
+from copy import deepcopy
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from hawk.config import load as hawk_config
+from hawk.config.load import load_config
+from hawk.config.queries import ablated_heads, part, weights_subset
+from hawk.core.errors import InputError
+from hawk.pruning import REGISTRY, pruner_class
+from hawk.pruning.options import option_names
+
+RAW = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+# The embedded models' configs; a model is embedded when its folder is here.
+EMBEDDED = {
+    name: yaml.safe_load((ROOT / "config" / name).read_text())
+    for name in ("config.yaml", "tiny_internvl.yaml")
+}
+
+
+@pytest.fixture(autouse=True)
+def _root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def changed(path: str, value: object) -> dict:
+    raw = deepcopy(RAW)
+    node = raw
+    *parents, last = path.split(".")
+    for name in parents:
+        node = node.setdefault(name, {})
+    node[last] = value
+    return raw
+
+
+def load(raw: dict, tmp_path: Path) -> dict:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return load_config(path)
+
+
+WRONG = [
+    ("seeed", 1, r"unknown key 'seeed'.*Did you mean 'seed'"),
+    ("evaluation.ratio", [0.5], r"unknown key 'evaluation.ratio'.*Did you mean 'ratios'"),
+    ("evaluation.ratios", [1], r"evaluation.ratios.0: 1 is .*maximum of 1"),
+    ("evaluation.ratios", [-0.1], r"evaluation.ratios.0: -0.1 is less than"),
+    ("evaluation.ratios", [0.33333], r"0.33333 has more than four decimals"),
+    ("evaluation.benchmarks", ["mne"], r"unknown benchmark .*'mne'.*Did you mean 'mme'"),
+    ("evaluation.reference", "hawk", r"unknown evaluation.reference .*'hawk'.*Allowed: .*hawk-uniform"),
+    ("evaluation.variants", [{"name": "a", "method": "hwk"}], r"unknown method .*Did you mean 'hawk'"),
+    ("evaluation.rounding", "up", r"evaluation.rounding: 'up' is not one of \['ceil', 'floor', 'round'\]"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "grid", "rounding": "floor"}],
+        r"'a': rounding is the same for all variants of a comparison; set evaluation.rounding",
+    ),
+    ("evaluation.variants", [{"name": "a", "method": "grid", "rop": True}], r"unknown key in .*'a': 'rop'"),
+    ("evaluation.variants", [{"name": "a", "method": "grid", "weights": "zero"}], "belong to method hawk"),
+    ("evaluation.variants", [{"name": "a", "method": "hawk", "weights": "mean"}], "need that intervention"),
+    ("evaluation.variants", [{"name": "a", "method": "grid"}] * 2, "'a' is used more than once"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", "weights": "zero"}, "permute": True}],
+        r"'a': permute shuffles the weights of method hawk, not of 'mmr'; .*write it into the scorer",
+    ),
+    ("evaluation.variants", [{"name": "a", "method": "random", "permute": True}], r"permute .*'random'"),
+    *(
+        (
+            "evaluation.variants",
+            [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", key: value}}],
+            f"'a': {key} belongs to the variant",
+        )
+        for key, value in (("seeds", 5), ("shuffle_query", True))
+    ),
+    *(
+        ("evaluation.variants", [{"name": name, "method": "grid"}], f"the name '{name}' is taken")
+        for name in ("baseline", "majority", "overall", "unpruned")
+    ),
+    ("evaluation.variants", [{"name": "../a", "method": "grid"}], r"variants.0.name: '../a' does not match"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "hawk", "weights": "selecton"}],
+        r"unknown weights in .*'a' .*'selecton'. Did you mean 'selection'\? Allowed: .*uniform, zero",
+    ),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", "weights": "old/zero.json"}}],
+        r"unknown weights in .*'a: scorer' \(no file.*'old/zero.json'",
+    ),
+    ("evaluation.published", {"0.8": {"mne": 1}}, r"evaluation.published, '0.8': 'mne'.*mean 'mme'"),
+    ("generation.batch_size", 0, r"generation.batch_size: 0 is less than the minimum of 1"),
+    ("model.heads", 9, r"model.heads is 9, but .*config.json says num_attention_heads 8"),
+    ("model.layers", 5, r"model.layers is 5, but .*num_hidden_layers 4"),
+    ("model.path", "data/models/none", r"there is no folder 'data/models/none'"),
+    ("ablation.layers", [4], r"ablation.layers: 4 is outside model.layers, 0-3"),
+    ("ablation.heads", [8], r"ablation.heads: 8 is outside model.heads, 0-7"),
+    ("ablation.layers", [0, 1], r"'selection' exists only at scoring.layer \(0\)"),
+    ("scoring.layer", 7, r"scoring.layer: 7 is outside"),
+    ("run", "a/b", r"run: 'a/b' does not match"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{p}={v}"[:50] for p, v, _ in WRONG])
+def test_wrong_values_are_named(path: str, value: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        load(changed(path, value), tmp_path)
+    text = str(error.value)
+    assert "config.yaml" in text
+    assert re.search(message, text, re.DOTALL), text
+
+
+def test_missing_section_missing_file_broken_yaml(tmp_path: Path) -> None:
+    raw = deepcopy(RAW)
+    del raw["calibration"]["benchmarks"]
+    with pytest.raises(InputError, match=r"'calibration.benchmarks' is missing"):
+        load(raw, tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        load_config(tmp_path / "nothing.yaml")
+    (tmp_path / "bad.yaml").write_text("run: [")
+    with pytest.raises(InputError, match="not valid YAML"):
+        load_config(tmp_path / "bad.yaml")
+
+
+def test_defaults_are_filled_and_described(tmp_path: Path) -> None:
+    raw = deepcopy(RAW)
+    for key in ("scoring", "ablation", "weights", "generation", "statistics", "seed"):
+        del raw[key]
+    config = load(raw, tmp_path)
+    assert config["scoring"] == {
+        "layer": 0,
+        "normalization": "l2",
+        "rope": False,
+        "query_span": "instruction",
+    }
+    assert config["statistics"]["resamples"] == 2000
+    assert config["weights"]["normalization"] == "min_shift"
+
+
+def test_a_part_of_a_config_is_a_config_of_a_job(tmp_path: Path) -> None:
+    config = load(RAW, tmp_path)
+    text = part(config, "seed", "model", "ablation.selection_ratio", "data.digits")
+    assert json.loads(text) == {
+        "seed": 0,
+        "model": config["model"],
+        "ablation": {"selection_ratio": 0.8},
+    }
+    assert load_config(text)["model"]["heads"] == 8
+
+
+def test_heads_and_weight_files(tmp_path: Path) -> None:
+    config = load(RAW, tmp_path)
+    assert [str(head) for head in ablated_heads(config)] == [f"L0H{i}" for i in range(8)]
+    hawk_zero, uniform = config["evaluation"]["variants"][0], config["evaluation"]["variants"][2]
+    assert weights_subset(config, hawk_zero, "digits") == ("zero", "pooled")
+    assert weights_subset(config, uniform, "digits") is None
+    config["calibration"]["holdout"] = "leave_one_benchmark_out"
+    assert weights_subset(config, hawk_zero, "digits") == ("zero", "without-scenes")
+
+
+@pytest.mark.parametrize("method", sorted(REGISTRY))
+def test_option_names_read_from_source_are_the_fields(method: str) -> None:
+    """The Snakefile must not import torch, so it reads the options without importing the class."""
+    real = [f.name for f in fields(pruner_class(method)) if f.init and f.name != "pruning_ratio"]
+    assert sorted(option_names(method)) == sorted(real)
+
+
+def test_every_key_of_the_schema_says_what_it_is() -> None:
+    def walk(node: dict, path: str) -> None:
+        for name, child in node.get("properties", {}).items():
+            assert "description" in child or "$ref" in child, f"{path}.{name} has no description"
+            walk(child, f"{path}.{name}")
+
+    walk(hawk_config._schema(), "")
+
+
+def test_the_rules_of_a_comparison_hold_for_every_variant() -> None:
+    from hawk.core.heads import Geometry
+    from hawk.steps.variants import build
+
+    geometry = Geometry(layers=4, heads=8, kv_heads=4, head_dim=16)
+    rules = {"rounding": "floor", "budget": "per_image", "position_policy": "rebase"}
+    config = {"scoring": {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}}
+    variants = [
+        {"name": "a", "method": "hawk", "weights": "uniform"},
+        {"name": "b", "method": "divprune"},
+        {"name": "c", "method": "mmr", "scorer": {"method": "hawk", "weights": "uniform"}},
+        {"name": "d", "method": "random", "seeds": 5},
+    ]
+    for variant in variants:
+        plain = build(config, variant, "0.8", 0, geometry)
+        ruled = build({**config, "evaluation": rules}, variant, "0.8", 0, geometry)
+        assert (plain.count(64), ruled.count(64)) == (13, 12)
+        assert {key: getattr(ruled, key) for key in rules} == rules
+    with pytest.raises(InputError, match="position_policy 'rebase' is not possible"):
+        build({**config, "evaluation": rules}, {"name": "e", "method": "fastv"}, "0.8", 0, geometry)
+
+
+@pytest.mark.parametrize("holdout", ["none", "leave_one_benchmark_out"])
+def test_development_needs_images_of_its_own(holdout: str, tmp_path: Path) -> None:
+    raw = changed("evaluation.role", "development")
+    assert load(raw, tmp_path)["evaluation"]["role"] == "development"
+    raw["calibration"]["holdout"] = holdout
+    with pytest.raises(InputError, match=f"evaluation.role: 'development' needs .*not '{holdout}'"):
+        load(raw, tmp_path)
+
+
+def test_nothing_left_to_calibrate_on_is_said_at_once(tmp_path: Path) -> None:
+    raw = changed("calibration.holdout", "leave_one_benchmark_out")
+    load(raw, tmp_path)
+    raw["calibration"]["benchmarks"] = ["digits", "shapes"]
+    with pytest.raises(InputError, match=r"'hawk-zero', on benchmark 'digits': .*are of that family"):
+        load(raw, tmp_path)
+    raw["evaluation"]["benchmarks"] = ["easy_vqa"]
+    raw["cost"]["benchmark"] = None
+    load(raw, tmp_path)
+
+
+def test_weights_of_every_kind_are_accepted(tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    file.write_text("{}")
+    for source in ("zero", "uniform", "qwen2.5-vl-7b", str(file), "user/repo"):
+        raw = changed("evaluation.variants", [{"name": "a", "method": "hawk", "weights": source}])
+        del raw["evaluation"]["reference"], raw["cost"]["variants"]
+        load(raw, tmp_path)
+
+
+SCORING = {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}
+HAWK = {"method": "hawk", "weights": "uniform"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "allowed"),
+    [
+        (HAWK, True),
+        ({"method": "mmr", "scorer": HAWK}, True),
+        ({"method": "mmr", "scorer": {"method": "grid"}}, False),
+        ({"method": "facility_location"}, False),
+        ({"method": "cdpruner"}, True),
+        ({"method": "divprune"}, False),
+        ({"method": "fastv"}, False),  # its own prompt is all it reads
+    ],
+)
+def test_another_question_is_refused_where_none_is_read(variant: dict, allowed: bool) -> None:
+    from hawk.core.heads import Geometry
+    from hawk.steps.variants import build
+
+    arguments = ("0.8", 0, Geometry(layers=4, heads=8, kv_heads=4, head_dim=16))
+    shuffled = {"name": "other", **variant, "shuffle_query": True}
+    build({"scoring": SCORING}, {"name": "own", **variant}, *arguments)
+    if allowed:
+        build({"scoring": SCORING}, shuffled, *arguments)
+        return
+    with pytest.raises(InputError, match=f"'other': shuffle_query changes .*'{variant['method']}'"):
+        build({"scoring": SCORING}, shuffled, *arguments)
+
+
+def test_permuted_weights_of_a_scorer_are_permuted(tmp_path: Path) -> None:
+    scorer = {"method": "hawk", "weights": "zero", "permute": True}
+    variant = {"name": "a", "method": "mmr", "scorer": scorer, "seeds": 5}
+    raw = changed("evaluation.variants", [variant])
+    del raw["evaluation"]["reference"], raw["cost"]["variants"]
+    assert load(raw, tmp_path)["evaluation"]["variants"] == [variant]
+
+
+def test_the_second_family_runs_what_the_first_does() -> None:
+    one, two = (deepcopy(raw) for raw in EMBEDDED.values())
+    assert (one.pop("run"), two.pop("run")) == ("tiny", "tiny-internvl")
+    assert (one["model"].pop("path"), two["model"].pop("path")) == (
+        "data/models/tiny-qwen2.5-vl", "data/models/tiny-internvl3",
+    )  # fmt: skip
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, raw in EMBEDDED.items() if (ROOT / raw["model"]["path"] / "config.json").is_file()],
+)
+def test_configs_of_embedded_models_are_valid(name: str) -> None:
+    assert load_config(ROOT / "config" / name)["model"]["layers"] == 4

@@ -1,0 +1,94 @@
+"""Contracts of files: atomic writes, checks on reading, digests, locks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hawk.core import files as records
+from hawk.core import schemas
+from hawk.core.errors import InputError
+from hawk.core.provenance import provenance
+
+ROW = {
+    "sample_id": "a", "prediction": "yes", "parsed": None, "score": 0.0, "reference_logprob": -1.5,
+    "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 2,
+}  # fmt: skip
+
+
+def write(path: Path, rows: list[dict], **identity: str) -> Path:
+    records.write_table(path, rows, schemas.SCORES, provenance(identity, batch_size=1))
+    return path
+
+
+def test_a_table_comes_back_as_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", [ROW], head="L0H1")
+    table = records.read_table(path, schemas.SCORES, {"head": "L0H1"})
+    assert table.to_pylist() == [ROW]
+    assert records.provenance_of(table, path)["settings"] == {"batch_size": 1}
+
+
+def test_an_identity_unlike_the_path_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "L0H2.parquet", [ROW], head="L0H1")
+    with pytest.raises(InputError, match=r"the file says head 'L0H1', its path says 'L0H2'"):
+        records.read_table(path, schemas.SCORES, {"head": "L0H2"})
+
+
+def test_another_schema_a_foreign_file_and_half_a_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"score": [1]}), path)
+    with pytest.raises(InputError, match="not the expected"):
+        records.read_table(path, schemas.SCORES)
+    pq.write_table(pa.Table.from_pylist([ROW], schema=schemas.SCORES), path)
+    with pytest.raises(InputError, match="no provenance"):
+        records.read_table(path, schemas.SCORES)
+    whole = write(path, [ROW]).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not a readable parquet"):
+        records.read_table(path, schemas.SCORES)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", [ROW])
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), records.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_digest_sees_values_and_nothing_of_the_provenance(tmp_path: Path) -> None:
+    one = write(tmp_path / "1.parquet", [ROW], head="L0H1")
+    two = write(tmp_path / "2.parquet", [ROW], head="L0H2")
+    other = write(tmp_path / "3.parquet", [{**ROW, "score": 1e-300}], head="L0H1")
+    assert records.digest(one) == records.digest(two)
+    assert records.digest(one) != records.digest(other)
+
+
+def _hold(path: str, seconds: float, log: str) -> None:
+    with records.output_lock(path) as waited:
+        with open(log, "a") as file:
+            file.write(f"in {waited}\n")
+        time.sleep(seconds)
+        with open(log, "a") as file:
+            file.write("out\n")
+
+
+def test_two_writers_of_one_output_take_turns(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_hold, args=(str(tmp_path / "out"), 0.5, str(log))) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    lines = log.read_text().split("\n")[:-1]
+    assert [line.split()[0] for line in lines] == ["in", "out"] * 3  # never two inside
+    assert "in True" in lines  # somebody waited and was told so
+    assert not list(tmp_path.glob(".out.lock"))

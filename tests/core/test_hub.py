@@ -1,0 +1,115 @@
+"""Head weights: shipped, from a path, to and from a stand-in of the Hub client."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+from tiny_random import MODELS
+
+from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights, shipped
+from hawk.core.heads import Geometry
+from hawk.pruning.methods.hawk import Hawk
+
+GEOMETRY = Geometry(layers=3, heads=4, kv_heads=2, head_dim=16)
+
+
+def weights(geometry=GEOMETRY):
+    values = tuple((i + 1) / 10 for i in range(geometry.heads))
+    return HeadWeights(weights=values, geometry=geometry, model={"id": "someone/model"})
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Repositories as folders; what is not there fails as it does offline."""
+
+    class Api:
+        def __init__(self, token=None):
+            self.token = token
+
+        def create_repo(self, repo_id, private=None, exist_ok=False):
+            (tmp_path / repo_id).mkdir(parents=True, exist_ok=exist_ok)
+
+        def upload_file(self, *, path_or_fileobj, path_in_repo, repo_id, commit_message):
+            assert "someone/model" in commit_message
+            (tmp_path / repo_id / path_in_repo).write_bytes(path_or_fileobj)
+
+    def download(repo_id, filename, revision=None):
+        path = tmp_path / repo_id / filename
+        if not path.is_file():
+            raise LocalEntryNotFoundError("cannot find the file, and outgoing traffic is disabled")
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return tmp_path
+
+
+def test_there_and_back(hub):
+    own = weights()
+    assert own.push_to_hub("someone/weights") == "https://huggingface.co/someone/weights"
+    assert HeadWeights.load("someone/weights") == own
+    assert Hawk(weights="someone/weights").weights == own
+
+
+def test_not_on_the_hub(hub):
+    with pytest.raises(InputError, match=r"'someone/none'.*qwen2\.5-vl-7b.*cannot find the file"):
+        HeadWeights.load("someone/none")
+
+
+def test_upload_that_fails(hub, monkeypatch):
+    def refuse(self, repo_id, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
+    with pytest.raises(InputError, match=r"not uploaded to 'someone/weights': no network"):
+        weights().push_to_hub("someone/weights")
+
+
+def test_file_there_and_back(tmp_path):
+    weights().save(tmp_path / "w.json")
+    assert HeadWeights.load(tmp_path / "w.json") == weights()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format 2"),
+        ({"weights": [0.5, 0.5]}, "2 weights for 4 heads"),
+        ({"weights": [0.5, -0.5, 0.5, 0.5]}, "head 1 has weight -0.5"),
+        ({"weights": [0, 0, 0, 0]}, "all weights are 0"),
+        ({"layer": 3}, "layer 3 is outside"),
+    ],
+)
+def test_broken_files(tmp_path, change, message):
+    path = tmp_path / "w.json"
+    path.write_text(json.dumps({**weights().to_json(), **change}))
+    with pytest.raises(InputError, match=message) as caught:
+        HeadWeights.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_shipped_weights_are_the_authors():
+    own = HeadWeights.load("qwen2.5-vl-7b")
+    assert own.geometry == Geometry(layers=28, heads=28, kv_heads=4, head_dim=128)
+    raw = own.provenance["raw_weights"]
+    assert len(raw) == 28
+    assert sum(raw) == pytest.approx(1.2616)
+    assert (raw[0], raw[1], raw[26], raw[27]) == (0.0875, 0.3, 0.0, 0.0224)
+    assert own.weights == tuple(pytest.approx(value / sum(raw)) for value in raw)
+    assert sum(own.weights) == pytest.approx(1)
+    assert own.provenance["license"] == "Apache-2.0"
+    assert "Apache License" in own.provenance["notice"]
+    assert Path(shipped()["qwen2.5-vl-7b"]).is_file()
+
+
+def test_weights_of_another_model_name_both():
+    model = MODELS["qwen2_5_vl"]()
+    pattern = r"28 layers x 28 heads.*3 layers x 4 heads"
+    with pytest.raises(InputError, match=pattern):
+        Hawk(weights="qwen2.5-vl-7b", pruning_ratio=0.5).attach(model).__enter__()
+    assert "generate" not in model.__dict__

@@ -1,0 +1,298 @@
+"""The token score and its options against other ways of computing them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import CASES, FAMILIES, full_matrix_scores
+from tiny_inputs import Image, Video, build, left_padded, prompt_ids
+from tiny_random import END, HEADS, KV_HEADS, MODELS, NEWLINE, START, USER
+
+from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Geometry
+from hawk.models import family_of
+from hawk.pruning.base import Pruner
+from hawk.pruning.budget import kept_count
+from hawk.pruning.methods.hawk import Hawk, normalize
+from hawk.pruning.methods.random import Random
+from hawk.pruning.prompt import prune
+
+
+def contexts_of(model, inputs, pruner=None):
+    """What a pruner is given, per row."""
+    pruner = pruner or Hawk(pruning_ratio=0.5)
+    found = []
+    object.__setattr__(pruner, "prepared", lambda prompt, contexts: found.extend(contexts))
+    prune(pruner, model, family_of(model), inputs)
+    return found
+
+
+# --- against the model's own attention ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_deeper_layers(family, layer):
+    """Hidden states of a later layer are those of the model itself, deep stack included."""
+    model = MODELS[family]()
+    inputs = build(family, CASES["several"])
+    (context,) = contexts_of(model, inputs)
+    raw = Hawk(layer=layer).head_scores(context)
+    expected = full_matrix_scores(model, inputs, HEADS, KV_HEADS, layer)
+    torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    other = full_matrix_scores(model, inputs, HEADS, KV_HEADS, (layer + 1) % 3)
+    assert (raw - other).abs().max() > 0.01 * expected.abs().max()
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rotary_scores_are_the_models_attention(family, layer):
+    """With one text query, differences of rotated scores are those of the log attention."""
+    model = MODELS[family]("eager")
+    inputs = build(family, [[Image(2, 2), 20]])
+    (context,) = contexts_of(model, inputs)
+    assert len(context.query_index()) == 1
+    raw = Hawk(layer=layer, rope=True).head_scores(context)
+    attention = model(**inputs, output_attentions=True).attentions[layer][0]
+    logs = attention[:, context.query_index()[0], context.visual_index].log()
+
+    def centred(values):
+        return values - values.mean(-1, keepdim=True)
+
+    torch.testing.assert_close(centred(raw), centred(logs), rtol=1e-3, atol=1e-3)
+    plain = Hawk(layer=layer).head_scores(context)
+    assert (centred(plain) - centred(logs)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reductions(family):
+    """``attention`` and ``max`` against the whole matrix of products, one query at a time."""
+    model = MODELS[family]()
+    inputs = build(family, CASES["textfirst"])
+    (context,) = contexts_of(model, inputs)
+    every = context.query_index()
+    products = []
+    for position in every:
+        context.query_index = lambda span, one=position: one[None]
+        products.append(Hawk().head_scores(context))
+    del context.query_index
+    matrix = torch.stack(products)  # [queries, heads, n]
+    for how, expected in (
+        ("mean", matrix.mean(0)),
+        ("attention", matrix.softmax(-1).mean(0)),
+        ("max", matrix.amax(0)),
+    ):
+        raw = Hawk(text_reduction=how).head_scores(context)
+        torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["q_proj", "k_proj"])
+def test_an_adapter_around_a_projection_is_not_overlooked(name):
+    """The fast path reads weights, which are not all there is to an adapted projection."""
+    model = MODELS["qwen2_5_vl"].__wrapped__(seed=1)  # not the one that other tests share
+    inputs = build("qwen2_5_vl", CASES["several"])
+    before = Hawk().head_scores(contexts_of(model, inputs)[0])
+    attention = family_of(model).layers(model)[0].self_attn
+    setattr(attention, name, Adapted(getattr(attention, name)))
+    raw = Hawk().head_scores(contexts_of(model, inputs)[0])
+    expected = full_matrix_scores(model, inputs, HEADS, KV_HEADS, 0)
+    torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert (raw - before).abs().max() > 0.01 * expected.abs().max()
+
+
+class Adapted(torch.nn.Module):
+    """As peft wraps a projection: its ``weight`` is that of the base."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.weight, self.bias = base, base.weight, base.bias
+        torch.manual_seed(0)
+        self.delta = torch.randn(base.out_features, base.in_features) / base.in_features**0.5
+
+    def forward(self, states):
+        return self.base(states) + states @ self.delta.T
+
+
+def test_the_score_of_a_bfloat16_model_is_not_rounded_on_the_way():
+    """Nearer to float64 than the mean of queries in bfloat16 is."""
+    torch.manual_seed(0)
+    hidden = torch.randn(40, 64, dtype=torch.bfloat16)
+    layer = family_of(MODELS["qwen2_5_vl"]()).scoring_layer(MODELS["qwen2_5_vl"](), 0)
+    q, k = (copy.deepcopy(one).bfloat16() for one in (layer.q_proj, layer.k_proj))
+    layer = replace(layer, norm=torch.nn.Identity(), q_proj=q, k_proj=k)
+    context = SimpleNamespace(
+        query_ids=None, visual_index=torch.arange(30), hidden_at=lambda number: hidden,
+        scoring_layer=lambda number: layer, query_index=lambda span: torch.arange(30, 40),
+    )  # fmt: skip
+    got = Hawk().head_scores(context).double()
+
+    def matrix(queries, keys):
+        queries = queries.double().view(10, HEADS, -1).mean(0)
+        keys = keys.double().view(30, KV_HEADS, -1).repeat_interleave(HEADS // KV_HEADS, 1)
+        return torch.einsum("hd,nhd->hn", queries, keys) / layer.head_dim**0.5
+
+    text, visual = hidden[30:], hidden[:30]
+    exact = matrix(copy.deepcopy(q).double()(text.double()), copy.deepcopy(k).double()(visual.double()))
+    rounded = matrix(q(text), k(visual))
+    assert (got - exact).abs().max() < 1e-5 * exact.abs().max()
+    assert (rounded - exact).abs().max() > 1e-4 * exact.abs().max()
+
+
+def test_weights_choose_the_head():
+    """All weight on one head ranks tokens by that head alone."""
+    model = MODELS["qwen2_5_vl"]()
+    geometry = family_of(model).geometry(model)
+    (context,) = contexts_of(model, build("qwen2_5_vl", [[Image(3, 4), 20, 21]]))
+    raw = Hawk().head_scores(context)
+    for head in range(HEADS):
+        weights = HeadWeights(tuple(float(i == head) for i in range(HEADS)), geometry)
+        order = Hawk(weights=weights).scores(context).argsort()
+        assert torch.equal(order, raw[head].argsort())
+
+
+# --- options --------------------------------------------------------------------------------------------
+
+
+def test_normalizations():
+    raw = torch.tensor([[3.0, 4.0, 0.0], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0]])
+    expected = {
+        "none": raw[0],
+        "l2": torch.tensor([0.6, 0.8, 0.0]),
+        "minmax": torch.tensor([0.75, 1.0, 0.0]),
+        "softmax": raw[0].exp() / raw[0].exp().sum(),
+        "standardize": (raw[0] - raw[0].mean()) / raw[0].std(correction=0),
+    }
+    for how, row in expected.items():
+        got = normalize(raw, how)
+        torch.testing.assert_close(got[0], row)
+        assert torch.isfinite(got).all()  # constant heads say nothing, and break nothing
+
+
+def test_ties_go_to_the_lower_position():
+    class Flat(Pruner):
+        def scores(self, context):
+            return torch.zeros(context.tokens)
+
+    model = MODELS["qwen2_5_vl"]()
+    (context,) = contexts_of(model, build("qwen2_5_vl", [[Image(3, 4), 20]]))
+    assert Flat(pruning_ratio=0.5).kept_indices(context).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@given(
+    tokens=st.integers(1, 20_000),
+    ratio=st.integers(0, 9999),
+    rounding=st.sampled_from(["ceil", "floor", "round"]),
+)
+def test_counts_are_exact(tokens, ratio, rounding):
+    text = str(Decimal(ratio) / 10_000)
+    exact = Fraction(tokens * (10_000 - ratio), 10_000)
+    count = kept_count(tokens, text, rounding)
+    assert 1 <= count <= tokens
+    if rounding == "ceil":
+        assert count - 1 < exact <= count
+    elif rounding == "floor":
+        assert count == max(1, exact.numerator // exact.denominator)
+    else:
+        assert count == 1 or abs(count - exact) <= Fraction(1, 2)
+    assert kept_count(tokens, float(text), rounding) == count
+
+
+@pytest.mark.parametrize("ratio", [1, -0.1, "nan", "x", None, 0.12345, "1e400"])
+def test_ratios_that_are_refused(ratio):
+    with pytest.raises(InputError, match="pruning_ratio"):
+        Random(pruning_ratio=ratio)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_budget_per_frame(family):
+    """Every frame keeps its own share; LLaVA's closing newline goes with the last frame."""
+    model = MODELS[family]()
+    inputs = build(family, [[Video(4, 2, 2), 20]])
+    per_frame = {"internvl": [16] * 4, "llava_onevision": [4, 4, 4, 5]}.get(family, [4] * 4)
+    (context,) = contexts_of(model, inputs)
+    assert context.budget_group.bincount().tolist() == per_frame
+    kept = Random(pruning_ratio=0.5, budget="per_image").kept_indices(context)
+    counts = context.budget_group[kept].bincount().tolist()
+    assert counts == [kept_count(tokens, 0.5) for tokens in per_frame]
+
+
+def test_budget_per_image():
+    model = MODELS["qwen2_5_vl"]()
+    (context,) = contexts_of(model, build("qwen2_5_vl", [[Image(2, 2), 20, Image(3, 3)]]))
+    kept = Random(pruning_ratio=0.5, budget="per_image").kept_indices(context)
+    assert context.item_of[kept].bincount().tolist() == [2, 5]
+    assert len(Random(pruning_ratio=0.5).kept_indices(context)) == 7
+
+
+# --- where the instruction is ------------------------------------------------------------------------
+
+
+def question(model, inputs, span="instruction"):
+    (context,) = contexts_of(model, inputs)
+    return context.ids[context.query_index(span)].tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_text_before_between_and_after_images(family):
+    model = MODELS[family]()
+    row = [20, 21, Image(1, 1), 22, Image(1, 1), 23]
+    assert question(model, build(family, [row])) == [20, 21, 22, 23]
+    assert question(model, build(family, [row]), "after_vision") == [23]
+
+
+def test_nothing_after_the_image():
+    """The authors' span has no text there; the last token before the turn's end stands in."""
+    model = MODELS["qwen2_5_vl"]()
+    inputs = build("qwen2_5_vl", [[20, 21, Image(2, 2)]])
+    assert len(question(model, inputs, "after_vision")) == 1
+    assert question(model, inputs) == [20, 21]
+
+
+def test_system_prompt_and_several_turns():
+    """Only the last user turn asks; the image may stand in the first."""
+    model = MODELS["qwen2_5_vl"]()
+    inputs = build("qwen2_5_vl", [[Image(2, 2), 20, 21]])
+    first = inputs["input_ids"][0].tolist()
+    turns = [START, 60, NEWLINE, 61, END, *first, 30, 31, END, *prompt_ids([[24, 25]])]
+    inputs.update(left_padded([turns]))
+    inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+    assert question(model, inputs) == [24, 25]
+    assert turns.count(USER) == 2
+
+
+def test_a_prompt_without_any_turn():
+    model = MODELS["qwen2_5_vl"]()
+    inputs = build("qwen2_5_vl", [[Image(2, 2), 20, 21]])
+    ids = inputs["input_ids"][0].tolist()
+    bare = ids[3 : ids.index(END)]
+    inputs.update(left_padded([bare]))
+    assert question(model, inputs) == [20, 21]
+
+
+def test_times_between_frames_are_no_question():
+    """Qwen3-VL writes a frame's time before each frame; only the first stands outside the video."""
+    model = MODELS["qwen3_vl"]()
+    assert question(model, build("qwen3_vl", [[Video(3, 1, 2), 20, 21]])) == [50, 20, 21]
+
+
+def test_weights_of_another_layer_count_are_refused():
+    model = MODELS["internvl"]()
+    wrong = HeadWeights.uniform(Geometry(layers=2, heads=4, kv_heads=2, head_dim=16))
+    with pytest.raises(InputError, match="2 layers.*3 layers"):
+        prune(
+            Hawk(weights=wrong, pruning_ratio=0.5), model, family_of(model), build("internvl", CASES["one"])
+        )
+
+
+def test_scoring_layer_outside_the_model():
+    with pytest.raises(InputError, match="scoring layer 3 is outside the model's 0-2"):
+        contexts_of(MODELS["qwen2_vl"](), build("qwen2_vl", CASES["one"]), Hawk(layer=3, pruning_ratio=0.5))

@@ -1,0 +1,387 @@
+"""The report: self-contained, escaped, honest; and its script in a real browser where there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from factories import make_config, toy_benchmarks, write_run
+from PIL import Image
+
+from hawk.cli import analysis, tools
+from hawk.core import files as records
+from hawk.core import schemas
+from hawk.core.errors import InputError
+from hawk.core.paths import RunPaths
+from hawk.core.provenance import provenance
+from hawk.report import page as report
+from hawk.report import verdicts
+from hawk.report.tables import read_controls, read_retention
+from hawk.steps.head_drops import head_drops
+from hawk.steps.head_weights import head_weights
+from hawk.steps.make_figures import make_figures
+from hawk.steps.make_report import make_report
+from hawk.steps.make_tables import make_tables
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+EVIL = "</script><img src=x onerror=\"document.title='owned'\">&"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    root = str(tmp_path_factory.mktemp("run"))
+    with toy_benchmarks():
+        config = write_run(root, make_config())
+        head_drops(config, root)
+        for intervention in ("zero", "selection"):
+            head_weights(config, root, intervention)
+        make_tables(config, root)
+    make_figures(config, root)
+    Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
+    cost: dict[str, Any] = {field.name: 1 for field in schemas.COST}
+    rows = [
+        {**cost, "variant": variant, "pruning_ratio": ratio, "repeat": repeat, "total_ms": factor * one}
+        for repeat, one in enumerate((10.0, 30.0, 12.0))
+        for variant, ratio, factor in (("unpruned", "0", 4), ("hawk", "0.8", 1))
+    ]
+    measured = {
+        "model": {"id": "m", "dtype": "float32"}, "device": "abacus", "threads": 1, "samples": 2,
+        "cost": {"max_new_tokens": 4, "repeats": 3, "warmup": 1},
+    }  # fmt: skip
+    made = provenance({"table": "cost", "benchmark": "toy"}, **measured)
+    records.write_table(RunPaths(root).cost(), rows, schemas.COST, made)
+    make_report(config, root)
+    return root, config
+
+
+@pytest.fixture
+def text(made) -> str:
+    return Path(RunPaths(made[0]).report()).read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and whether they nest."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_nothing_outside_the_file_is_asked_for(text: str) -> None:
+    page = Page(text)
+    assert page.open == []
+    tags = {tag for tag, _ in page.found}
+    assert not tags & {"link", "iframe", "object", "embed", "form", "base", "audio", "video"}
+    for tag, attributes in page.found:
+        for key in ("src", "href", "action", "data", "srcset", "poster"):
+            value = attributes.get(key)
+            if value is not None:
+                assert value.startswith(("data:image/", "#")), (tag, key, value[:60])
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
+    policy = next(a["content"] for t, a in page.found if t == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_section_and_link_is_there(text: str) -> None:
+    page = Page(text)
+    sections = [a["id"] for t, a in page.found if t == "section"]
+    assert sections == ["verdict", "run", "heads", "weights", "retention", "tokens", "cost", "reading"]
+    assert [a["href"] for t, a in page.found if t == "a"] == [f"#{one}" for one in sections]
+    assert sum(t == "img" for t, _ in page.found) == 7  # 4 figures, 2 without script, kept tokens
+
+
+def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:
+    root, _ = made
+    data = json.loads(re.search(r'id="head-data">(.*?)</script>', text, re.DOTALL)[1])
+    drops = pd.read_parquet(RunPaths(root).drops())
+    assert list(data) == ["zero", "selection"]
+    for name, found in data.items():
+        part = drops[drops["intervention"] == name].pivot(index="head", columns="benchmark", values="drop")
+        shown = [[cell["drop"] for cell in line] for line in found["cells"]]
+        assert shown == part[found["benchmarks"]].to_numpy().tolist()
+        weights = json.loads(Path(RunPaths(root).head_weights(name)).read_text())["weights"]
+        assert found["weights"] == weights
+        assert found["confidence"] == 95
+    frame, _ = read_retention(root)
+    words = Page(text).words
+    for value in frame["retention"]:
+        assert f"{value:.1f}" in words
+    assert "64 samples" not in words  # 64 stands in a table cell
+    assert "12.0" in words  # the median cost
+    assert "4.00" in words  # the median of ratios to the unpruned model
+    assert "on abacus, 1 thread(s)" in words
+
+
+def test_strings_from_files_are_escaped(made, tmp_path: Path) -> None:
+    root, config = made
+    shutil.copytree(root, tmp_path / "run")
+    paths = RunPaths(tmp_path / "run")
+    for path, schema in ((paths.drops(), schemas.DROPS), (paths.table("retention", "parquet"), None)):
+        table = pq.read_table(path)
+        made_by = records.provenance_of(table, path)
+        frame = table.to_pandas()
+        if schema is None:
+            schema = table.schema
+            frame["variant"] = frame["variant"].replace("divprune", EVIL)
+        frame["benchmark"] = frame["benchmark"].replace("toy", EVIL)
+        records.write_table(path, frame, schema, made_by)
+    path = make_report({**config, "run": EVIL}, str(tmp_path / "run"))
+    page = Page(Path(path).read_text(encoding="utf-8"))
+    assert page.open == []
+    assert all("onerror" not in attributes for _, attributes in page.found)
+    assert EVIL in page.words
+    if BROWSER:
+        assert "<title>owned" not in in_browser(path, "", tmp_path)
+
+
+def test_a_part_of_a_run_makes_a_part_of_a_report(made, tmp_path: Path) -> None:
+    root, config = made
+    shutil.copytree(root, tmp_path / "run")
+    paths = RunPaths(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "tables")
+    Path(paths.cost()).unlink()
+    page = Page(Path(make_report(config, paths.root)).read_text(encoding="utf-8"))
+    ids = [a["id"] for t, a in page.found if t == "section"]
+    assert "heads" in ids
+    assert not {"retention", "cost"} & set(ids)
+    Path(paths.drops()).unlink()
+    with pytest.raises(InputError, match="nothing to report"):
+        make_report(config, paths.root)
+
+
+# --- what it says -----------------------------------------------------------------------------------
+
+
+def test_the_recipe_losing_to_its_control_is_said_plainly(made, text: str) -> None:
+    root, _ = made
+    frame, _ = read_retention(root)
+    row = frame[(frame["variant"] == "hawk-zero") & (frame["benchmark"] == "overall")]
+    row = row[row["pruning_ratio"] == "0.8"].iloc[0]
+    assert row["verdict"] == "worse"
+    low, high = row["difference_low"], row["difference_high"]
+    words = Page(text).words
+    assert "hawk-zero (the paper's recipe) loses to hawk-uniform: at " in words
+    assert f"at 80 % removed by {row['difference']:+.1f} [{low:+.1f}, {high:+.1f}], adjusted p" in words
+    controls = read_controls(root)
+    below = controls[(controls["control"] == "random") & (controls["difference"] < 0)].iloc[0]
+    bounds = f"[{below['difference_low']:+.1f}, {below['difference_high']:+.1f}]"
+    assert "retains less than a control (described, not tested)" in words
+    assert f"random ({below['difference']:+.1f} {bounds} at" in words
+
+
+def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
+    root, _ = made
+    frame, settings = read_retention(root)
+    frame = frame.copy()
+    chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "divprune")
+    for verdict, kind in (("better", "better"), ("worse", "worse"), ("—", "open")):
+        frame.loc[chosen, "verdict"] = verdict
+        found = [one for one in verdicts.against_reference(frame, settings) if "divprune" in one.text]
+        assert [one.kind for one in found] == [kind] * 3
+    controls = read_controls(root)
+    normal = {**settings, "normalization": "min_shift"}
+    frame.loc[(frame["benchmark"] == "overall") & (frame["variant"] == "hawk-zero"), "verdict"] = "—"
+    said = [one.text for one in verdicts.recipe(frame, controls, normal)]
+    assert sum("is not told apart from hawk-uniform" in one for one in said) == 1
+    assert not any("loses to" in one or "beats" in one for one in said)
+    better = controls.assign(difference=1.0)
+    said = [one.text for one in verdicts.recipe(frame, better, normal)]
+    assert any("retains more than every other control" in one for one in said)
+
+
+def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
+    root, config = made
+    found = json.loads(Path(RunPaths(root).stability()).read_text())["interventions"]
+    for one in found.values():
+        for key in one["null"]["benchmarks"]:
+            one["null"]["benchmarks"][key]["explained_by_null"] = key == "pairs"
+        one["null"]["pooled"]["explained_by_null"] = False
+    said = [one.text for one in verdicts.notes(config, found, None)]
+    assert len(said) == 2
+    assert all("those of pairs;" in one for one in said)
+    leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
+    assert any("Retention is then too good" in one.text for one in verdicts.notes(leaky, {}, None))
+    tiny = {**config, "model": {"path": "data/models/tiny-qwen2.5-vl"}}
+    assert any("small and was trained by this project" in one.text for one in verdicts.notes(tiny, {}, None))
+    assert verdicts.notes(config, {}, None) == []
+    frame, _ = read_retention(root)
+    assert not [one for one in verdicts.notes(config, {}, frame) if "cannot tell" in one.text]
+    seeing = frame.assign(retention=frame["retention"].where(frame["method"] != "blind", 95.0))
+    assert any("cannot tell pruning methods apart" in one.text for one in verdicts.notes(config, {}, seeing))
+    dead = frame.assign(native_value=frame["native_value"].where(frame["benchmark"] != "toy", 0.0))
+    assert any("scores 0 on toy:" in one.text for one in verdicts.notes(config, {}, dead))
+
+
+# --- in a browser -----------------------------------------------------------------------------------
+
+
+def in_browser(path: str, script: str, folder: Path) -> str:
+    """The page's DOM after running ``script`` in it; what it returns stands in ``<title>``."""
+    text = Path(path).read_text(encoding="utf-8")
+    run = f"<script>try {{ document.title = JSON.stringify((() => {{ {script} }})() ?? null) }}"
+    run += " catch (error) { document.title = String(error) }</script>"
+    probe = folder / "probe.html"
+    probe.write_text(
+        text.replace("</body></html>", (run if script else "") + "</body></html>"), encoding="utf-8"
+    )
+    done = subprocess.run(
+        [
+            str(BROWSER),
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *("--disable-sync", "--no-first-run", f"--user-data-dir={folder / 'profile'}"),
+            "--dump-dom",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_the_heatmap_works_in_a_browser(made, tmp_path: Path) -> None:
+    root, _ = made
+    script = """
+      const lines = () => [...document.querySelectorAll("#heatmap tbody tr")];
+      const column = (i) => lines().map((line) => line.cells[i].textContent);
+      const order = document.getElementById("order");
+      const sort = (value) => { order.value = value; order.dispatchEvent(new Event("change")); };
+      const out = { heads: column(0), zero: column(1) };
+      sort("weight"); out.byWeight = column(3);
+      document.querySelector('#heatmap th[data-key="benchmark:pairs"]').click(); out.byPairs = column(2);
+      const cell = document.querySelector("#heatmap td.cell");
+      cell.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: 9, clientY: 9 }));
+      const tip = document.getElementById("tip");
+      out.tip = tip.textContent; out.shown = tip.style.display;
+      const noisy = document.querySelectorAll("#heatmap td.noise").length;
+      out.noisy = noisy;
+      document.querySelectorAll("#interventions button")[1].click();
+      sort("head"); out.selection = column(1);
+      const table = document.querySelector("table.sortable");
+      const head = [...table.querySelectorAll("th")].find((h) => h.textContent === "retention");
+      const values = () => [...table.tBodies[0].rows].map((r) => Number(r.cells[head.cellIndex].dataset.v));
+      head.click(); out.down = values(); head.click(); out.up = values();
+      out.images = [...document.images].every((image) => image.complete && image.naturalWidth > 0);
+      return out;
+    """
+    dom = in_browser(RunPaths(root).report(), script, tmp_path)
+    found = json.loads(re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1].replace("&amp;", "&"))
+    drops = pd.read_parquet(RunPaths(root).drops())
+    zero = drops[drops["intervention"] == "zero"]
+    toy = zero[zero["benchmark"] == "toy"]
+    assert found["heads"] == ["L0H0", "L0H1", "L0H2", "L0H3"]
+    assert [float(one) for one in found["zero"]] == pytest.approx(toy["drop"].tolist(), abs=0.051)
+    other = drops[(drops["intervention"] == "selection") & (drops["benchmark"] == "toy")]
+    assert [float(one) for one in found["selection"]] == pytest.approx(other["drop"].tolist(), abs=0.051)
+    assert [float(one) for one in found["byWeight"]] == sorted(map(float, found["byWeight"]), reverse=True)
+    assert [float(one) for one in found["byPairs"]] == sorted(map(float, found["byPairs"]), reverse=True)
+    assert found["noisy"] == zero["is_noise"].sum()
+    row = toy[toy["head"] == 0].iloc[0]  # the largest drop on pairs is head 0's
+    assert found["shown"] == "block"
+    assert "L0H0 on toy" in found["tip"]
+    assert f"{row['ci_low']:+.1f} to {row['ci_high']:+.1f}" in found["tip"]
+    assert found["down"] == sorted(found["down"], reverse=True)
+    assert found["up"] == found["down"][::-1] or found["up"] == sorted(found["down"])
+    assert found["images"]
+
+
+# --- commands ---------------------------------------------------------------------------------------
+
+
+def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(tmp_path / "run")
+    with toy_benchmarks():
+        config = write_run(root, make_config())
+        monkeypatch.setattr("hawk.config.load.load_config", lambda source: json.loads(source))
+        given = ["--config", json.dumps(config), "--run-dir", root]
+        runner = CliRunner()
+        for command, more in (
+            (analysis.head_drops, []),
+            (analysis.head_weights, ["--intervention", "zero"]),
+            (analysis.head_weights, ["--intervention", "zero", "--subset", "without-toys"]),
+            (analysis.tables, []),
+            (analysis.figures, []),
+            (analysis.report, []),
+        ):
+            done = runner.invoke(command, [*given, *more], catch_exceptions=False)
+            assert done.exit_code == 0, done.output
+        done = runner.invoke(tools.compare, given, catch_exceptions=False)
+        assert max(map(len, done.output.splitlines())) <= 80
+        assert "hawk-permuted" in done.output
+        with pytest.raises(InputError, match="unknown benchmark"):
+            runner.invoke(tools.compare, [*given, "--benchmark", "toys"], catch_exceptions=False)
+        with pytest.raises(InputError, match="no folder"):
+            runner.invoke(
+                analysis.tables,
+                ["--config", json.dumps(config), "--run-dir", "nowhere"],
+                catch_exceptions=False,
+            )
+    paths = RunPaths(root)
+    for path in (
+        paths.drops(),
+        paths.stability(),
+        paths.head_weights("zero", "without-toys"),
+        paths.report(),
+        paths.figure("retention", "png"),
+    ):
+        assert Path(path).is_file(), path
+    assert not list(tmp_path.rglob("*.lock"))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_importing_the_commands_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, hawk.cli.analysis\n"
+        "heavy = ('numpy', 'pandas', 'torch', 'matplotlib', 'pyarrow', 'scipy')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_steps_compute_on_one_thread() -> None:
+    """Equal digests wherever they run, and no threads that wait for each other."""
+    code = (
+        "import os, hawk.cli.options as a\n"
+        "a.read_alone('{\"seed\": 1}')\n"
+        "print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])"
+    )
+    given = {key: value for key, value in os.environ.items() if "NUM_THREADS" not in key}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=given)
+    assert done.stdout.split() == ["1", "1"]
+
+
+def test_script_json_cannot_end_its_element() -> None:
+    text = report.script_json({"a": EVIL})
+    assert "<" not in text
+    assert json.loads(text) == {"a": EVIL}

@@ -1,0 +1,63 @@
+"""What the intervention ``mean`` puts in: every prompt alone through the model, averaged by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from conftest import EMBEDDED
+
+from hawk.ablation.ablate_heads import read_means
+from hawk.benchmarks import benchmark
+from hawk.benchmarks.samples import read_samples
+from hawk.config.load import fill
+from hawk.core.paths import RunPaths
+from hawk.inference.feature_store import FeatureStore
+from hawk.inference.prompts import Prompts
+from hawk.steps.encode_images import encode_images
+from hawk.steps.head_means import head_means_step
+from hawk.steps.prepare_samples import prepare_samples
+from hawk.steps.session import load_for
+
+
+def test_means_are_over_the_real_positions_of_every_prompt(tmp_path: Path) -> None:
+    config = fill(
+        {
+            "run": "means",
+            "model": {"path": str(EMBEDDED), "device": "cpu", "layers": 4, "heads": 8},
+            "ablation": {"interventions": ["mean"], "layers": [0]},
+            "calibration": {"benchmarks": ["easy_vqa"], "samples": 10},
+            "evaluation": {"benchmarks": ["digits"], "variants": [{"name": "blind", "method": "blind"}]},
+            "generation": {"batch_size": 10},
+        },
+        "config",
+    )
+    paths = RunPaths(tmp_path)
+    drawn, stored = paths.samples("calibration", "easy_vqa"), paths.features("calibration", "easy_vqa")
+    prepare_samples(config, "easy_vqa", "calibration", drawn)
+    encode_images(config, drawn, "calibration", "easy_vqa", stored)
+    head_means_step(config, "easy_vqa", drawn, stored, paths.head_means("easy_vqa"))
+    means = read_means(paths.head_means("easy_vqa"))
+    assert sorted(means) == [0, 1, 2, 3]  # of every layer, whichever are ablated
+
+    vlm = load_for(config, vision=False)
+    samples = read_samples(drawn, "calibration", "easy_vqa")
+    prompts = Prompts(vlm, benchmark("easy_vqa"), samples, FeatureStore(stored), "vlmevalkit")
+    assert len({len(ids) for ids in prompts.ids}) > 1, "one batch must pad"
+    for layer in (0, 3):
+        seen: list[torch.Tensor] = []
+        projection = vlm.model.model.language_model.layers[layer].self_attn.o_proj
+        handle = projection.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0][0]))
+        with torch.no_grad():
+            for number in range(len(samples)):
+                inputs = prompts.inputs([number])
+                kinds = (inputs["input_ids"] == vlm.model.config.image_token_id).long()
+                vlm.model(**inputs, mm_token_type_ids=kinds)
+        handle.remove()
+        assert [len(one) for one in seen] == [*map(len, prompts.ids)]
+        expected = torch.cat(seen).double().mean(0).float()
+        torch.testing.assert_close(means[layer], expected, rtol=0, atol=1e-5)
+        # Another head's mean, or one that counts padding, would be told apart.
+        assert (means[layer].flip(0) - expected).abs().max() > 1e-2
+        padded = torch.cat(seen).double().sum(0) / (len(samples) * max(map(len, prompts.ids)))
+        assert (means[layer] - padded.float()).abs().max() > 1e-4

@@ -1,0 +1,80 @@
+"""Rankings across runs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from factories import make_config, toy_benchmarks, write_run
+from scipy import stats
+
+from hawk.cli.tools import sensitivity
+from hawk.core.errors import InputError
+from hawk.steps.make_tables import make_tables
+from hawk.tools.sensitivity import rankings, rankings_text, read_runs
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    made = []
+    with toy_benchmarks():
+        for seed, name in enumerate(["keep", "rebase"]):
+            folder = str(tmp_path_factory.mktemp("runs") / name)
+            config = make_config()
+            config["evaluation"] = {**config["evaluation"], "benchmarks": ["toy"]}
+            if name == "rebase":
+                config["evaluation"]["variants"] = config["evaluation"]["variants"][:-1]
+            write_run(folder, config, seed=seed)
+            make_tables(config, folder)
+            made.append(folder)
+    return made
+
+
+def test_ranks_and_correlation_by_hand(folders: list[str]) -> None:
+    table = rankings(read_runs(folders))
+    assert set(table["variant"]) == {"hawk-zero", "hawk-uniform", "hawk-permuted", "random", "divprune"}
+    for ratio, part in table.groupby("pruning_ratio"):
+        wide = part.pivot(index="variant", columns="run", values="retention")
+        for run in ("keep", "rebase"):
+            rows = part[part["run"] == run].set_index("variant")
+            expected = stats.rankdata(-wide[run], method="min")
+            assert rows.loc[wide.index, "rank"].tolist() == expected.tolist(), ratio
+        same = part[part["run"] == "rebase"]["same_ranking"].unique()
+        assert same.tolist() == pytest.approx([stats.spearmanr(wide["keep"], wide["rebase"]).statistic])
+        assert part[part["run"] == "keep"]["same_ranking"].unique().tolist() == pytest.approx([1.0])
+
+
+def test_the_command_prints_and_writes(folders: list[str], tmp_path: Path) -> None:
+    given = [word for folder in folders for word in ("--run-dir", folder)]
+    out = str(tmp_path / "rankings.csv")
+    done = CliRunner().invoke(sensitivity, [*given, "--output", out], catch_exceptions=False)
+    table = rankings(read_runs(folders))
+    assert done.output.rstrip("\n") == rankings_text(table).rstrip("\n")
+    row = table[(table["run"] == "rebase") & (table["variant"] == "random")].iloc[0]
+    assert f"{row['retention']:.1f} (#{row['rank']})" in done.output
+    with open(out, encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(table)
+
+
+def test_what_cannot_be_ranked(folders: list[str]) -> None:
+    with pytest.raises(InputError, match="two or more runs"):
+        read_runs(folders[:1])
+    with pytest.raises(InputError, match="two folders of one name"):
+        read_runs([folders[0], folders[0]])
+    runs = read_runs(folders)
+    runs["rebase"] = pd.DataFrame(runs["rebase"]).assign(variant="other")
+    with pytest.raises(InputError, match="no variant and ratio"):
+        rankings(runs)
+
+
+def test_runs_over_other_benchmarks_are_refused(folders: list[str], tmp_path: Path) -> None:
+    with toy_benchmarks():
+        config = make_config()
+        config["evaluation"] = {**config["evaluation"], "benchmarks": ["toy", "pairs"]}
+        write_run(tmp_path / "more", config)
+        make_tables(config, str(tmp_path / "more"))
+    with pytest.raises(InputError, match="run more is over pairs, toy, run keep over toy;"):
+        read_runs([folders[0], str(tmp_path / "more")])

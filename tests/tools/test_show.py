@@ -1,0 +1,167 @@
+"""``hawk show``: what a person sees in a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from factories import make_config, toy_benchmarks, write_run
+
+from hawk.cli.tools import show as command
+from hawk.core import files as records
+from hawk.core import schemas
+from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Geometry
+from hawk.core.paths import RunPaths
+from hawk.core.provenance import provenance
+from hawk.steps.head_drops import head_drops
+from hawk.steps.head_weights import head_weights
+from hawk.steps.make_tables import make_tables
+from hawk.tools.show import bar, show
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("run"))
+    with toy_benchmarks():
+        config = write_run(folder, make_config())
+        head_drops(config, folder)
+        head_weights(config, folder, "zero")
+        make_tables(config, folder)
+    return folder
+
+
+def fits(text: str) -> bool:
+    return max(map(len, text.splitlines())) <= 80
+
+
+def test_head_weights_are_bars_with_their_benchmarks(root: str) -> None:
+    path = RunPaths(root).head_weights("zero")
+    text, weights = show(path), HeadWeights.load(path)
+    assert fits(text)
+    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("L0H")}
+    assert list(lines) == ["L0H0", "L0H1", "L0H2", "L0H3"]
+    for head, line in enumerate(lines.values()):
+        assert f"{weights.weights[head]:.3f}" in line
+        for part in weights.per_benchmark.values():
+            assert f"{part[head]:.3f}" in line
+    lengths = {head: line.count("█") for head, line in lines.items()}
+    assert lengths["L0H0"] > 30
+    assert max(lengths, key=lengths.__getitem__) == "L0H0"
+    assert "uniform would be 0.250" in text
+
+
+def test_many_long_benchmarks_still_fit_and_are_named(tmp_path: Path) -> None:
+    names = [f"a-benchmark-with-a-long-name-{i}" for i in range(9)]
+    weights = HeadWeights(
+        weights=(0.5, 0.25, 0.25),
+        geometry=Geometry(2, 3, 1, 8),
+        model={"id": "m" * 100},
+        per_benchmark={name: (0.5, 0.25, 0.25) for name in names},
+        samples=dict.fromkeys(names, 7),
+    )
+    weights.save(tmp_path / "w.json")
+    text = show(str(tmp_path / "w.json"))
+    assert fits(text)
+    assert "not shown for want of room: a-benchmark" in text
+
+
+def test_raw_shipped_weights_are_shown_as_shares(tmp_path: Path) -> None:
+    HeadWeights(weights=(3.0, 1.0), geometry=Geometry(1, 2, 1, 8)).save(tmp_path / "w.json")
+    text = show(str(tmp_path / "w.json"))
+    assert "0.750" in text
+    assert "0.250" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "drawn"), [(1.0, "████████"), (0.5, "████"), (1 / 64, "▏"), (0, ""), (-1, "")]
+)
+def test_bars_are_true_to_an_eighth(value: float, drawn: str) -> None:
+    assert bar(value, 1.0, 8) == drawn
+
+
+def test_every_table_of_a_run_can_be_shown(root: str) -> None:
+    files = sorted(Path(root).rglob("*.parquet"))
+    kinds = set()
+    for file in files:
+        text = show(str(file))
+        assert fits(text), file
+        kinds.add(str(pq.read_schema(file).names))
+    assert len(kinds) == 6  # samples, scores, evaluation, drops, retention, controls
+
+
+def test_drops_are_sorted_and_noise_is_named(root: str) -> None:
+    text = show(RunPaths(root).drops())
+    frame = pd.read_parquet(RunPaths(root).drops())
+    assert text.count(" noise ") + text.count("noise\n") >= frame["is_noise"].sum()
+    first = text.split("toy, zero:")[1].splitlines()[1:5]
+    values = [float(line.split()[1]) for line in first]
+    assert values == sorted(values, reverse=True)
+
+
+def test_scores_say_what_went_wrong(root: str) -> None:
+    path = RunPaths(root).scores("toy", "zero", "L0H0")
+    text, frame = show(path), pd.read_parquet(path)
+    assert f"{100 * frame['score'].mean():.1f} %" in text
+    assert "nothing parsed from 'hm'" in text
+    evaluation = show(RunPaths(root).evaluation("toy", "random"))
+    assert sum(line.split()[:2] == ["0.8", "2"] for line in evaluation.splitlines()) == 1
+
+
+def test_stability_is_a_table(root: str) -> None:
+    text = show(RunPaths(root).stability())
+    assert fits(text)
+    assert len([line for line in text.splitlines() if line.startswith("pooled")]) == 2
+    assert "…" not in text
+
+
+def test_a_cost_table(tmp_path: Path) -> None:
+    row: dict[str, Any] = {field.name: 1 for field in schemas.COST}
+    row |= {"variant": "hawk", "pruning_ratio": "0.8", "total_ms": 12.5, "kv_cache_bytes": 2**20}
+    records.write_table(tmp_path / "cost.parquet", [row], schemas.COST, provenance({"table": "cost"}))
+    assert "12.5" in show(str(tmp_path / "cost.parquet"))
+
+
+def test_text_from_files_cannot_steer_the_terminal(root: str, tmp_path: Path) -> None:
+    path = RunPaths(root).scores("toy", "zero", "L0H0")
+    table = pq.read_table(path)
+    frame = table.to_pandas()
+    frame["prediction"] = "\x1b[2J" + "x" * 200
+    frame["sample_id"] = "\x1b]0;title\x07"
+    records.write_table(tmp_path / "x.parquet", frame, schemas.SCORES, records.provenance_of(table, path))
+    text = show(str(tmp_path / "x.parquet"))
+    assert "\x1b" not in text
+    assert fits(text)
+
+
+def test_what_cannot_be_shown_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        show(str(tmp_path / "none.json"))
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(InputError, match=r"not '.txt'"):
+        show(str(tmp_path / "a.txt"))
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(InputError, match="not a JSON file"):
+        show(str(tmp_path / "a.json"))
+    (tmp_path / "b.json").write_text("[]")
+    with pytest.raises(InputError, match="format"):
+        show(str(tmp_path / "b.json"))
+    (tmp_path / "a.parquet").write_bytes(b"x")
+    with pytest.raises(InputError, match="not a readable parquet"):
+        show(str(tmp_path / "a.parquet"))
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="its columns are a"):
+        show(str(tmp_path / "b.parquet"))
+
+
+def test_the_command_prints_it(root: str) -> None:
+    path = RunPaths(root).head_weights("zero")
+    found = CliRunner().invoke(command, [path])
+    assert found.exit_code == 0
+    assert found.output.rstrip("\n") == show(path)

@@ -1,0 +1,68 @@
+"""The shipped folders: they load like any checkpoint, answer, stop, and are right."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hawk.core.shipped import shipped
+from hawk.training.evaluate import BENCHMARKS, Answerer, benchmark_samples
+
+MODELS = sorted(config.parent.name for config in (shipped("data") / "models").glob("tiny-*/config.json"))
+# What each must reach on every benchmark.
+FLOOR = 0.92
+QUESTIONS = 100
+# Its accuracy is nearest to the bound; of 100 questions a sample varies by 2.4 points.
+EASY_VQA_QUESTIONS = 300
+LARGEST = 8 * 1024 * 1024
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def folder(request: pytest.FixtureRequest) -> Path:
+    return shipped("data") / "models" / request.param
+
+
+@pytest.fixture(scope="module")
+def answerer(folder: Path) -> Answerer:
+    return Answerer(folder)
+
+
+def test_the_default_model_is_shipped() -> None:
+    assert "tiny-qwen2.5-vl" in MODELS
+
+
+def test_folder_is_small_and_has_a_card(folder: Path) -> None:
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= LARGEST
+    assert (folder / "README.md").read_text().count("| easy_vqa |") == 1
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_answers_are_right(folder: Path, answerer: Answerer, benchmark: str) -> None:
+    # A fixed part of the test split; the card has more.
+    number = EASY_VQA_QUESTIONS if benchmark == "easy_vqa" else QUESTIONS
+    samples = list(benchmark_samples(benchmark, number))
+    answers = answerer.answer(samples)
+    right = sum(a == s.question.answer for a, s in zip(answers, samples, strict=True))
+    assert right / number >= FLOOR
+
+
+def test_generation_stops_by_itself(answerer: Answerer) -> None:
+    (sample,) = benchmark_samples("shapes", 1)
+    tokenizer = answerer.processor.tokenizer
+    end = answerer.model.generation_config.eos_token_id
+    assert tokenizer.convert_ids_to_tokens(end) == "<|im_end|>"
+    (answer,) = answerer.answer([sample])
+    assert answer == sample.question.answer, "max_new_tokens is 8: a second word would show"
+
+
+def test_without_visual_tokens_the_answers_are_lost(answerer: Answerer) -> None:
+    samples = list(benchmark_samples("digits", QUESTIONS))
+    answers = answerer.answer(samples, blind=True)
+    right = sum(a == s.question.answer for a, s in zip(answers, samples, strict=True))
+    assert right / QUESTIONS < 0.4
+
+
+@torch.no_grad()
+def test_alone_as_in_a_batch(answerer: Answerer) -> None:
+    samples = [s for benchmark in BENCHMARKS for s in benchmark_samples(benchmark, 3)]
+    assert answerer.answer(samples) == [answerer.answer([sample])[0] for sample in samples]
