@@ -13,9 +13,10 @@ rule encode_images:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(4),
-        runtime=minutes(encode=True),
+        mem_mb=RESOURCES.memory(4),
+        runtime=RESOURCES.minutes(encode=True),
     params:
-        config=part("model", "preprocessing"),
+        hawk=HAWK,
+        config=config_subset("encode_images"),
     shell:
-        "{HAWK} encode-images --config {params.config:q} {output} 2> {log}"
+        "{params.hawk} encode-images --config {params.config:q} {output:q} 2> {log:q}"

@@ -8,11 +8,7 @@ rule prepare_samples:
     conda:
         "../environment.yml"
     params:
-        config=lambda wc: part(
-            "seed",
-            "calibration.holdout",
-            f"{'calibration' if wc.role == 'calibration' else 'evaluation'}.samples",
-            f"data.{wc.benchmark}",
-        ),
+        hawk=HAWK,
+        config=samples_config,
     shell:
-        "{HAWK} prepare-samples --config {params.config:q} {output} 2> {log}"
+        "{params.hawk} prepare-samples --config {params.config:q} {output:q} 2> {log:q}"

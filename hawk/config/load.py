@@ -1,8 +1,8 @@
-"""Read a run's config, by its schema and with defaults, and answer what steps ask of it. No torch here.
+"""Read a run's config, by its schema and with defaults. No torch here.
 
 The Snakefile checks the whole file at parse time, so a mistake fails before any job starts. Rules
-hand each job the part of the config that it depends on, as inline JSON (see :func:`part`): that
-text is the job's ``params``, and a change elsewhere re-runs nothing.
+hand each job the part of the config that its step declares to read, as inline JSON
+(:mod:`hawk.config.declared`): that text is the job's ``params``, and a change elsewhere re-runs nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
+from hawk.config.checks import check
 from hawk.core.errors import InputError
-from hawk.core.shipped import shipped
+from hawk.core.shipped import resolve, shipped
 
 SCHEMA = shipped("config", "schemas", "config.schema.yaml")
 
@@ -28,7 +29,7 @@ def load_config(source: str | Path) -> dict[str, Any]:
     text = str(source).strip()
     if text.startswith("{"):
         return fill(json.loads(text), "the inline config", partial=True)
-    path = Path(text)
+    path = Path(resolve(text))
     if not path.is_file():
         raise InputError(f"config file {text!r}: there is no such file.")
     try:
@@ -37,8 +38,6 @@ def load_config(source: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: expected keys and values, found {type(raw).__name__}.")
-    from hawk.config.checks import check  # reads this module's constants
-
     return check(fill(raw, str(path)), str(path))
 
 

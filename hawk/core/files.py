@@ -79,7 +79,7 @@ def provenance_of(table: pa.Table, path: object) -> dict[str, Any]:
     return json.loads(metadata[b"hawk"])
 
 
-def asked_of(path: str, role: str, name: str) -> dict[str, Any]:
+def sample_provenance(path: str, role: str, name: str) -> dict[str, Any]:
     """What results say about the samples they rest on: where from, which, under which holdout."""
     table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name}, columns=["sample_id"])
     made = provenance_of(table, path).get("settings", {})

@@ -133,7 +133,7 @@ def test_provenance_says_where_the_rows_come_from(tmp_path: Path) -> None:
     """A changed table, also one under the old name, is another origin; which samples, another hash."""
     import hub_rows
 
-    from hawk.core.files import asked_of
+    from hawk.core.files import sample_provenance
 
     config = {"seed": 0, "calibration": {"samples": None, "holdout": "none"}, "evaluation": {"samples": 2}}
     folder, output = hub_rows.write("chartqa", tmp_path / "rows"), str(tmp_path / "chartqa.parquet")
@@ -141,7 +141,7 @@ def test_provenance_says_where_the_rows_come_from(tmp_path: Path) -> None:
     def made(settings: dict) -> dict:
         whole = {**settings, "data": {"chartqa": {"path": str(folder)}}}
         prepare_samples.prepare_samples(whole, "chartqa", "evaluation", output)
-        return asked_of(output, "evaluation", "chartqa")
+        return sample_provenance(output, "evaluation", "chartqa")
 
     first = made(config)
     origin = first["origin"]

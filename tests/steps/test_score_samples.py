@@ -14,7 +14,7 @@ from hawk.ablation.ablate_heads import AblateHeads
 from hawk.benchmarks.samples import read_samples
 from hawk.config.load import load_config
 from hawk.core.errors import InputError
-from hawk.core.files import asked_of, provenance_of, read_table
+from hawk.core.files import provenance_of, read_table, sample_provenance
 from hawk.core.heads import Head
 from hawk.core.images import item_key
 from hawk.core.paths import RunPaths
@@ -215,7 +215,7 @@ def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> N
         assert read_table(alone, SCORES).equals(tables[what])
     assert tables["L0H2"].column("kept_tokens").to_pylist() == [13] * 24  # ceil(64 · 0.2)
     made = provenance_of(tables["L0H2"], jobs[2][1])["settings"]
-    asked = asked_of(arguments[0], "calibration", BENCH)
+    asked = sample_provenance(arguments[0], "calibration", BENCH)
     assert {key: made[key] for key in asked} == asked
     assert asked["origin"]["id"] == BENCH
     assert len(asked["samples"]) == len(made["prompts"]) == 64
