@@ -110,7 +110,7 @@ def config_subset(config: Mapping[str, Any], *keys: str) -> str:
 
 def benchmark_named(config: Mapping[str, Any], name: str) -> Benchmark:
     """The benchmark of that name with the config's own options for it (``data.<name>``)."""
-    return benchmark(name, config["data"].get(name))
+    return benchmark(name, config.get("data", {}).get(name))
 
 
 def cost_benchmark(config: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ class JobResources:
         if not isinstance(bench, VideoBenchmark):
             return 0
         # A job without a role is one of the ablation, or has a variant and evaluates.
-        role = "evaluation" if "variant" in wildcards.keys() else wildcards.get("role", "calibration")
+        role = "evaluation" if hasattr(wildcards, "variant") else wildcards.get("role", "calibration")
         return self.config[samples_section(role)]["samples"] or bench.published_rows
 
 

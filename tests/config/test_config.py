@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from hawk.config import load as hawk_config
 from hawk.config.load import load_config
-from hawk.config.queries import ablated_heads, part, weights_subset
+from hawk.config.queries import ablated_heads, config_subset, weights_subset
 from hawk.core.errors import InputError
 from hawk.pruning import REGISTRY, pruner_class
 from hawk.pruning.options import option_names
@@ -149,7 +149,7 @@ def test_defaults_are_filled_and_described(tmp_path: Path) -> None:
 
 def test_a_part_of_a_config_is_a_config_of_a_job(tmp_path: Path) -> None:
     config = load(RAW, tmp_path)
-    text = part(config, "seed", "model", "ablation.selection_ratio", "data.digits")
+    text = config_subset(config, "seed", "model", "ablation.selection_ratio", "data.digits")
     assert json.loads(text) == {
         "seed": 0,
         "model": config["model"],
