@@ -105,9 +105,9 @@ def cost_config(wildcards):
     return queries.config_subset(narrowed, *keys)
 
 
-def feature_file(role, name="{benchmark}", view="native"):
+def feature_file(role, name="{benchmark}"):
     """A features file as an input, or no input where the vision tower runs in every job."""
-    return PATHS.features(role, name, view) if RESOURCES.stored else []
+    return PATHS.features(role, name) if RESOURCES.stored else []
 
 
 def mean_inputs(wildcards):
@@ -154,4 +154,3 @@ wildcard_constraints:
     repeat=r"repeat\d+",
     variant="|".join(map(re.escape, VARIANTS)),
     subset=r"pooled|without-\w+",
-    view=r"[\w.-]+",

@@ -3,11 +3,11 @@ rule encode_images:
     input:
         PATHS.samples("{role}", "{benchmark}"),
     output:
-        PATHS.features("{role}", "{benchmark}", "{view}"),
+        PATHS.features("{role}", "{benchmark}"),
     log:
-        f"{LOGS}/features/{{role}}/{{benchmark}}/{{view}}.log",
+        f"{LOGS}/features/{{role}}/{{benchmark}}.log",
     benchmark:
-        f"{TIMES}/features/{{role}}/{{benchmark}}/{{view}}.jsonl"
+        f"{TIMES}/features/{{role}}/{{benchmark}}.jsonl"
     conda:
         "../environment.yml"
     threads: config["model"]["threads"]

@@ -42,7 +42,7 @@ def prepare_samples(config_source: str, output: str) -> None:
 def encode_images(config_source: str, output: str) -> None:
     """Run the vision tower once per image.
 
-    OUTPUT is outputs/RUN/features/ROLE/BENCHMARK/VIEW.safetensors.
+    OUTPUT is outputs/RUN/features/ROLE/BENCHMARK.safetensors.
     """
     paths, _, names = RunPaths.parse(output, "features")
     config = read_config(config_source, "encode_images", gpu=True)

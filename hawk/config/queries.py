@@ -41,7 +41,7 @@ TOKEN_SCORE = ("normalization", "rope", "query_span")
 # One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")
 # Keys of a variant that are no options of its method.
-VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query", "view"}
+VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query"}
 
 
 # --- what the workflow asks ------------------------------------------------------------------------

@@ -23,8 +23,8 @@ class RunPaths:
     def samples(self, role: str, benchmark: str) -> str:
         return f"{self.root}/samples/{role}/{benchmark}.parquet"
 
-    def features(self, role: str, benchmark: str, view: str = "native") -> str:
-        return f"{self.root}/features/{role}/{benchmark}/{view}.safetensors"
+    def features(self, role: str, benchmark: str) -> str:
+        return f"{self.root}/features/{role}/{benchmark}.safetensors"
 
     def baseline(self, benchmark: str, role: str) -> str:
         return f"{self.root}/scores/{benchmark}/baseline/{role}.parquet"

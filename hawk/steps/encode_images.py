@@ -18,19 +18,17 @@ from hawk.steps.session import load_for
 READS = ("model", "preprocessing")
 
 
-def encode_images(
-    config: Mapping[str, Any], paths: RunPaths, role: str, benchmark: str, view: str = "native"
-) -> None:
+def encode_images(config: Mapping[str, Any], paths: RunPaths, role: str, benchmark: str) -> None:
     """Encode every distinct image and video of a samples file and write the features."""
     samples = read_samples(paths.samples(role, benchmark), role, benchmark)
     vlm = load_for(config, vision=True)
     files = {file.key: file for sample in samples for file in visual_files(vlm.family, sample)}
     block = provenance(
-        {"role": role, "benchmark": benchmark, "view": view},
+        {"role": role, "benchmark": benchmark},
         model=dict(vlm.source),
         preprocessing=config["preprocessing"],
     )
-    with feature_writer(paths.features(role, benchmark, view), block) as add:
+    with feature_writer(paths.features(role, benchmark), block) as add:
         for key, file in progress(files.items(), f"encode {benchmark}"):
             item = encode(vlm, file, config["preprocessing"])
             if key.startswith(PATH):

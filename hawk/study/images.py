@@ -85,7 +85,7 @@ def _encode(
     samples = read_samples(files.samples(role, name), role, name)
     images = {file.key: file for sample in samples for file in visual_files(vlm.family, sample)}
     block = provenance(
-        {"role": role, "benchmark": name, "view": "native"},
+        {"role": role, "benchmark": name},
         model=dict(vlm.source),
         preprocessing=config["preprocessing"],
     )

@@ -9,7 +9,7 @@ from hawk.core.paths import RunPaths
 
 KINDS = {
     "samples": {"role": "evaluation", "benchmark": "digits"},
-    "features": {"role": "calibration", "benchmark": "a.b-c", "view": "native"},
+    "features": {"role": "calibration", "benchmark": "a.b-c"},
     "baseline": {"benchmark": "digits", "role": "evaluation"},
     "head_means": {"benchmark": "digits"},
     "scores": {"benchmark": "digits", "intervention": "zero", "name": "L0H17"},
