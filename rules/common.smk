@@ -105,6 +105,12 @@ def cost_config(wildcards):
     return queries.config_subset(narrowed, *keys)
 
 
+def run_dir(wildcards, output):
+    """The run's folder where the job runs: with other storage, outputs may lie below another place."""
+    before, root, _ = output[0].partition(PATHS.root)
+    return before + root
+
+
 def feature_file(role, name="{benchmark}"):
     """A features file as an input, or no input where the vision tower runs in every job."""
     return PATHS.features(role, name) if RESOURCES.stored else []

@@ -55,6 +55,6 @@ rule measure_cost:
     params:
         hawk=HAWK,
         config=cost_config,
-        run=PATHS.root,
+        run=run_dir,
     shell:
         "{params.hawk} measure-cost --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"

@@ -13,7 +13,7 @@ rule head_drops:
     params:
         hawk=HAWK,
         config=config_subset("head_drops"),
-        run=PATHS.root,
+        run=run_dir,
     shell:
         "{params.hawk} head-drops --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
 
@@ -32,7 +32,7 @@ rule head_weights:
     params:
         hawk=HAWK,
         config=config_subset("head_weights"),
-        run=PATHS.root,
+        run=run_dir,
     shell:
         "{params.hawk} head-weights --config {params.config:q} --run-dir {params.run:q}"
         " --intervention {wildcards.intervention:q} --subset {wildcards.subset:q} 2> {log:q}"
