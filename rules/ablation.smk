@@ -19,6 +19,7 @@ rule head_means:
         runtime=RESOURCES.minutes(),
     params:
         hawk=HAWK,
+        model=MODEL,
         config=benchmark_config("head_means"),
     shell:
         "{params.hawk} head-means --config {params.config:q} {output:q} 2> {log:q}"
@@ -43,6 +44,7 @@ rule score_reference:
         runtime=RESOURCES.minutes(),
     params:
         hawk=HAWK,
+        model=MODEL,
         config=score_config,
     shell:
         "{params.hawk} score-samples --config {params.config:q} {output:q} 2> {log:q}"
@@ -94,6 +96,7 @@ for number, group in enumerate(HEAD_GROUPS):
             runtime=RESOURCES.minutes(len(group)),
         params:
             hawk=HAWK,
+            model=MODEL,
             config=score_config,
         shell:
             "{params.hawk} score-samples --config {params.config:q} {output:q} 2> {log:q}"

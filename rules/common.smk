@@ -18,8 +18,15 @@ from hawk.config.declared import step_reads
 from hawk.config.load import fill
 from hawk.config.resources import JobResources
 from hawk.core.paths import RunPaths
+from hawk.core.yaml_files import read_yaml
 
 config_source = ", ".join(map(str, workflow.configfiles)) or "config"
+for (
+    file
+) in (
+    workflow.configfiles
+):  # again, strictly: Snakemake takes the last of two equal keys
+    read_yaml(file)
 config = check(fill(config, config_source), config_source)
 
 PATHS = RunPaths(f"outputs/{config['run']}")
@@ -51,6 +58,9 @@ COST = config["cost"]["measure"] or Path(PATHS.cost()).is_file()
 COST_BENCHMARK = queries.cost_benchmark(config)
 WEIGHT_FILES = queries.weight_files(config)  # (intervention, subset)
 RESOURCES = JobResources(config)
+MODEL = queries.model_state(
+    config["model"]["path"]
+)  # a replaced model re-runs its jobs
 
 ROLES = [
     *(("calibration", name) for name in CALIBRATION),
@@ -79,6 +89,11 @@ def samples_config(wildcards):
     return config_subset(
         "prepare_samples", section=section, benchmark=wildcards.benchmark
     )
+
+
+def sample_sources(wildcards):
+    """The definition and table of a benchmark of one's own."""
+    return queries.sample_sources(config, wildcards.benchmark)
 
 
 def benchmark_config(step):

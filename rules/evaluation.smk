@@ -32,6 +32,7 @@ rule evaluate_pruned:
         runtime=RESOURCES.minutes(EVALUATION_PASSES),
     params:
         hawk=HAWK,
+        model=MODEL,
         config=variant_config,
     shell:
         "{params.hawk} evaluate-pruned --config {params.config:q} {output:q} 2> {log:q}"
@@ -54,6 +55,7 @@ rule measure_cost:
         runtime=lambda wildcards, attempt: 60 * 2 ** (attempt - 1),
     params:
         hawk=HAWK,
+        model=MODEL,
         config=cost_config,
         run=run_dir,
     shell:

@@ -17,6 +17,7 @@ rule encode_images:
         runtime=RESOURCES.minutes(encode=True),
     params:
         hawk=HAWK,
+        model=MODEL,
         config=config_subset("encode_images"),
     shell:
         "{params.hawk} encode-images --config {params.config:q} {output:q} 2> {log:q}"

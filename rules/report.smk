@@ -35,7 +35,8 @@ rule make_tables:
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(config, 
+        config=queries.config_subset(
+            config,
             "run",
             "seed",
             "evaluation",
@@ -83,7 +84,9 @@ rule make_figures:
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(config, "run", "evaluation", "statistics", "ablation"),
+        config=queries.config_subset(
+            config, "run", "evaluation", "statistics", "ablation"
+        ),
     shell:
         "{HAWK} make-figures --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
 
@@ -110,7 +113,8 @@ rule kept_tokens:
         gpu=1,
         mem_mb=RESOURCES.memory(RESOURCES.scoring),
     params:
-        config=queries.config_subset(config, 
+        config=queries.config_subset(
+            config,
             "seed",
             "model",
             "preprocessing",

@@ -1,5 +1,7 @@
 rule prepare_samples:
     """Load a benchmark and draw a role's questions: the only step that may use the network."""
+    input:
+        sample_sources,
     output:
         PATHS.samples("{role}", "{benchmark}"),
     log:

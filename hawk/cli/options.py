@@ -34,8 +34,10 @@ def read_config(
     """
     from hawk.config.declared import declared
     from hawk.config.load import load_config
+    from hawk.core.provenance import start_job
 
     config = declared(load_config(source), step, more, **names)
+    start_job(config)
     if gpu:
         from hawk.core.gpu import claim
 
@@ -70,15 +72,26 @@ def run_of(source: str, run_dir: str | None) -> RunPaths:
 
 @contextmanager
 def unfinished(outputs: list[str]) -> Iterator[list[str]]:
-    """Lock the outputs; yields those that nobody else made while we waited for the lock."""
+    """Lock the outputs; yields those that nobody else made while we waited for the lock.
+
+    A file that another job made meanwhile is taken over if the same settings made it (the same part of
+    the config, by its hash in the file). Any other is made again: two runs may share a folder by mistake.
+    """
     from hawk.core.atomic import output_lock
+    from hawk.core.files import made_by_job
+    from hawk.core.provenance import this_job
 
     with ExitStack() as stack:
         waited = {path: stack.enter_context(output_lock(path)) for path in sorted(outputs)}
-        missing = [path for path in outputs if not (waited[path] and Path(path).is_file())]
+        missing = []
         for path in outputs:
-            if path not in missing:
+            if not waited[path] or not Path(path).is_file():
+                missing.append(path)
+            elif this_job() is not None and made_by_job(path) == this_job():
                 log.info("%s: another job made it meanwhile", path)
+            else:
+                log.warning("%s: another job made it meanwhile with other settings; made again", path)
+                missing.append(path)
         yield missing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from hawk.benchmarks import Benchmark, all_families, benchmark
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Head, head_table
+from hawk.core.shipped import resolve
 
 POOLED = "pooled"
 WITHOUT = "without-"
@@ -116,6 +118,32 @@ def benchmark_named(config: Mapping[str, Any], name: str) -> Benchmark:
 def cost_benchmark(config: Mapping[str, Any]) -> str:
     """The benchmark whose samples are timed."""
     return config["cost"]["benchmark"] or config["evaluation"]["benchmarks"][0]
+
+
+def model_state(path: str) -> str:
+    """What tells one state of a local model folder from another: names, sizes and times of its files.
+
+    Empty for a model of the Hub, which its revision names.
+    """
+    folder = Path(resolve(path))
+    if not folder.is_dir():
+        return ""
+    files = sorted([*folder.glob("*.json"), *folder.glob("*.safetensors"), *folder.glob("*.jinja")])
+    states = [f"{file.name}:{file.stat().st_size}:{int(file.stat().st_mtime)}" for file in files]
+    return hashlib.sha256("\n".join(states).encode()).hexdigest()[:16]
+
+
+def sample_sources(config: Mapping[str, Any], name: str) -> list[str]:
+    """The files of ours that a benchmark's samples are made from: inputs, so that an edit is noticed.
+
+    The definition and the table of a benchmark of one's own, or the table that ``data.<name>.path`` names.
+    """
+    options = config["data"].get(name) or {}
+    if options.get("definition"):
+        bench = benchmark_named(config, name)
+        return [str(options["definition"]), str(bench.folder / bench.definition["file"])]  # type: ignore[attr-defined]
+    path = options.get("path")
+    return [str(path)] if path and Path(path).is_file() else []
 
 
 def samples_section(role: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from safetensors.torch import save_file
 
 from hawk.ablation.ablate_heads import record_head_means
 from hawk.core.atomic import atomic_path
+from hawk.core.provenance import provenance
 from hawk.inference.scoring import batches
 from hawk.pruning.methods.unpruned import Unpruned
 from hawk.pruning.prompt import prune
@@ -27,4 +30,6 @@ def head_means(session: Session) -> None:
             mask[0] = prompt.attention_mask
             vlm.model(**prompt.kwargs(), use_cache=True, logits_to_keep=1)
     with atomic_path(session.paths.head_means(session.name)) as temporary:
-        save_file({f"layer{layer}": value for layer, value in means.items()}, temporary)
+        block = provenance({"benchmark": session.name, "role": session.role}, **session.settings())
+        tensors = {f"layer{layer}": value for layer, value in means.items()}
+        save_file(tensors, temporary, metadata={"hawk": json.dumps(block, sort_keys=True)})

@@ -52,6 +52,16 @@ def test_rule_step_command_and_file_have_one_name() -> None:
         assert name.replace("_", "-") in called, name
 
 
+def test_every_rule_quotes_what_it_hands_to_the_shell() -> None:
+    """Names are refused by the schema; quoting holds all the same."""
+    import re
+
+    for path in (ROOT / "rules").glob("*.smk"):
+        for place in re.findall(r"\{(?:output|input|log|wildcards|params)[^}]*\}", path.read_text()):
+            if place not in ("{params.hawk}", "{wildcards.seed}"):  # words of a command; digits only
+                assert place.endswith(":q}"), (path.name, place)
+
+
 WRONG = [
     (["prepare-samples", "--config", "config/config.yaml", "x/y.parquet"], "is no path of this step"),
     (["prepare-samples", "--config", "none.yaml", "o/samples/a/b.parquet"], "config file 'none.yaml'"),
