@@ -7,95 +7,20 @@ variant); readers check that both agree, so that a file moved by hand is noticed
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import glob
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hawk.core.atomic import atomic_path
 from hawk.core.errors import InputError
 from hawk.core.schemas import SAMPLES
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside ``path`` that replaces it when the block ends without an error.
-
-    Written, fsynced, renamed: a reader sees the old file, the new one or none, never half of one.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-@contextlib.contextmanager
-def output_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
-    """Hold the only right to write ``path``; yields True if another writer had to be waited for.
-
-    An orphaned cluster job and its resubmission may both be after one output. The second waits,
-    and its caller then finds a finished file. The lock is an flock, so it ends with its process
-    however that dies.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f".{path.name}.lock")
-    waited = False
-    while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = True
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        # The one before us removes the file when done: a lock on a removed file locks nothing.
-        try:
-            same = os.fstat(handle).st_ino == os.stat(lock).st_ino
-        except FileNotFoundError:
-            same = False
-        if same:
-            break
-        os.close(handle)
-    # Left by writers that were killed: nobody but us may be writing this output now.
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        left.unlink(missing_ok=True)
-    try:
-        yield waited
-    finally:
-        lock.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_table(
@@ -156,7 +81,26 @@ def provenance_of(table: pa.Table, path: object) -> dict[str, Any]:
     return json.loads(metadata[b"hawk"])
 
 
-def asked_of(path: str, role: str, name: str) -> dict[str, Any]:
+def made_by_job(path: str | os.PathLike[str]) -> str | None:
+    """The hash of the config of the job that wrote a file; None if the file does not tell."""
+    path = Path(path)
+    try:
+        if path.suffix == ".parquet":
+            block = json.loads((pq.read_schema(path).metadata or {})[b"hawk"])
+        elif path.suffix == ".safetensors":
+            with open(path, "rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                block = json.loads(json.loads(file.read(length))["__metadata__"]["hawk"])
+        elif path.suffix == ".json":
+            block = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+        else:
+            return None
+        return block.get("job")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, pa.ArrowException):
+        return None
+
+
+def sample_provenance(path: str, role: str, name: str) -> dict[str, Any]:
     """What results say about the samples they rest on: where from, which, under which holdout."""
     table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name}, columns=["sample_id"])
     made = provenance_of(table, path).get("settings", {})
