@@ -54,6 +54,7 @@ def context(visual: np.ndarray, text: np.ndarray | None = None, **more: object) 
         tokens=len(visual),
         visual_index=torch.arange(len(visual)),
         query_embeddings=lambda span: words,
+        once=lambda what, owner, compute: compute(),
         **more,
     )
 
