@@ -10,7 +10,7 @@ from typing import Any
 from hawk import benchmarks, pruning
 from hawk.config.queries import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES, weights_subset
 from hawk.core.errors import InputError, unknown
-from hawk.pruning.options import facts, varies_by_seed
+from hawk.pruning.options import facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
 RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
@@ -192,6 +192,7 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             if key in scorer:
                 raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
         _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
+    require_other_question(variant)
     if variant.get("seeds", 1) > 1 and not varies_by_seed(variant):
         seeded = ", ".join(name for name in pruning.REGISTRY if facts(name).seeded)
         raise InputError(

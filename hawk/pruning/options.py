@@ -74,6 +74,19 @@ def varies_by_seed(variant: Mapping[str, Any]) -> bool:
     return any(one.get("permute") or facts(one["method"]).seeded for one in with_scorers(variant))
 
 
+def require_other_question(variant: Mapping[str, Any]) -> None:
+    """Refuse ``shuffle_query`` where neither the method nor its scorer can be given another question."""
+    if not variant.get("shuffle_query"):
+        return
+    if not any(facts(one["method"]).reads_other_question for one in with_scorers(variant)):
+        able = ", ".join(method for method in pruning.REGISTRY if facts(method).reads_other_question)
+        raise InputError(
+            f"variant {variant['name']!r}: shuffle_query changes nothing for method {variant['method']!r}, "
+            f"which reads no question apart from its prompt. Allowed for: {able}, and methods with one of "
+            "them as their scorer."
+        )
+
+
 @cache
 def _read(module: str, cls: str) -> tuple[list[str], dict[str, Any], str]:
     """(field names, facts, first line of the docstring) of a class, its bases' included."""
@@ -93,7 +106,7 @@ def _read(module: str, cls: str) -> tuple[list[str], dict[str, Any], str]:
         where, name = imported.get(ast.unparse(base), (module, ast.unparse(base)))
         if name == "object" or where in sys.stdlib_module_names:
             continue
-        if "." in name or where == "hawk":
+        if "." in name or where == __name__.partition(".")[0]:  # that one hands classes on lazily
             raise InputError(
                 f"{module}: base {ast.unparse(base)} of {cls} cannot be read from its source; import it "
                 "from its own module, as in: from hawk.pruning.base import Pruner"

@@ -10,9 +10,9 @@ from hawk.config.queries import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES, t
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
-from hawk.pruning import REGISTRY, pruner
+from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
-from hawk.pruning.options import facts, with_scorers
+from hawk.pruning.options import facts, require_other_question, with_scorers
 
 
 def build(
@@ -28,21 +28,14 @@ def build(
     weights_path is the run's own weight file where ``variant.weights`` names an intervention, or
     where that of the scorer does which a variant combines with something else.
     """
+    require_other_question(variant)
     options = _options(config, variant, seed, geometry, weights_path)
     scorer = options.get("scorer")
     if isinstance(scorer, Mapping) and "method" in scorer:
         inner = {"name": f"{variant['name']}: scorer", **scorer}
         own = _options(config, inner, seed, geometry, weights_path)
         options["scorer"] = pruner(scorer["method"], **own)
-    built = pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
-    if variant.get("shuffle_query") and not built.reads_other_question:
-        able = ", ".join(method for method in REGISTRY if facts(method).reads_other_question)
-        raise InputError(
-            f"variant {variant['name']!r}: shuffle_query changes nothing for method {variant['method']!r}, "
-            f"which reads no question apart from its prompt. Allowed for: {able}, and methods with one of "
-            "them as their scorer."
-        )
-    return built
+    return pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
 
 
 def comparison_rules(config: Mapping[str, Any]) -> dict[str, Any]:
