@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hawk.core.atomic import write_json
 from hawk.core.errors import InputError, unknown
-from hawk.core.files import write_json
 from hawk.core.heads import Geometry
 from hawk.core.shipped import shipped as shipped_files
 

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from hawk.core.files import atomic_path, output_lock
+from hawk.core.atomic import atomic_path, output_lock
 from hawk.core.shipped import shipped
 
 COLUMNS = (

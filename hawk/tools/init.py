@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
-from hawk.core.files import write_text
 from hawk.models import family_by_type
 
 TEMPLATE = """\
