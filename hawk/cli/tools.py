@@ -172,6 +172,21 @@ def demo(cores: int) -> None:
     raise click.exceptions.Exit(run(cores))
 
 
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--configfile", default=None, help="A config file or a shipped config's name; default: the demo's."
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(configfile: str | None, arguments: tuple[str, ...]) -> None:
+    """Run the workflow in this folder; further ARGUMENTS are Snakemake's.
+
+    hawk run --configfile tiny_internvl --cores 2
+    """
+    from hawk.tools.run import run as run_workflow
+
+    raise click.exceptions.Exit(run_workflow(configfile, arguments))
+
+
 @click.command("warm", context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def warm(command: tuple[str, ...]) -> None:
@@ -184,4 +199,16 @@ def warm(command: tuple[str, ...]) -> None:
     raise click.exceptions.Exit(run_beside(command))
 
 
-COMMANDS: list[click.Command] = [init, plan, fetch, demo, warm, train_tiny, score, show, compare, sensitivity]
+COMMANDS: list[click.Command] = [
+    init,
+    plan,
+    fetch,
+    run,
+    demo,
+    warm,
+    train_tiny,
+    score,
+    show,
+    compare,
+    sensitivity,
+]

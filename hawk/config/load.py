@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from hawk.core.errors import InputError
-from hawk.core.shipped import shipped
+from hawk.core.shipped import config_file, shipped
 
 SCHEMA = shipped("config", "schemas", "config.schema.yaml")
 
@@ -28,9 +28,7 @@ def load_config(source: str | Path) -> dict[str, Any]:
     text = str(source).strip()
     if text.startswith("{"):
         return fill(json.loads(text), "the inline config", partial=True)
-    path = Path(text)
-    if not path.is_file():
-        raise InputError(f"config file {text!r}: there is no such file.")
+    path = config_file(text)
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

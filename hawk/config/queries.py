@@ -12,6 +12,7 @@ from hawk.benchmarks import all_families
 from hawk.benchmarks import benchmark as get_benchmark
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Head, head_table
+from hawk.core.shipped import resolve
 
 POOLED = "pooled"
 WITHOUT = "without-"
@@ -62,7 +63,8 @@ def weights_path(variant: Mapping[str, Any]) -> str | None:
 
     source = weight_source(variant)
     own = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
-    return source if own and Path(source).is_file() else None
+    path = resolve(source) if own else ""
+    return path if Path(path).is_file() else None
 
 
 def variant_named(config: Mapping[str, Any], name: str) -> dict[str, Any]:

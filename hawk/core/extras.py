@@ -23,9 +23,11 @@ WORKFLOW = (
 MESSAGE = "this needs hawk-vlm[workflow]: pip install 'hawk-vlm[workflow]'"
 
 
-def explain(error: ModuleNotFoundError) -> str | None:
-    """The line to print where a module of an extra is missing; None for any other module."""
-    return MESSAGE if (error.name or "").partition(".")[0] in WORKFLOW else None
+def explain(error: Exception) -> str | None:
+    """The line to print where a module of an extra is missing; None for any other error."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in WORKFLOW:
+        return MESSAGE
+    return None
 
 
 def need(module: str) -> None:
