@@ -1,7 +1,7 @@
 """``data/versions.tsv``: which commit of which repository a benchmark's numbers rest on.
 
-An installed package's own file is not written to: what is fetched there goes into ``data/versions.tsv`` of the
-working directory, which is read first.
+An installed package's own file is not written to: what is fetched there goes into ``data/versions.tsv``
+of the working directory, which is read first.
 """
 
 from __future__ import annotations

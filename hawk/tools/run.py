@@ -1,7 +1,8 @@
 """``hawk run``: the workflow that comes with hawk, from any folder.
 
-``hawk run --configfile tiny_internvl --cores 2`` is ``snakemake --cores 2`` with the shipped Snakefile. Outputs go to
-``outputs/`` of the working directory; Snakemake applies ``profiles/default`` beside the Snakefile by itself.
+``hawk run --configfile tiny_internvl --cores 2`` is ``snakemake --cores 2`` with the shipped Snakefile
+and config. Outputs go to ``outputs/`` of the working directory. Snakemake itself finds the profile
+``default`` beside the Snakefile, or ``profiles/default`` of the working directory in its place.
 """
 
 from __future__ import annotations
