@@ -82,7 +82,7 @@ def split_path(output: str, *shape: str) -> tuple[str, dict[str, str]]:
 @contextmanager
 def unfinished(outputs: list[str]) -> Iterator[list[str]]:
     """Lock the outputs; yields those that nobody else made while we waited for the lock."""
-    from hawk.core.files import output_lock
+    from hawk.core.atomic import output_lock
 
     with ExitStack() as stack:
         waited = {path: stack.enter_context(output_lock(path)) for path in sorted(outputs)}

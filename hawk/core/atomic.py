@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, and the lock of an output. No library beyond Python's."""
+"""Files that are whole or not there: atomic writes, and the lock that one writer of an output holds."""
 
 from __future__ import annotations
 

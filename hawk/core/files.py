@@ -1,4 +1,4 @@
-"""The parquet contracts between steps: writes under a schema, reads with checks, digests.
+"""The parquet contracts between steps: schemas, atomic writes, reads with checks, digests, locks.
 
 Every table carries its provenance as JSON under the schema metadata key ``hawk``. Inside it,
 ``identity`` repeats the names that the path carries (role, benchmark, intervention, head,
@@ -17,9 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hawk.core.atomic import atomic_path
-from hawk.core.atomic import output_lock as output_lock
-from hawk.core.atomic import write_json as write_json
-from hawk.core.atomic import write_text as write_text
 from hawk.core.errors import InputError
 from hawk.core.schemas import SAMPLES
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hawk.core.atomic import atomic_path
 from hawk.core.errors import InputError
-from hawk.core.files import atomic_path
 from hawk.inference.visual_files import PATH
 from hawk.models.base import VisualItem
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
-from hawk.core.files import provenance_of, read_table, write_text
+from hawk.core.files import provenance_of, read_table
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import COST
 from hawk.report.figures.style import save, style

@@ -24,8 +24,8 @@ from hawk.analysis.score_files import (
     sample_ids,
     shared_setting,
 )
+from hawk.core import atomic, schemas
 from hawk.core import files as records
-from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -143,6 +143,6 @@ def head_drops(config: Mapping[str, Any], root: str, output: str | None = None) 
     )
     # The table last: whoever finds it finds the file beside it as well.
     beside = Path(output).with_name("stability.json")
-    records.write_json(beside, {"keys": KEYS, "interventions": report, "provenance": made})
+    atomic.write_json(beside, {"keys": KEYS, "interventions": report, "provenance": made})
     records.write_table(output, rows, schemas.DROPS, made)
     return output

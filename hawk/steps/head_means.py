@@ -10,7 +10,7 @@ import torch
 from hawk.ablation.ablate_heads import record_head_means
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import read_samples
-from hawk.core.files import atomic_path
+from hawk.core.atomic import atomic_path
 from hawk.inference.prompts import Prompts
 from hawk.steps.session import features_for, load_for
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hawk.core import files as records
+from hawk.core import atomic
 from hawk.core.paths import RunPaths
 from hawk.report.page import page
 from hawk.report.run import Run
@@ -29,7 +29,7 @@ def make_report(config: Mapping[str, Any], root: str, output: str | None = None)
         ("reading", "How to read this", overview.reading),
     ]
     done = [(key, title, text) for key, title, make in sections if (text := make(run))]
-    records.write_text(
+    atomic.write_text(
         output, page(str(config.get("run", Path(root).name)), done, report_heads.head_data(run))
     )
     return output

@@ -10,6 +10,7 @@ from typing import Any
 from hawk.analysis.comparison import compare
 from hawk.analysis.evaluation_files import read_evaluation
 from hawk.config.queries import COMPARISON_KEYS
+from hawk.core import atomic
 from hawk.core import files as records
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -44,10 +45,10 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
     )
     out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]
     out += [paths.table("controls", ending) for ending in ("csv", "parquet")]
-    records.write_text(out[3], _csv(controls, CONTROLS.names))
+    atomic.write_text(out[3], _csv(controls, CONTROLS.names))
     records.write_table(out[4], controls, CONTROLS, {**made, "identity": {"table": "controls"}})
-    records.write_text(out[0], _csv(rows, RETENTION.names))
-    records.write_text(out[1], markdown(_frame(rows), made["settings"]))
+    atomic.write_text(out[0], _csv(rows, RETENTION.names))
+    atomic.write_text(out[1], markdown(_frame(rows), made["settings"]))
     records.write_table(out[2], rows, RETENTION, made)
     return out
 

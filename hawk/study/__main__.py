@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from hawk.config.load import load_config
+from hawk.core.atomic import write_json, write_text
 from hawk.core.errors import InputError
-from hawk.core.files import write_json, write_text
 from hawk.core.paths import RunPaths
 
 log = logging.getLogger("hawk.study")

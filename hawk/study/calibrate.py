@@ -14,7 +14,7 @@ from hawk.ablation.ablate_heads import AblateHeads
 from hawk.analysis import statistics
 from hawk.analysis.resampling import bootstrap_counts, group_codes, percentile_interval, rng_of
 from hawk.benchmarks import benchmark
-from hawk.core.files import write_json
+from hawk.core.atomic import write_json
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from hawk.analysis.resampling import percentile_interval
+from hawk.core.atomic import write_json
 from hawk.core.errors import InputError
-from hawk.core.files import write_json
 from hawk.core.paths import RunPaths
 from hawk.study.develop import ratios_of
 from hawk.study.plan import BASE, candidates, others

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from hawk.config.queries import COMPARISON_KEYS
-from hawk.core.files import write_table, write_text
+from hawk.core.atomic import write_text
+from hawk.core.files import write_table
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.schemas import EVALUATION, SCORES

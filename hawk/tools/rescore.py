@@ -19,8 +19,8 @@ from hawk.benchmarks.bases.dataset import COUNT, DatasetBenchmark
 from hawk.benchmarks.bases.multiple_choice import MultipleChoice
 from hawk.benchmarks.custom import Custom
 from hawk.benchmarks.rules.metrics import listed
+from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
-from hawk.core.files import write_text
 from hawk.tools.prediction_files import Prediction, read
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hawk.core import atomic, schemas
 from hawk.core import files as records
-from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.provenance import provenance
 
@@ -56,7 +56,7 @@ def test_another_schema_a_foreign_file_and_half_a_file_are_refused(tmp_path: Pat
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [ROW])
     before = path.read_bytes()
-    with pytest.raises(RuntimeError), records.atomic_path(path) as temporary:
+    with pytest.raises(RuntimeError), atomic.atomic_path(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_bytes() == before
@@ -72,7 +72,7 @@ def test_digest_sees_values_and_nothing_of_the_provenance(tmp_path: Path) -> Non
 
 
 def _hold(path: str, seconds: float, log: str) -> None:
-    with records.output_lock(path) as waited:
+    with atomic.output_lock(path) as waited:
         with open(log, "a") as file:
             file.write(f"in {waited}\n")
         time.sleep(seconds)

@@ -102,7 +102,7 @@ def test_without_a_warm_process_the_job_does_its_own_work(tmp_path: Path) -> Non
 
 
 def test_an_interrupted_job_says_so(served: dict[str, str], tmp_path: Path) -> None:
-    from hawk.core.files import output_lock
+    from hawk.core.atomic import output_lock
 
     output = tmp_path / "outputs/x/samples/calibration/digits.parquet"
     output.parent.mkdir(parents=True)
@@ -132,7 +132,7 @@ def test_an_interrupted_job_says_so(served: dict[str, str], tmp_path: Path) -> N
 
 def test_a_killed_job_takes_its_child_with_it(served: dict[str, str], tmp_path: Path) -> None:
     """The child waits for a lock that we hold; its argument tells which process it is."""
-    from hawk.core.files import output_lock
+    from hawk.core.atomic import output_lock
 
     output = tmp_path / "outputs/x/samples/calibration/digits.parquet"
     output.parent.mkdir(parents=True)

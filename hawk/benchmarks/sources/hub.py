@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
+from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
-from hawk.core.files import write_text
 
 log = logging.getLogger(__name__)
 

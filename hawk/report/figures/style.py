@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hawk.analysis.comparison import BASELINE, MAJORITY
-from hawk.core import files as records
+from hawk.core import atomic
 from hawk.core.paths import RunPaths
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def save(figure: Figure, paths: RunPaths, name: str) -> list[str]:
     out = []
     for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         path = paths.figure(name, ending)
-        with records.atomic_path(path) as temporary:
+        with atomic.atomic_path(path) as temporary:
             figure.savefig(temporary, format=ending, metadata=metadata)
         out.append(path)
     return out
