@@ -14,7 +14,7 @@ min_version("9.19")
 # A config given on the command line is complete: it must not be merged over the default one.
 if not workflow.configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: f"{workflow.current_basedir}/config/config.yaml"
 
 
 report: "rules/report/workflow.rst"
@@ -46,7 +46,11 @@ rule all:
     input:
         PATHS.report(),
         FIGURES,
+        TABLES,
         # Named here too, so that a lost one is made again even if nothing newer needs it.
+        PATHS.drops(),
+        PATHS.stability(),
+        [PATHS.head_weights(*pair) for pair in WEIGHT_FILES],
         SCORE_FILES,
         EVALUATION_FILES,
 

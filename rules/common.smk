@@ -1,30 +1,44 @@
-"""The config, checked; the lists that the rules expand over; wildcard constraints. No rules here,
-and no heavy import: this is read before every dry run."""
+"""The config, checked; the lists that the rules expand over; input and params functions; wildcard
+constraints. Nothing here imports more than PyYAML and jsonschema: this is read before every dry run.
+"""
 
-import functools
 import os
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
-from hawk.config import queries
-from hawk.benchmarks import benchmark
-from hawk.benchmarks.bases.video import VideoBenchmark
-from hawk.config.checks import check
-from hawk.config.load import fill
-from hawk.core.paths import RunPaths
+# A clone in which hawk is not installed. At the end: an installed hawk comes first.
+sys.path.append(str(Path(str(workflow.current_basedir)).parent))
 
-_source = ", ".join(map(str, workflow.configfiles)) or "config/config.yaml"
-config = check(fill(config, _source), _source)
+from hawk.config import queries
+from hawk.config.checks import check
+from hawk.config.declared import step_reads
+from hawk.config.load import fill
+from hawk.config.resources import JobResources
+from hawk.core.paths import RunPaths
+from hawk.core.yaml_files import read_yaml
+
+config_source = ", ".join(map(str, workflow.configfiles)) or "config"
+for (
+    file
+) in (
+    workflow.configfiles
+):  # again, strictly: Snakemake takes the last of two equal keys
+    read_yaml(file)
+config = check(fill(config, config_source), config_source)
 
 PATHS = RunPaths(f"outputs/{config['run']}")
 LOGS = f"{PATHS.root}/logs"
 TIMES = f"{PATHS.root}/benchmarks"
 
 # Under --sdm conda or apptainer the job's own python; else the one that runs Snakemake.
-_own = workflow.deployment_settings.deployment_method
-HAWK = "python -m hawk" if _own else f"{shlex.quote(sys.executable)} -m hawk"
+HAWK = (
+    "python -m hawk"
+    if workflow.deployment_settings.deployment_method
+    else f"{shlex.quote(sys.executable)} -m hawk"
+)
 
 
 # Used under --sdm apptainer only; profiles/slurm/hawk.def builds it.
@@ -36,114 +50,121 @@ EVALUATION = config["evaluation"]["benchmarks"]
 EVALUATION_ROLE = config["evaluation"]["role"]
 INTERVENTIONS = config["ablation"]["interventions"]
 HEADS = [str(head) for head in queries.ablated_heads(config)]
+HEAD_GROUPS = queries.head_groups(config)
 REPEATS = [f"repeat{n}" for n in range(1, config["statistics"]["repeats"] + 1)]
 VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
-# The cost benchmark's samples are timed; in every run, or where a run has been measured already.
-COST_BENCHMARK = config["cost"]["benchmark"] or EVALUATION[0]
+# Cost is measured in every run, or shown where a run has been measured already.
 COST = config["cost"]["measure"] or Path(PATHS.cost()).is_file()
-STORED = config["features"] == "stored"
-# How much of its input a scoring job holds in memory: see memory() below.
-READ = 0.1 if STORED else 4
+COST_BENCHMARK = queries.cost_benchmark(config)
+WEIGHT_FILES = queries.weight_files(config)  # (intervention, subset)
+RESOURCES = JobResources(config)
+MODEL = queries.model_state(
+    config["model"]["path"]
+)  # a replaced model re-runs its jobs
 
-ROLES = [("calibration", name) for name in CALIBRATION]
-ROLES += [(EVALUATION_ROLE, name) for name in EVALUATION]
-
-# Heads of one job. A wildcard stands for the head where every head is a job of its own.
-_per_job = config["ablation"]["heads_per_job"]
-_per_job = len(HEADS) if _per_job == "all" else _per_job
-HEAD_JOBS = (
-    [["{head}"]]
-    if _per_job == 1
-    else [HEADS[i : i + _per_job] for i in range(0, len(HEADS), _per_job)]
-)
-
+ROLES = [
+    *(("calibration", name) for name in CALIBRATION),
+    *((EVALUATION_ROLE, name) for name in EVALUATION),
+]
 SCORE_FILES = [
-    PATHS.scores(name, intervention, what)
+    PATHS.scores(name, intervention, which)
     for name in CALIBRATION
     for intervention in INTERVENTIONS
-    for what in ["reference", *REPEATS, *HEADS]
+    for which in ["reference", *REPEATS, *HEADS]
 ]
 EVALUATION_FILES = [
-    PATHS.evaluation(name, variant) for name in EVALUATION for variant in VARIANTS
-] + [PATHS.baseline(name, EVALUATION_ROLE) for name in EVALUATION]
+    *(PATHS.evaluation(name, variant) for name in EVALUATION for variant in VARIANTS),
+    *(PATHS.baseline(name, EVALUATION_ROLE) for name in EVALUATION),
+]
 
 
-# (intervention, subset)
-WEIGHT_FILES = queries.weight_files(config)
+@cache
+def config_subset(step, more=None, **names):
+    """The config keys that a step declares in its READS, as JSON: a job's params and its argument."""
+    return queries.config_subset(config, *step_reads(step, more, **names))
 
 
-@functools.cache
-def part(*keys):
-    """The parts of the config that a job depends on, as JSON: its params and its argument."""
-    return queries.part(config, *keys)
+def samples_config(wildcards):
+    section = queries.samples_section(wildcards.role)
+    return config_subset(
+        "prepare_samples", section=section, benchmark=wildcards.benchmark
+    )
 
 
-def feature_file(role, name="{benchmark}", view="native"):
+def sample_sources(wildcards):
+    """The definition and table of a benchmark of one's own."""
+    return queries.sample_sources(config, wildcards.benchmark)
+
+
+def benchmark_config(step):
+    return lambda wildcards: config_subset(step, benchmark=wildcards.benchmark)
+
+
+def score_config(wildcards):
+    """What a score depends on; nothing of the evaluation."""
+    more = queries.score_more(config, wildcards.get("intervention"))
+    return config_subset("score_samples", more, benchmark=wildcards.benchmark)
+
+
+def variant_config(wildcards):
+    """What a variant's evaluation depends on: itself, not the other variants."""
+    narrowed = queries.with_variants(config, [wildcards.variant])
+    keys = step_reads("evaluate_pruned", benchmark=wildcards.benchmark)
+    return queries.config_subset(narrowed, *keys)
+
+
+def cost_config(wildcards):
+    """What measured cost depends on: of the variants, those that are measured."""
+    narrowed = queries.with_variants(config, config["cost"]["variants"] or VARIANTS)
+    keys = step_reads("measure_cost", benchmark=COST_BENCHMARK)
+    return queries.config_subset(narrowed, *keys)
+
+
+def run_dir(wildcards, output):
+    """The run's folder where the job runs: with other storage, outputs may lie below another place."""
+    before, root, _ = output[0].partition(PATHS.root)
+    return before + root
+
+
+def feature_file(role, name="{benchmark}"):
     """A features file as an input, or no input where the vision tower runs in every job."""
-    return PATHS.features(role, name, view) if STORED else []
+    return PATHS.features(role, name) if RESOURCES.stored else []
 
 
-def model_mb():
-    """Size of the weights: of a folder, of a Hub id in the cache, or what a model of 7B has."""
-    path = config["model"]["path"]
-    hub = (
-        os.environ.get("HF_HUB_CACHE")
-        or f"{os.environ.get('HF_HOME', '~/.cache/huggingface')}/hub"
-    )
-    folders = [
-        Path(path),
-        *Path(hub).expanduser().glob(f"models--{path.replace('/', '--')}/snapshots/*"),
+def mean_inputs(wildcards):
+    """For the intervention mean, what it puts in."""
+    is_mean = wildcards.intervention == "mean"
+    return PATHS.head_means(wildcards.benchmark) if is_mean else []
+
+
+def variant_weights(wildcards):
+    """The weight file that a variant uses, if any; of the run's own, the images it was calibrated on."""
+    variant = queries.variant_named(config, wildcards.variant)
+    subset = queries.weights_subset(config, variant, wildcards.benchmark)
+    if subset is None:
+        return queries.weights_path(variant) or []
+    return [
+        PATHS.head_weights(*subset),
+        *(PATHS.samples("calibration", n) for n in CALIBRATION),
     ]
-    sizes = [
-        sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        for folder in folders
-    ]
-    return max(sizes) // 2**20 or 17_000
 
 
-def megabytes(files):
-    """Size of a job's input. ``input.size_mb`` starts an event loop: a quarter of a large dry run.
+def same_overrides(name, other):
+    """What a profile or the command line sets for one rule (set-resources) holds for another as well."""
+    from snakemake.resources import Resources as SnakemakeResources
 
-    A file that is not there yet raises, and Snakemake asks again when it is.
-    """
-    return sum(os.path.getsize(file) for file in files) / 2**20
-
-
-def memory(factor):
-    """Host memory in MB: libraries, weights, ``factor`` times the input. Half as much more on retry.
-
-    Stored features are memory-mapped and count little; images to encode are read whole.
-    """
-    fixed = 3000 + 1.2 * model_mb()
-    return lambda wildcards, input, attempt: round(
-        (fixed + factor * megabytes(input)) * 1.5 ** (attempt - 1)
-    )
+    given = workflow.resource_settings.overwrite_resources.get(other, {})
+    workflow.get_rule(name).resources.update(SnakemakeResources.from_mapping(given))
 
 
-def clips(wildcards):
-    """Questions of a job that asks about videos, which are files of their own and count in no input."""
-    bench = benchmark(wildcards.benchmark, config["data"].get(wildcards.benchmark))
-    if not isinstance(bench, VideoBenchmark):
-        return 0
-    calibration = wildcards.get("role", "calibration") == "calibration"
-    # A job without a role is one of the sweep, or has a variant and evaluates.
-    calibration = calibration and "variant" not in wildcards.keys()
-    section = config["calibration" if calibration else "evaluation"]
-    return section["samples"] or bench.published_rows
-
-
-def minutes(passes=1, encode=False):
-    """Time limit: a start, and passes over the input at a rate any GPU reaches. Doubled on retry.
-
-    A stored image is some megabytes of features; an encoded one, a tenth of a megabyte of file.
-    A video takes a minute to decode, and its thousands of tokens seconds to score.
-    """
-    rate = 10.0 if STORED and not encode else 0.1  # MB per second
-    seconds = 10 if STORED and not encode else 60
-    return lambda wildcards, input, attempt: round(
-        (15 + passes * (megabytes(input) / rate + seconds * clips(wildcards)) / 60)
-        * 2 ** (attempt - 1)
-    )
+# Samples, features, and for the intervention mean what it puts in. A function only where it must be:
+# Snakemake calls it in an event loop of its own for each of thousands of jobs.
+SCORE_INPUTS = [
+    PATHS.samples("calibration", "{benchmark}"),
+    feature_file("calibration"),
+    *([mean_inputs] if "mean" in INTERVENTIONS else []),
+]
+EVALUATION_PASSES = queries.evaluation_passes(config)
 
 
 wildcard_constraints:
@@ -154,4 +175,3 @@ wildcard_constraints:
     repeat=r"repeat\d+",
     variant="|".join(map(re.escape, VARIANTS)),
     subset=r"pooled|without-\w+",
-    view=r"[\w.-]+",

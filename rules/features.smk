@@ -3,19 +3,21 @@ rule encode_images:
     input:
         PATHS.samples("{role}", "{benchmark}"),
     output:
-        PATHS.features("{role}", "{benchmark}", "{view}"),
+        PATHS.features("{role}", "{benchmark}"),
     log:
-        f"{LOGS}/features/{{role}}/{{benchmark}}/{{view}}.log",
+        f"{LOGS}/features/{{role}}/{{benchmark}}.log",
     benchmark:
-        f"{TIMES}/features/{{role}}/{{benchmark}}/{{view}}.jsonl"
+        f"{TIMES}/features/{{role}}/{{benchmark}}.jsonl"
     conda:
         "../environment.yml"
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(4),
-        runtime=minutes(encode=True),
+        mem_mb=RESOURCES.memory(4),
+        runtime=RESOURCES.minutes(encode=True),
     params:
-        config=part("model", "preprocessing"),
+        hawk=HAWK,
+        model=MODEL,
+        config=config_subset("encode_images"),
     shell:
-        "{HAWK} encode-images --config {params.config:q} {output} 2> {log}"
+        "{params.hawk} encode-images --config {params.config:q} {output:q} 2> {log:q}"

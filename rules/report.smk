@@ -35,7 +35,8 @@ rule make_tables:
     conda:
         "../environment.yml"
     params:
-        config=part(
+        config=queries.config_subset(
+            config,
             "run",
             "seed",
             "evaluation",
@@ -45,7 +46,7 @@ rule make_tables:
             "data",
         ),
     shell:
-        "{HAWK} tables --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{HAWK} make-tables --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
 
 
 rule make_figures:
@@ -83,9 +84,11 @@ rule make_figures:
     conda:
         "../environment.yml"
     params:
-        config=part("run", "evaluation", "statistics", "ablation"),
+        config=queries.config_subset(
+            config, "run", "evaluation", "statistics", "ablation"
+        ),
     shell:
-        "{HAWK} figures --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{HAWK} make-figures --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
 
 
 rule kept_tokens:
@@ -108,9 +111,10 @@ rule kept_tokens:
     threads: config["model"]["threads"]
     resources:
         gpu=1,
-        mem_mb=memory(READ),
+        mem_mb=RESOURCES.memory(RESOURCES.scoring),
     params:
-        config=part(
+        config=queries.config_subset(
+            config,
             "seed",
             "model",
             "preprocessing",
@@ -122,7 +126,7 @@ rule kept_tokens:
             "data",
         ),
     shell:
-        "{HAWK} kept-tokens --config {params.config:q} {PATHS.root:q} 2> {log}"
+        "{HAWK} kept-tokens --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
 
 
 rule cost_table:
@@ -141,9 +145,9 @@ rule cost_table:
     conda:
         "../environment.yml"
     params:
-        config=part("run"),
+        config=queries.config_subset(config, "run"),
     shell:
-        "{HAWK} show-cost --config {params.config:q} --run-dir {PATHS.root:q} --only table 2> {log}"
+        "{HAWK} make-cost-table --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
 
 
 # A named target: measured once, cost is in the report of every later run.
@@ -170,7 +174,7 @@ rule cost_figure:
     conda:
         "../environment.yml"
     params:
-        config=part("run"),
+        config=queries.config_subset(config, "run"),
     shell:
         "{HAWK} show-cost --config {params.config:q} --run-dir {PATHS.root:q} --only figure 2> {log}"
 
@@ -194,6 +198,6 @@ rule make_report:
     conda:
         "../environment.yml"
     params:
-        config=lambda wc: queries.part(config, *config),
+        config=queries.config_subset(config, *config),
     shell:
-        "{HAWK} report --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{HAWK} make-report --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"

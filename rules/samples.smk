@@ -1,5 +1,7 @@
 rule prepare_samples:
     """Load a benchmark and draw a role's questions: the only step that may use the network."""
+    input:
+        sample_sources,
     output:
         PATHS.samples("{role}", "{benchmark}"),
     log:
@@ -8,11 +10,7 @@ rule prepare_samples:
     conda:
         "../environment.yml"
     params:
-        config=lambda wc: part(
-            "seed",
-            "calibration.holdout",
-            f"{'calibration' if wc.role == 'calibration' else 'evaluation'}.samples",
-            f"data.{wc.benchmark}",
-        ),
+        hawk=HAWK,
+        config=samples_config,
     shell:
-        "{HAWK} prepare-samples --config {params.config:q} {output} 2> {log}"
+        "{params.hawk} prepare-samples --config {params.config:q} {output:q} 2> {log:q}"

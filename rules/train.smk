@@ -20,8 +20,10 @@ rule train_model:
         "../environment.yml"
     resources:
         runtime=lambda wildcards, attempt: 180 * attempt,
+    params:
+        hawk=HAWK,
     shell:
-        "{HAWK} train-tiny --family qwen2_5_vl --seed {wildcards.seed} {output} 2> {log}"
+        "{params.hawk} train-tiny --family qwen2_5_vl --seed {wildcards.seed} {output:q} 2> {log:q}"
 
 
 rule train_sibling:
@@ -38,5 +40,7 @@ rule train_sibling:
         "../environment.yml"
     resources:
         runtime=lambda wildcards, attempt: 180 * attempt,
+    params:
+        hawk=HAWK,
     shell:
-        "{HAWK} train-tiny --family internvl --seed {wildcards.seed} {output} 2> {log}"
+        "{params.hawk} train-tiny --family internvl --seed {wildcards.seed} {output:q} 2> {log:q}"

@@ -7,22 +7,15 @@ rule head_drops:
         drops=PATHS.drops(),
         stability=PATHS.stability(),
     log:
-        f"{LOGS}/drops.log",
+        f"{LOGS}/head_drops.log",
     conda:
         "../environment.yml"
     params:
-        config=part(
-            "run",
-            "seed",
-            "model",
-            "scoring",
-            "ablation",
-            "calibration",
-            "statistics",
-            "data",
-        ),
+        hawk=HAWK,
+        config=config_subset("head_drops"),
+        run=run_dir,
     shell:
-        "{HAWK} head-drops --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{params.hawk} head-drops --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
 
 
 rule head_weights:
@@ -37,17 +30,9 @@ rule head_weights:
     conda:
         "../environment.yml"
     params:
-        config=part(
-            "run",
-            "seed",
-            "model",
-            "scoring",
-            "ablation",
-            "calibration",
-            "statistics",
-            "weights",
-            "data",
-        ),
+        hawk=HAWK,
+        config=config_subset("head_weights"),
+        run=run_dir,
     shell:
-        "{HAWK} head-weights --config {params.config:q} --run-dir {PATHS.root:q}"
-        " --intervention {wildcards.intervention} --subset {wildcards.subset} 2> {log}"
+        "{params.hawk} head-weights --config {params.config:q} --run-dir {params.run:q}"
+        " --intervention {wildcards.intervention:q} --subset {wildcards.subset:q} 2> {log:q}"

@@ -2,8 +2,8 @@
 
 A separate switch, ``ablation.rows_per_batch``, off by default. Batches of another shape round
 differently, so scores differ from those of one head at a time by rounding (float32: reference
-log-probabilities by less than 1e-4; tests/test_sweep_rows.py). Hence the reference and its repeats
-are scored in the same layout, as that many untouched copies, and drops compare like with like.
+log-probabilities by less than 1e-4; tests/ablation/test_batched_heads.py). Hence the reference and its
+repeats are scored in the same layout, as that many untouched copies, and drops compare like with like.
 Whatever is in the other rows of a batch does not change a row, so heads may be grouped anyhow.
 """
 
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from hawk.ablation.ablate_heads import AblateHeads
-from hawk.benchmarks import Benchmark
 from hawk.core.heads import Head
 from hawk.core.progress import progress
 from hawk.inference.prompts import Prompts
@@ -42,8 +41,6 @@ def groups(jobs: Sequence[tuple[str, str]], size: int) -> Iterator[list[tuple[st
 @torch.inference_mode()
 def score_rows(
     prompts: Prompts,
-    bench: Benchmark,
-    protocol: str,
     batch_size: int,
     heads: Sequence[Head | None],
     size: int,
@@ -65,7 +62,7 @@ def score_rows(
     for chosen in progress(batches(lengths, max(1, batch_size // size), shuffle), what):
         rows = [i for i in chosen for _ in range(size)]
         with AblateHeads(gone * len(chosen), mode=mode, means=means).attach(prompts.vlm.model):
-            scored = score_batch(prompts, bench, protocol, Unpruned(), rows, None)
+            scored = score_batch(prompts, Unpruned(), rows, None)
         for place, (i, row) in enumerate(zip(rows, scored, strict=True)):
             if place % size < len(heads):
                 found[place % size][i] = row

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from hawk.ablation.ablate_heads import AblateHeads
-from hawk.benchmarks import Benchmark
 from hawk.core.heads import Head
 from hawk.core.progress import progress
 from hawk.inference.prompts import Prompts
@@ -29,8 +28,6 @@ from hawk.pruning.prompt import PrunedPrompt
 @torch.inference_mode()
 def score_layer(
     prompts: Prompts,
-    bench: Benchmark,
-    protocol: str,
     batch_size: int,
     heads: Sequence[Head],
     mode: str,
@@ -46,11 +43,11 @@ def score_layer(
     found: list[list[dict[str, Any] | None]] = [[None] * len(prompts.samples) for _ in heads]
     for chosen in progress(batches([*map(len, prompts.ids)], batch_size), what):
         pruner = Unpruned()
-        prompt = prepared(prompts, bench, pruner, chosen)
+        prompt = prepared(prompts, pruner, chosen)
         below = LayersBelow(model, family, layer, prompt)
         for rows, head in zip(found, heads, strict=True):
             with AblateHeads([head], mode=mode, means=means).attach(model), below.reused():
-                scored = score_prompt(prompts, bench, protocol, pruner, prompt, chosen)
+                scored = score_prompt(prompts, pruner, prompt, chosen)
             for i, row in zip(chosen, scored, strict=True):
                 rows[i] = row
     return [[row for row in rows if row is not None] for rows in found]

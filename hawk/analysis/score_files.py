@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -176,7 +175,3 @@ def shared_setting(made: Mapping[str, Any], key: str) -> Any:
     if key == "device" and value is not None:
         return str(value).split(":")[0]
     return 1 if key == "rows_per_batch" and value is None else value
-
-
-def exists(path: str) -> bool:
-    return Path(path).is_file()

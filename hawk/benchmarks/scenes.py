@@ -1,4 +1,4 @@
-"""Four tasks on drawn scenes: which tokens matter depends on the question (hawk.tiny.scenes).
+"""Four tasks on drawn scenes: which tokens matter depends on the question (hawk.benchmarks.toy.scenes).
 
 All four ask about the same scenes, so they are one family. Metric: exact match.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from typing import ClassVar
-
-import numpy as np
 
 from hawk.benchmarks.base import Benchmark, Sample
 from hawk.core.images import pixel_hash
@@ -24,6 +22,7 @@ class _SceneTask(Benchmark):
     family: ClassVar[str] = "scenes"
 
     def load(self) -> Iterator[Sample]:
+        import numpy as np
         from PIL import Image
 
         from hawk.benchmarks.toy.questions import ask

@@ -1,21 +1,12 @@
-"""From scores to drops, head weights, tables, figures and the report; and what people look at."""
+"""The steps over a whole run, without a model: from scores to drops, weights, tables, figures, report."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import click
 
-from hawk.cli.options import (
-    config_option,
-    output_option,
-    produce,
-    read_alone,
-    read_config,
-    root_of,
-    run_dir_option,
-)
+from hawk.cli.options import compute_alone, config_option, produce, read_config, run_dir_option, run_of
 
 log = logging.getLogger("hawk")
 
@@ -23,23 +14,17 @@ log = logging.getLogger("hawk")
 @click.command("head-drops")
 @config_option
 @run_dir_option
-@output_option
-def head_drops(config_source: str, run_dir: str | None, output: str | None) -> None:
+def head_drops(config_source: str, run_dir: str | None) -> None:
     """Drops of all heads with intervals and noise, and how stable they are.
 
     Writes drops.parquet and stability.json.
     """
-    config = read_alone(config_source)
-    root = root_of(config, run_dir)
-    from hawk.core.paths import RunPaths
-    from hawk.steps import head_drops as step
+    compute_alone()
+    paths = run_of(config_source, run_dir)
+    config = read_config(config_source, "head_drops")
+    from hawk.steps.head_drops import head_drops as step
 
-    path = output or RunPaths(root).drops()
-
-    def work() -> None:
-        step.head_drops(config, root, path)
-
-    produce(path, work)
+    produce(paths.drops(), lambda: step(config, paths))
 
 
 @click.command("head-weights")
@@ -47,103 +32,74 @@ def head_drops(config_source: str, run_dir: str | None, output: str | None) -> N
 @run_dir_option
 @click.option("--intervention", required=True, help="Whose drops: zero, mean or selection.")
 @click.option("--subset", default="pooled", show_default=True, help="pooled, or without-FAMILY.")
-@output_option
-def head_weights(
-    config_source: str, run_dir: str | None, intervention: str, subset: str, output: str | None
-) -> None:
-    """Head weights from drops.parquet."""
-    config = read_alone(config_source)
-    root = root_of(config, run_dir)
-    from hawk.core.paths import RunPaths
-    from hawk.steps import head_weights as calibrate
+def head_weights(config_source: str, run_dir: str | None, intervention: str, subset: str) -> None:
+    """Head weights from drops.parquet: head_weights/INTERVENTION/SUBSET.json."""
+    compute_alone()
+    paths = run_of(config_source, run_dir)
+    config = read_config(config_source, "head_weights")
+    from hawk.steps.head_weights import head_weights as step
 
-    path = output or RunPaths(root).head_weights(intervention, subset)
-
-    def work() -> None:
-        calibrate.head_weights(config, root, intervention, subset, path)
-
-    produce(path, work)
+    output = paths.head_weights(intervention, subset)
+    produce(output, lambda: step(config, paths, intervention, subset))
 
 
-@click.command("tables")
+@click.command("make-tables")
 @config_option
 @run_dir_option
-def tables(config_source: str, run_dir: str | None) -> None:
+def make_tables(config_source: str, run_dir: str | None) -> None:
     """Compare all variants: tables/retention and tables/controls."""
-    config = read_alone(config_source)
-    root = root_of(config, run_dir)
-    from hawk.core.paths import RunPaths
-    from hawk.steps.make_tables import make_tables
+    compute_alone()
+    paths = run_of(config_source, run_dir)
+    config = read_config(config_source, "make_tables")
+    from hawk.steps.make_tables import make_tables as step
 
-    def work() -> None:
-        make_tables(config, root)
-
-    produce(RunPaths(root).table("retention", "parquet"), work)
+    produce(paths.table("retention", "parquet"), lambda: step(config, paths.root))
 
 
-@click.command("figures")
+@click.command("make-cost-table")
 @config_option
 @run_dir_option
-def figures(config_source: str, run_dir: str | None) -> None:
+def make_cost_table(config_source: str, run_dir: str | None) -> None:
+    """Measured cost as in the paper: tables/cost as CSV and Markdown."""
+    paths = run_of(config_source, run_dir)
+    config = read_config(config_source, "make_cost_table")
+    from hawk.steps.make_cost_table import make_cost_table as step
+
+    produce(paths.table("cost", "csv"), lambda: step(config, paths.root))
+
+
+@click.command("make-figures")
+@config_option
+@run_dir_option
+def make_figures(config_source: str, run_dir: str | None) -> None:
     """All figures for which there are tables."""
-    config = read_alone(config_source)
-    root = root_of(config, run_dir)
-    from hawk.steps.make_figures import make_figures
+    compute_alone()
+    paths = run_of(config_source, run_dir)
+    config = read_config(config_source, "make_figures")
+    from hawk.steps.make_figures import make_figures as step
 
-    for path in make_figures(config, root):
+    for path in step(config, paths.root):
         log.info("wrote %s", path)
 
 
-@click.command("report")
+@click.command("make-report")
 @config_option
 @run_dir_option
-@output_option
-def report(config_source: str, run_dir: str | None, output: str | None) -> None:
+def make_report(config_source: str, run_dir: str | None) -> None:
     """report.html: one file that opens offline."""
-    config = read_alone(config_source)
-    root = root_of(config, run_dir)
-    from hawk.core.paths import RunPaths
-    from hawk.steps.make_report import make_report
+    compute_alone()
+    paths = run_of(config_source, run_dir)
+    config = read_config(config_source, "make_report")
+    from hawk.steps.make_report import make_report as step
 
-    path = output or RunPaths(root).report()
-
-    def work() -> None:
-        make_report(config, root, path)
-
-    produce(path, work)
+    produce(paths.report(), lambda: step(config, paths.root))
 
 
-log = logging.getLogger("hawk")
-
-
-@click.command("measure-cost")
-@config_option
-@click.argument("output")
-def measure_cost(config_source: str, output: str) -> None:
-    """Time, KV cache and memory of every variant and ratio, beside the unpruned model.
-
-    OUTPUT is outputs/RUN/cost.parquet.
-    """
-    config = read_config(config_source, gpu=True)
-    from hawk.steps.measure_cost import measure_cost as step
-
-    produce(output, lambda: step(config, str(Path(output).parent), output))
-
-
-@click.command("show-cost")
-@config_option
-@run_dir_option
-@click.option("--only", type=click.Choice(["table", "figure"]), help="One of the two.")
-def show_cost(config_source: str, run_dir: str | None, only: str | None) -> None:
-    """Table of measured cost, and retention against measured speed-up.
-
-    Writes tables/cost.{csv,md} and, where there is a retention table, figures/speedup.{png,svg}.
-    """
-    root = root_of(read_config(config_source), run_dir)
-    from hawk.steps.cost_report import write_cost
-
-    for path in write_cost(root, only):
-        log.info("wrote %s", path)
-
-
-COMMANDS: list[click.Command] = [head_drops, head_weights, tables, figures, report, measure_cost, show_cost]
+COMMANDS: list[click.Command] = [
+    head_drops,
+    head_weights,
+    make_tables,
+    make_cost_table,
+    make_figures,
+    make_report,
+]

@@ -17,47 +17,27 @@ from hawk.core.paths import RunPaths
 
 log = logging.getLogger("hawk")
 
-run_dir_option = click.option(
-    "--run-dir", default=None, help="The run's folder; outputs/RUN by the config's own name if not given."
-)
-output_option = click.option(
-    "--output", default=None, help="Where to write; the run's own place if not given."
-)
-
-
-def read_alone(source: str) -> dict[str, Any]:
-    """The config, and linear algebra on one thread for what follows.
-
-    On a busy machine OpenBLAS threads wait for each other far longer than these small products
-    take (minutes instead of seconds were seen), and the last bits depend on how many there are.
-    """
-    if "numpy" not in sys.modules:  # read when numpy is imported
-        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(name, "1")
-    return read_config(source)
-
-
-def root_of(config: dict[str, Any], run_dir: str | None) -> str:
-    """The folder of a run that exists."""
-    if run_dir is None:
-        if "run" not in config:
-            raise InputError("--run-dir is missing, and the config has no key 'run' to find the folder by.")
-        run_dir = f"outputs/{config['run']}"
-    if not Path(run_dir).is_dir():
-        raise InputError(f"--run-dir: there is no folder {run_dir!r}; run the workflow first.")
-    return run_dir.rstrip("/")
-
-
 config_option = click.option(
     "--config", "config_source", required=True, help="A config file, or a part of one as inline JSON."
 )
+run_dir_option = click.option(
+    "--run-dir", default=None, help="The run's folder; outputs/RUN by the config's own name if not given."
+)
 
 
-def read_config(source: str, gpu: bool = False) -> dict[str, Any]:
-    """The config of a step; a GPU step also takes a GPU, before anything imports torch."""
+def read_config(
+    source: str, step: str, more: str | None = None, gpu: bool = False, **names: str
+) -> dict[str, Any]:
+    """What a step declares to read of a config; a GPU step also takes a GPU, before anything imports torch.
+
+    more and names: see :func:`hawk.config.declared.step_reads`.
+    """
+    from hawk.config.declared import declared
     from hawk.config.load import load_config
+    from hawk.core.provenance import start_job
 
-    config = load_config(source)
+    config = declared(load_config(source), step, more, **names)
+    start_job(config)
     if gpu:
         from hawk.core.gpu import claim
 
@@ -65,42 +45,59 @@ def read_config(source: str, gpu: bool = False) -> dict[str, Any]:
     return config
 
 
-def split_path(output: str, *shape: str) -> tuple[str, dict[str, str]]:
-    """``outputs/tiny/samples/evaluation/digits.parquet`` with shape ("samples", "role",
-    "benchmark") → ("outputs/tiny", {"role": ..., "benchmark": ...}). The first word is literal."""
-    path = Path(output)
-    parts = path.with_suffix("").parts
-    if len(parts) <= len(shape) or parts[-len(shape)] != shape[0]:
-        wanted = "/".join([shape[0], *(f"{{{name}}}" for name in shape[1:])])
-        raise InputError(
-            f"output {output!r} is no path of this step; it writes outputs/<run>/{wanted}{path.suffix}."
-        )
-    root = Path(*parts[: -len(shape)])
-    return str(root), dict(zip(shape[1:], parts[-len(shape) + 1 :], strict=True))
+def compute_alone() -> None:
+    """Linear algebra on one thread in what follows.
+
+    On a busy machine OpenBLAS threads wait for each other far longer than these small products
+    take (minutes instead of seconds were seen), and the last bits depend on how many there are.
+    """
+    if "numpy" not in sys.modules:  # read when numpy is imported
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+
+def run_of(source: str, run_dir: str | None) -> RunPaths:
+    """A run whose folder exists: the one given, or the one that the config's name says."""
+    from hawk.config.load import load_config
+
+    if run_dir is None:
+        config = load_config(source)
+        if "run" not in config:
+            raise InputError("--run-dir is missing, and the config has no key 'run' to find the folder by.")
+        run_dir = f"outputs/{config['run']}"
+    if not Path(run_dir).is_dir():
+        raise InputError(f"--run-dir: there is no folder {run_dir!r}; run the workflow first.")
+    return RunPaths(run_dir.rstrip("/"))
 
 
 @contextmanager
 def unfinished(outputs: list[str]) -> Iterator[list[str]]:
-    """Lock the outputs; yields those that nobody else made while we waited for the lock."""
+    """Lock the outputs; yields those that nobody else made while we waited for the lock.
+
+    A file that another job made meanwhile is taken over if the same settings made it (the same part of
+    the config, by its hash in the file). Any other is made again: two runs may share a folder by mistake.
+    """
     from hawk.core.atomic import output_lock
+    from hawk.core.files import made_by_job
+    from hawk.core.provenance import this_job
 
     with ExitStack() as stack:
         waited = {path: stack.enter_context(output_lock(path)) for path in sorted(outputs)}
-        missing = [path for path in outputs if not (waited[path] and Path(path).is_file())]
+        missing = []
         for path in outputs:
-            if path not in missing:
+            if not waited[path] or not Path(path).is_file():
+                missing.append(path)
+            elif this_job() is not None and made_by_job(path) == this_job():
                 log.info("%s: another job made it meanwhile", path)
+            else:
+                log.warning("%s: another job made it meanwhile with other settings; made again", path)
+                missing.append(path)
         yield missing
 
 
-def produce(output: str, work: Callable[[], None]) -> None:
+def produce(output: str, work: Callable[[], Any]) -> None:
     """Run the work that makes one output, under its lock, and say where the result is."""
     with unfinished([output]) as missing:
         if missing:
             work()
     log.info("wrote %s", output)
-
-
-def _features(config: dict[str, Any], paths: RunPaths, role: str, benchmark: str) -> str | None:
-    stored = config.get("features", "stored") == "stored"
-    return paths.features(role, benchmark) if stored else None

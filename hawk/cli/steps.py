@@ -1,4 +1,8 @@
-"""The steps that Snakemake runs. Each reads its inputs from the run's folder."""
+"""The steps that load data or run the model. Each is one rule, one command and one file of one name.
+
+What a step makes one file of is named by that file, OUTPUT, from which the run's folder follows; a step
+over a whole run takes --run-dir (hawk.cli.analysis has the others of that kind).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import logging
 
 import click
 
-from hawk.cli.options import _features, config_option, produce, read_config, split_path, unfinished
+from hawk.cli.options import config_option, produce, read_config, run_dir_option, run_of, unfinished
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 
@@ -21,11 +25,15 @@ def prepare_samples(config_source: str, output: str) -> None:
 
     OUTPUT is outputs/RUN/samples/ROLE/BENCHMARK.parquet.
     """
-    config = read_config(config_source)
-    _, names = split_path(output, "samples", "role", "benchmark")
+    paths, _, names = RunPaths.parse(output, "samples")
+    from hawk.config.queries import samples_section
+
+    section = samples_section(names["role"])
+    benchmark = names["benchmark"]
+    config = read_config(config_source, "prepare_samples", section=section, benchmark=benchmark)
     from hawk.steps.prepare_samples import prepare_samples as step
 
-    produce(output, lambda: step(config, names["benchmark"], names["role"], output))
+    produce(output, lambda: step(config, paths, **names))
 
 
 @click.command("encode-images")
@@ -34,15 +42,30 @@ def prepare_samples(config_source: str, output: str) -> None:
 def encode_images(config_source: str, output: str) -> None:
     """Run the vision tower once per image.
 
-    OUTPUT is outputs/RUN/features/ROLE/BENCHMARK/VIEW.safetensors.
+    OUTPUT is outputs/RUN/features/ROLE/BENCHMARK.safetensors.
     """
-    config = read_config(config_source, gpu=True)
-    root, names = split_path(output, "features", "role", "benchmark", "view")
+    paths, _, names = RunPaths.parse(output, "features")
+    config = read_config(config_source, "encode_images", gpu=True)
     from hawk.steps.encode_images import encode_images as step
 
-    role, benchmark = names["role"], names["benchmark"]
-    samples = RunPaths(root).samples(role, benchmark)
-    produce(output, lambda: step(config, samples, role, benchmark, output, names["view"]))
+    produce(output, lambda: step(config, paths, **names))
+
+
+@click.command("head-means")
+@config_option
+@click.argument("output")
+def head_means(config_source: str, output: str) -> None:
+    """Mean input of every head's o_proj slice on the calibration samples.
+
+    OUTPUT is outputs/RUN/scores/BENCHMARK/head_means.safetensors.
+    """
+    paths, _, names = RunPaths.parse(output, "head_means")
+    benchmark = names["benchmark"]
+    config = read_config(config_source, "head_means", gpu=True, benchmark=benchmark)
+    from hawk.steps.head_means import head_means as step
+    from hawk.steps.session import Session
+
+    produce(output, lambda: step(Session.open(config, paths, benchmark, "calibration")))
 
 
 @click.command("score-samples")
@@ -55,52 +78,30 @@ def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
     outputs/RUN/scores/BENCHMARK/baseline/ROLE.parquet,
     outputs/RUN/scores/BENCHMARK/INTERVENTION/{reference,repeat1,L0H17}.parquet.
     """
-    config = read_config(config_source, gpu=True)
-    split = [split_path(output, "scores", "benchmark", "kind", "name") for output in outputs]
-    groups = {(root, names["benchmark"], names["kind"]) for root, names in split}
+    parsed = [RunPaths.parse(output, "baseline", "scores") for output in outputs]
+    groups = {
+        (paths.root, names["benchmark"], names.get("intervention"), names.get("role", "calibration"))
+        for paths, _, names in parsed
+    }
     if len(groups) != 1:
-        raise InputError("the outputs of one call must share run, benchmark and intervention.")
-    ((root, benchmark, kind),) = groups
-    baseline = kind == "baseline"
-    names = {output: entry["name"] for output, (_, entry) in zip(outputs, split, strict=True)}
-    role = next(iter(names.values())) if baseline else "calibration"
-    if baseline and len(set(names.values())) != 1:
-        raise InputError("a baseline is scored for one role at a time.")
-    from hawk.steps.score_samples import score_step
+        raise InputError("the outputs of one call must share run, benchmark, intervention and role.")
+    ((root, benchmark, intervention, role),) = groups
+    from hawk.config.load import load_config
+    from hawk.config.queries import score_more
 
-    paths = RunPaths(root)
+    more = score_more(load_config(config_source), intervention)
+    config = read_config(config_source, "score_samples", more, gpu=True, benchmark=benchmark)
+    rows = config["ablation"]["rows_per_batch"] if more == "rows" else 1
+    jobs = {output: names.get("name", "reference") for output, (_, _, names) in zip(outputs, parsed)}
+    from hawk.steps.score_samples import score_samples as step
+    from hawk.steps.session import Session
+
     with unfinished(list(outputs)) as missing:
         if missing:
-            score_step(
-                config,
-                benchmark,
-                role,
-                paths.samples(role, benchmark),
-                _features(config, paths, role, benchmark),
-                [("reference" if baseline else names[output], output) for output in missing],
-                intervention=None if baseline else kind,
-                means_path=paths.head_means(benchmark) if kind == "mean" else None,
-            )
+            session = Session.open(config, RunPaths(root), benchmark, role)
+            step(session, [(jobs[output], output) for output in missing], intervention, rows)
     for output in outputs:
         log.info("wrote %s", output)
-
-
-@click.command("head-means")
-@config_option
-@click.argument("output")
-def head_means(config_source: str, output: str) -> None:
-    """Mean input of every head's o_proj slice on the calibration samples.
-
-    OUTPUT is outputs/RUN/scores/BENCHMARK/head_means.safetensors.
-    """
-    config = read_config(config_source, gpu=True)
-    root, names = split_path(output, "scores", "benchmark", "file")
-    from hawk.steps.head_means import head_means_step
-
-    paths, benchmark = RunPaths(root), names["benchmark"]
-    samples = paths.samples("calibration", benchmark)
-    features = _features(config, paths, "calibration", benchmark)
-    produce(output, lambda: head_means_step(config, benchmark, samples, features, output))
 
 
 @click.command("evaluate-pruned")
@@ -111,47 +112,53 @@ def evaluate_pruned(config_source: str, output: str) -> None:
 
     OUTPUT is outputs/RUN/evaluation/BENCHMARK/VARIANT.parquet.
     """
-    config = read_config(config_source, gpu=True)
-    root, names = split_path(output, "evaluation", "benchmark", "variant")
-    from hawk.config.queries import variant_named, weights_subset
-    from hawk.steps.evaluate_pruned import evaluate_step
+    paths, _, names = RunPaths.parse(output, "evaluation")
+    benchmark, variant = names["benchmark"], names["variant"]
+    config = read_config(config_source, "evaluate_pruned", gpu=True, benchmark=benchmark)
+    from hawk.steps.evaluate_pruned import evaluate_pruned as step
+    from hawk.steps.evaluate_pruned import open_session
 
-    paths, benchmark = RunPaths(root), names["benchmark"]
-    role = config["evaluation"]["role"]
-    subset = weights_subset(config, variant_named(config, names["variant"]), benchmark)
-    weights = None if subset is None else paths.head_weights(*subset)
-    produce(
-        output,
-        lambda: evaluate_step(
-            config,
-            benchmark,
-            names["variant"],
-            paths.samples(role, benchmark),
-            _features(config, paths, role, benchmark),
-            weights,
-            root,
-            output,
-        ),
-    )
+    produce(output, lambda: step(open_session(config, paths, benchmark, variant), variant))
+
+
+@click.command("measure-cost")
+@config_option
+@run_dir_option
+def measure_cost(config_source: str, run_dir: str | None) -> None:
+    """Time, KV cache and memory of every variant and ratio, beside the unpruned model.
+
+    Writes cost.parquet in the run's folder.
+    """
+    paths = run_of(config_source, run_dir)
+    from hawk.config.load import load_config
+    from hawk.config.queries import cost_benchmark
+
+    benchmark = cost_benchmark(load_config(config_source))
+    config = read_config(config_source, "measure_cost", gpu=True, benchmark=benchmark)
+    from hawk.steps.measure_cost import measure_cost as step
+
+    produce(paths.cost(), lambda: step(config, paths))
 
 
 @click.command("kept-tokens")
 @config_option
-@click.argument("run_dir", type=click.Path())
-def kept_tokens(config_source: str, run_dir: str) -> None:
-    """Draw what every variant keeps of a few images, into RUN_DIR/figures."""
-    config = read_config(config_source, gpu=True)
-    from hawk.steps.kept_tokens import kept_tokens_step
+@run_dir_option
+def kept_tokens(config_source: str, run_dir: str | None) -> None:
+    """Draw what every variant keeps of a few images: figures/kept_tokens in the run's folder."""
+    paths = run_of(config_source, run_dir)
+    config = read_config(config_source, "kept_tokens", gpu=True)
+    from hawk.steps.kept_tokens import kept_tokens as step
 
-    for path in kept_tokens_step(config, run_dir):
+    for path in step(config, paths):
         log.info("wrote %s", path)
 
 
 COMMANDS: list[click.Command] = [
     prepare_samples,
     encode_images,
-    score_samples,
     head_means,
+    score_samples,
     evaluate_pruned,
+    measure_cost,
     kept_tokens,
 ]

@@ -1,4 +1,4 @@
-"""Commands about data: score saved predictions, and download what a run needs."""
+"""Commands for people: start, inspect, compare, plan, fetch, try."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from hawk.cli.options import config_option, read_alone, read_config, root_of, run_dir_option
+from hawk.cli.options import compute_alone, config_option, run_dir_option, run_of
 
 log = logging.getLogger("hawk")
 
@@ -29,13 +29,15 @@ def show(path: str) -> None:
 @click.option("--benchmark", default="overall", show_default=True, help="Which table to print.")
 def compare(config_source: str, run_dir: str | None, benchmark: str) -> None:
     """Comparison tables and plots from evaluation files that exist; prints one table."""
-    config = read_alone(config_source)
-    root = root_of(config, run_dir)
+    compute_alone()
+    root = run_of(config_source, run_dir).root
+    from hawk.config.load import load_config
     from hawk.core.errors import unknown
     from hawk.report.tables import read_retention, text_table
     from hawk.steps.make_figures import retention_figures
     from hawk.steps.make_tables import make_tables
 
+    config = load_config(config_source)
     if benchmark not in ("overall", *config["evaluation"]["benchmarks"]):
         raise unknown("benchmark", benchmark, ["overall", *config["evaluation"]["benchmarks"]])
     paths = [*make_tables(config, root), *retention_figures(root)]
@@ -112,9 +114,13 @@ def fetch(config_source: str, ledger: Path | None) -> None:
 )
 def plan(config_source: str, samples: int) -> None:
     """Jobs, GPU hours and disk per stage, calibrated by a few samples."""
+    from hawk.config.load import load_config
+    from hawk.core.gpu import claim
     from hawk.tools.plan import counted, measure, stages, table
 
-    config = read_config(config_source, gpu=samples > 0)
+    config = load_config(config_source)
+    if samples:
+        claim(config["model"]["device"])
     found = stages(config, counted(config) if samples else lambda role, name: 0)
     timing = measure(config, samples) if samples else None
     click.echo(table(found, timing, config["features"] == "stored"))

@@ -21,6 +21,7 @@ def check(config: dict[str, Any], where: str = "config") -> dict[str, Any]:
     """What the schema cannot say. Returns the config."""
     try:
         _check_benchmarks(config)
+        _check_preprocessing(config)
         _check_ablation(config)
         _check_evaluation(config)
         _check_cost(config)
@@ -36,6 +37,12 @@ def _check_benchmarks(config: dict[str, Any]) -> None:
         for name in config[section]["benchmarks"]:
             if name not in known:
                 raise unknown(f"benchmark in {section}.benchmarks:", name, known)
+
+
+def _check_preprocessing(config: dict[str, Any]) -> None:
+    low, high = (config["preprocessing"][key] for key in ("min_pixels", "max_pixels"))
+    if low is not None and high is not None and low > high:
+        raise InputError(f"preprocessing: min_pixels {low} is larger than max_pixels {high}.")
 
 
 def _check_ablation(config: dict[str, Any]) -> None:
@@ -68,9 +75,14 @@ def _check_evaluation(config: dict[str, Any]) -> None:
                 f"evaluation.variants: the name {name!r} is taken; tables have rows of their own called "
                 f"{', '.join(RESERVED_NAMES)}. Any other name is allowed."
             )
-    for ratio in evaluation["ratios"]:
-        if round(ratio * 10_000) / 10_000 != ratio:
-            raise InputError(f"evaluation.ratios: {ratio!r} has more than four decimals.")
+    for key, ratios in (
+        ("evaluation.ratios", evaluation["ratios"]),
+        ("ablation.selection_ratio", [config["ablation"]["selection_ratio"]]),
+        ("cost.ratios", config["cost"]["ratios"] or []),
+    ):
+        for ratio in ratios:
+            if round(ratio * 10_000) / 10_000 != ratio:
+                raise InputError(f"{key}: {ratio!r} has more than four decimals.")
     _check_holdout(config)
     for variant in evaluation["variants"]:
         _check_variant(config, variant)

@@ -1,14 +1,15 @@
-"""Read a run's config, by its schema and with defaults, and answer what steps ask of it. No torch here.
+"""Read a run's config, by its schema and with defaults. No torch here.
 
 The Snakefile checks the whole file at parse time, so a mistake fails before any job starts. Rules
-hand each job the part of the config that it depends on, as inline JSON (see :func:`part`): that
-text is the job's ``params``, and a change elsewhere re-runs nothing.
+hand each job the part of the config that its step declares to read, as inline JSON
+(:mod:`hawk.config.declared`): that text is the job's ``params``, and a change elsewhere re-runs nothing.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
@@ -17,8 +18,10 @@ from typing import Any
 
 import yaml
 
+from hawk.config.checks import check
 from hawk.core.errors import InputError
 from hawk.core.shipped import config_file, shipped
+from hawk.core.yaml_files import read_yaml
 
 SCHEMA = shipped("config", "schemas", "config.schema.yaml")
 
@@ -27,22 +30,34 @@ def load_config(source: str | Path) -> dict[str, Any]:
     """A config with defaults filled, from a YAML file or from inline JSON (a part of a config)."""
     text = str(source).strip()
     if text.startswith("{"):
-        return fill(json.loads(text), "the inline config", partial=True)
-    path = config_file(text)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: expected keys and values, found {type(raw).__name__}.")
-    from hawk.config.checks import check  # reads this module's constants
-
-    return check(fill(raw, str(path)), str(path))
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"the inline config is not valid JSON: {error}.") from None
+        return fill(raw, "the inline config", partial=True)
+    path = str(config_file(text))
+    return check(fill(read_yaml(path), path), path)
 
 
 @cache
 def _schema() -> dict[str, Any]:
     return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+@cache
+def _validator() -> Any:
+    """JSON Schema takes 2.0 for an integer and NaN for a number; a job would draw or count otherwise."""
+    import jsonschema
+
+    def is_integer(checker: Any, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def is_number(checker: Any, value: Any) -> bool:
+        return is_integer(checker, value) or (isinstance(value, float) and math.isfinite(value))
+
+    base = jsonschema.Draft202012Validator
+    strict = base.TYPE_CHECKER.redefine_many({"integer": is_integer, "number": is_number})
+    return jsonschema.validators.extend(base, type_checker=strict)
 
 
 def fill(raw: Mapping[str, Any], where: str, partial: bool = False) -> dict[str, Any]:
@@ -55,7 +70,7 @@ def fill(raw: Mapping[str, Any], where: str, partial: bool = False) -> dict[str,
         _drop_required(schema)
     else:
         _fill_defaults(config, schema)
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    error = jsonschema.exceptions.best_match(_validator()(schema).iter_errors(config))
     if error is not None:
         raise InputError(f"{where}: {_explain(error)}")
     return config

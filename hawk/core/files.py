@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -79,7 +81,26 @@ def provenance_of(table: pa.Table, path: object) -> dict[str, Any]:
     return json.loads(metadata[b"hawk"])
 
 
-def asked_of(path: str, role: str, name: str) -> dict[str, Any]:
+def made_by_job(path: str | os.PathLike[str]) -> str | None:
+    """The hash of the config of the job that wrote a file; None if the file does not tell."""
+    path = Path(path)
+    try:
+        if path.suffix == ".parquet":
+            block = json.loads((pq.read_schema(path).metadata or {})[b"hawk"])
+        elif path.suffix == ".safetensors":
+            with open(path, "rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                block = json.loads(json.loads(file.read(length))["__metadata__"]["hawk"])
+        elif path.suffix == ".json":
+            block = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+        else:
+            return None
+        return block.get("job")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, pa.ArrowException):
+        return None
+
+
+def sample_provenance(path: str, role: str, name: str) -> dict[str, Any]:
     """What results say about the samples they rest on: where from, which, under which holdout."""
     table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name}, columns=["sample_id"])
     made = provenance_of(table, path).get("settings", {})

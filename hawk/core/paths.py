@@ -6,7 +6,12 @@ command line has to list them.
 
 from __future__ import annotations
 
+import inspect
+import re
+from functools import cache
 from pathlib import Path
+
+from hawk.core.errors import InputError
 
 
 class RunPaths:
@@ -18,8 +23,8 @@ class RunPaths:
     def samples(self, role: str, benchmark: str) -> str:
         return f"{self.root}/samples/{role}/{benchmark}.parquet"
 
-    def features(self, role: str, benchmark: str, view: str = "native") -> str:
-        return f"{self.root}/features/{role}/{benchmark}/{view}.safetensors"
+    def features(self, role: str, benchmark: str) -> str:
+        return f"{self.root}/features/{role}/{benchmark}.safetensors"
 
     def baseline(self, benchmark: str, role: str) -> str:
         return f"{self.root}/scores/{benchmark}/baseline/{role}.parquet"
@@ -55,3 +60,34 @@ class RunPaths:
 
     def report(self) -> str:
         return f"{self.root}/report.html"
+
+    @classmethod
+    def parse(cls, path: str | Path, *kinds: str) -> tuple[RunPaths, str, dict[str, str]]:
+        """A run, which kind of its files ``path`` is, and the names that the path carries.
+
+        ``RunPaths.parse("outputs/tiny/samples/evaluation/digits.parquet", "samples")`` gives the run at
+        ``outputs/tiny``, ``"samples"`` and ``{"role": "evaluation", "benchmark": "digits"}``. kinds are
+        names of the methods above, tried in order; a path of none of them is an error.
+        """
+        for kind in kinds:
+            found = _pattern(kind).fullmatch(Path(path).as_posix())
+            if found:
+                names = found.groupdict()
+                return cls(names.pop("root")), kind, names
+        shapes = " or ".join(_template(kind).replace("{root}", "outputs/<run>") for kind in kinds)
+        raise InputError(f"output {str(path)!r} is no path of this step; it writes {shapes}.")
+
+
+def _template(kind: str) -> str:
+    names = [name for name in inspect.signature(getattr(RunPaths, kind)).parameters if name != "self"]
+    return getattr(RunPaths("{root}"), kind)(*(f"{{{name}}}" for name in names))
+
+
+@cache
+def _pattern(kind: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", _template(kind))
+    literal, names = parts[::2], parts[1::2]
+    text = re.escape(literal[0])
+    for name, after in zip(names, literal[1:], strict=True):
+        text += f"(?P<{name}>{'.+' if name == 'root' else '[^/]+'})" + re.escape(after)
+    return re.compile(text)

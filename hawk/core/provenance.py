@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import subprocess
 from collections.abc import Mapping
+from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -50,6 +53,28 @@ def _git() -> dict[str, Any]:
         return {}
 
 
+_job: ContextVar[str | None] = ContextVar("job", default=None)
+
+
+def start_job(config: Mapping[str, Any]) -> str:
+    """Note what the job's own config is; every file that it writes carries its hash, as ``job``.
+
+    So a job that finds a file of another writer can tell whether the same settings made it.
+    """
+    _job.set(hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest())
+    return this_job() or ""
+
+
+def this_job() -> str | None:
+    """The hash of the running job's config; None outside a command."""
+    return _job.get()
+
+
 def provenance(identity: Mapping[str, str], **settings: Any) -> dict[str, Any]:
     """The block that goes into a file: its identity, the settings that made it, the environment."""
-    return {"identity": dict(identity), "settings": settings, "environment": environment()}
+    return {
+        "identity": dict(identity),
+        "settings": settings,
+        "environment": environment(),
+        "job": this_job(),
+    }

@@ -15,15 +15,15 @@ from hawk.pruning.methods.downscale import Downscale, target_size
 
 
 def sample_inputs(
-    config: Mapping[str, Any], vlm: VisionLanguageModel, bench: Benchmark, sample: Sample
+    vlm: VisionLanguageModel,
+    bench: Benchmark,
+    protocol: str,
+    preprocessing: Mapping[str, Any],
+    sample: Sample,
 ) -> dict[str, Any]:
     """What the processor makes of a sample, pixels included."""
-    text = vlm.processor.apply_chat_template(
-        bench.messages(sample, config["generation"]["protocol"]),
-        tokenize=False,
-        add_generation_prompt=True,
-    )
-    preprocessing = config["preprocessing"]
+    messages = bench.messages(sample, protocol)
+    text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
     if sample.images:
         pictures = [prepare_image(vlm, image["bytes"], preprocessing) for image in sample.images]

@@ -34,7 +34,8 @@ class Prompts:
         features: Features,
         protocol: str,
     ) -> None:
-        self.vlm, self.samples, self.features = vlm, samples, features
+        self.vlm, self.bench, self.protocol = vlm, bench, protocol
+        self.samples, self.features = samples, features
         self.files: list[list[VisualFile]] = []
         self.ids: list[list[int]] = []
         self.answers: list[list[int]] = []

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hawk.benchmarks import Benchmark
 from hawk.core.errors import InputError
 from hawk.core.progress import progress
 from hawk.inference.decoding import generate, reference_logprobs
@@ -33,8 +32,6 @@ def batches(lengths: Sequence[int], size: int, shuffle: int | None = None) -> li
 @torch.inference_mode()
 def score_samples(
     prompts: Prompts,
-    bench: Benchmark,
-    protocol: str,
     batch_size: int,
     pruner: Pruner | None = None,
     ablation: AbstractContextManager[Any] | None = None,
@@ -54,7 +51,7 @@ def score_samples(
     with ablation or nullcontext():
         for chosen in progress(batches([*map(len, prompts.ids)], batch_size, shuffle), what):
             asked = None if queries is None else [queries[i] for i in chosen]
-            scored = score_batch(prompts, bench, protocol, pruner, chosen, asked)
+            scored = score_batch(prompts, pruner, chosen, asked)
             for i, row in zip(chosen, scored, strict=True):
                 rows[i] = row
     return [row for row in rows if row is not None]
@@ -62,40 +59,35 @@ def score_samples(
 
 def score_batch(
     prompts: Prompts,
-    bench: Benchmark,
-    protocol: str,
     pruner: Pruner,
     chosen: Sequence[int],
     queries: Sequence[Tensor] | None,
 ) -> list[dict[str, Any]]:
     """Generate and score one batch; its rows in order. A sample may occur more than once."""
-    prompt = prepared(prompts, bench, pruner, chosen, queries)
-    return score_prompt(prompts, bench, protocol, pruner, prompt, chosen)
+    prompt = prepared(prompts, pruner, chosen, queries)
+    return score_prompt(prompts, pruner, prompt, chosen)
 
 
 def prepared(
     prompts: Prompts,
-    bench: Benchmark,
     pruner: Pruner,
     chosen: Sequence[int],
     queries: Sequence[Tensor] | None = None,
 ) -> PrunedPrompt:
     """The batch as the model will get it."""
     vlm = prompts.vlm
-    keys = [f"{bench.name}:{prompts.samples[i].sample_id}" for i in chosen]
+    keys = [f"{prompts.bench.name}:{prompts.samples[i].sample_id}" for i in chosen]
     return prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries)
 
 
 def score_prompt(
     prompts: Prompts,
-    bench: Benchmark,
-    protocol: str,
     pruner: Pruner,
     prompt: PrunedPrompt,
     chosen: Sequence[int],
 ) -> list[dict[str, Any]]:
     """Generate and score a prepared batch. ``pruner`` is the one that prepared it."""
-    vlm = prompts.vlm
+    vlm, bench, protocol = prompts.vlm, prompts.bench, prompts.protocol
     samples = [prompts.samples[i] for i in chosen]
     with pruner.hooks(vlm.model, vlm.family):
         texts, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))

@@ -7,29 +7,29 @@ from typing import Any
 
 from hawk.benchmarks.samples import read_samples
 from hawk.core.images import file_hash
+from hawk.core.paths import RunPaths
 from hawk.core.progress import progress
 from hawk.core.provenance import provenance
 from hawk.inference.encoding import encode
 from hawk.inference.feature_store import feature_writer
 from hawk.inference.visual_files import PATH, visual_files
+from hawk.steps.session import load_for
+
+READS = ("model", "preprocessing")
 
 
-def encode_images(
-    config: Mapping[str, Any], samples_path: str, role: str, name: str, output: str, view: str = "native"
-) -> None:
+def encode_images(config: Mapping[str, Any], paths: RunPaths, role: str, benchmark: str) -> None:
     """Encode every distinct image and video of a samples file and write the features."""
-    from hawk.steps.session import load_for
-
-    samples = read_samples(samples_path, role, name)
+    samples = read_samples(paths.samples(role, benchmark), role, benchmark)
     vlm = load_for(config, vision=True)
     files = {file.key: file for sample in samples for file in visual_files(vlm.family, sample)}
     block = provenance(
-        {"role": role, "benchmark": name, "view": view},
+        {"role": role, "benchmark": benchmark},
         model=dict(vlm.source),
         preprocessing=config["preprocessing"],
     )
-    with feature_writer(output, block) as add:
-        for key, file in progress(files.items(), f"encode {name}"):
+    with feature_writer(paths.features(role, benchmark), block) as add:
+        for key, file in progress(files.items(), f"encode {benchmark}"):
             item = encode(vlm, file, config["preprocessing"])
             if key.startswith(PATH):
                 add(file_hash(key.removeprefix(PATH)), item, key)

@@ -3,86 +3,91 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hawk.benchmarks import Sample, benchmark
-from hawk.benchmarks.samples import groups_hash, read_samples
-from hawk.config.queries import COMPARISON_KEYS, WEIGHT_SOURCES, variant_named, weight_source
+from hawk.benchmarks.samples import groups_hash
+from hawk.config.queries import COMPARISON_KEYS, TOKEN_SCORE, variant_named, weight_source, weights_subset
 from hawk.core.errors import InputError
-from hawk.core.files import asked_of, read_table, write_table
+from hawk.core.files import read_table, write_table
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.schemas import EVALUATION, SAMPLES
 from hawk.inference.prompts import Prompts
-from hawk.inference.scoring import score_samples
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
-from hawk.steps.session import common_settings, features_for, load_for
+from hawk.steps.session import Session
 from hawk.steps.variants import build, needs_tower
 
 log = logging.getLogger(__name__)
 
 
-def evaluate_step(
-    config: Mapping[str, Any],
-    name: str,
-    variant_name: str,
-    samples_path: str,
-    features_path: str | None,
-    weights_path: str | None,
-    root: str,
-    output: str,
-) -> None:
+READS = (
+    "seed",
+    "model",
+    "preprocessing",
+    "features",
+    "generation",
+    "scoring",
+    "calibration.holdout",
+    "evaluation.ratios",
+    "evaluation.rounding",
+    "evaluation.budget",
+    "evaluation.position_policy",
+    "evaluation.role",
+    "evaluation.variants",
+    "data.{benchmark}",
+)
+
+
+def open_session(config: Mapping[str, Any], paths: RunPaths, benchmark: str, variant: str) -> Session:
+    """The evaluation samples for a variant; a method that looks into the vision tower runs it."""
+    tower = needs_tower(variant_named(config, variant))
+    return Session.open(config, paths, benchmark, config["evaluation"]["role"], tower=tower)
+
+
+def evaluate_pruned(session: Session, variant_name: str) -> None:
     """Score the evaluation samples under a variant and write ``evaluation/{benchmark}/{variant}``."""
+    config, paths, name = session.config, session.paths, session.name
     variant = variant_named(config, variant_name)
-    role = config["evaluation"]["role"]
-    # A method that looks into the vision tower runs it, though features are stored.
-    features_path = None if needs_tower(variant) else features_path
-    samples = read_samples(samples_path, role, name, images=features_path is None)
-    own = weight_source(variant) in WEIGHT_SOURCES
-    source = weights_path if own else weight_source(variant)
+    subset = weights_subset(config, variant, name)
+    weights_path = None if subset is None else paths.head_weights(*subset)
+    source = weights_path or weight_source(variant)
     if source not in (None, "uniform"):
-        refuse_overlap(config, samples, source, root, own)
-    vlm = load_for(config, vision=features_path is None)
-    bench = benchmark(name, config.get("data", {}).get(name))
-    generation = config["generation"]
+        refuse_overlap(session, source, own=weights_path is not None)
     prompts: Prompts | None = None
     every: list[dict[str, Any]] = []
     pruners: dict[str, str] = {}
     done: list[dict[str, Any]] | None = None
     for ratio in map(ratio_text, config["evaluation"]["ratios"]):
         for seed in range(variant.get("seeds", 1)):
-            pruner = build(config, variant, ratio, seed, vlm.geometry, weights_path)
+            pruner = build(config, variant, ratio, seed, session.vlm.geometry, weights_path)
             if not pruners:
-                check_measured_on(pruner, vlm)
+                check_measured_on(pruner, session.vlm)
             pruners[f"{ratio}:{seed}"] = repr(pruner)
             if prompts is None or variant["method"] == "downscale":  # other images at every ratio
-                features = features_for(config, vlm, samples, features_path, pruner)
-                prompts = Prompts(vlm, bench, samples, features, generation["protocol"])
+                prompts = session.prompts_for(pruner)
             if done is None or variant["method"] != "blind":  # blind does not know the ratio
-                done = score_samples(
+                done = session.score(
                     prompts,
-                    bench,
-                    generation["protocol"],
-                    generation["batch_size"],
                     pruner=pruner,
                     queries=other_questions(prompts, seed, name) if variant.get("shuffle_query") else None,
                     what=f"{name} {variant_name} at {ratio}, seed {seed}",
                 )
             every += [{**row, "pruning_ratio": ratio, "seed": seed} for row in done]
-    settings = {**common_settings(config, vlm, bench, None), **asked_of(samples_path, role, name)}
-    settings |= {
+    settings = {
+        **session.settings(),
+        "token_score": {key: config["scoring"][key] for key in TOKEN_SCORE},
         "variant": variant,
         "pruner": pruners,
         "prompts": None if prompts is None else prompts.sha256,
         "rules": {key: getattr(pruner, key) for key in COMPARISON_KEYS},
     }
-    identity = {"benchmark": name, "variant": variant_name, "role": role}
-    write_table(output, every, EVALUATION, provenance(identity, **settings))
+    identity = {"benchmark": name, "variant": variant_name, "role": session.role}
+    write_table(paths.evaluation(name, variant_name), every, EVALUATION, provenance(identity, **settings))
 
 
 def check_measured_on(pruner: Pruner, vlm: VisionLanguageModel) -> None:
@@ -100,17 +105,15 @@ def check_measured_on(pruner: Pruner, vlm: VisionLanguageModel) -> None:
             log.warning("head weights were measured on %s and are used on %s", model, vlm.source["id"])
 
 
-def refuse_overlap(
-    config: Mapping[str, Any], samples: Sequence[Sample], source: str, root: str, own: bool
-) -> None:
+def refuse_overlap(session: Session, source: str, own: bool) -> None:
     """No image may have served calibration of the weights and be evaluated, unless asked for.
 
     own: whether this run made the weights. A file from elsewhere tells only a hash of its calibration
     images; they are known if they are this run's.
     """
-    if config["calibration"]["holdout"] == "none":
+    if session.config["calibration"]["holdout"] == "none":
         return
-    weights, paths = HeadWeights.load(source), RunPaths(root)
+    weights, paths, samples = HeadWeights.load(source), session.paths, session.samples
     groups: set[str] = set()
     for name in weights.samples:
         path = paths.samples("calibration", name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,24 +23,36 @@ from hawk.analysis.score_files import (
     sample_ids,
     shared_setting,
 )
+from hawk.analysis.stability import KEYS, stability
 from hawk.core import atomic, schemas
 from hawk.core import files as records
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 
-# What a reference, its repeats and its heads must share for their differences to mean the heads.
 log = logging.getLogger(__name__)
 
+READS = (
+    "run",
+    "seed",
+    "model",
+    "scoring",
+    "ablation",
+    "calibration",
+    "statistics",
+    "data",
+    "generation.protocol",
+)
+
+# What a reference, its repeats and its heads must share for their differences to mean the heads.
 PAIRED = (
     "protocol", "model", "geometry", "device", "batch_size", "rows_per_batch", "preprocessing", "prompts",
     "samples", "token_score", "benchmark_version", "selection_ratio",
 )  # fmt: skip
 
 
-def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) -> Measured:
+def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention: str) -> Measured:
     """Read reference, repeats and all heads of one benchmark × intervention, with all checks."""
-    paths = RunPaths(root)
     samples = SampleIndex.read(
         paths.samples("calibration", name),
         benchmark_of(config, name, paths.scores(name, intervention, "reference")),
@@ -102,16 +113,11 @@ def measure(config: Mapping[str, Any], root: str, name: str, intervention: str) 
     )
 
 
-def head_drops(config: Mapping[str, Any], root: str, output: str | None = None) -> str:
-    """Write ``drops.parquet`` and ``stability.json`` beside it; returns the table's path.
+def head_drops(config: Mapping[str, Any], paths: RunPaths) -> None:
+    """Write ``drops.parquet`` and ``stability.json``.
 
-    Reads every score file of calibration benchmarks × interventions × heads under ``root``
-    (``outputs/<run>``).
+    Reads every score file of calibration benchmarks × interventions × heads of the run.
     """
-    from hawk.analysis.stability import KEYS, stability
-
-    paths = RunPaths(root)
-    output = output or paths.drops()
     options, seed = config["statistics"], config["seed"]
     rows: list[dict[str, Any]] = []
     report: dict[str, Any] = {}
@@ -119,7 +125,7 @@ def head_drops(config: Mapping[str, Any], root: str, output: str | None = None) 
         parts: list[Measured] = []
         lows: dict[str, np.ndarray] = {}
         for name in config["calibration"]["benchmarks"]:
-            measured = measure(config, root, name, intervention)
+            measured = measure(config, paths, name, intervention)
             # The same images are drawn for every intervention: their drops stay comparable.
             rng = rng_of(seed, "drops", name)
             intervals = drop_intervals(measured, options["resamples"], options["confidence"], rng)
@@ -137,12 +143,10 @@ def head_drops(config: Mapping[str, Any], root: str, output: str | None = None) 
         interventions=list(config["ablation"]["interventions"]),
         benchmarks=list(config["calibration"]["benchmarks"]),
         data={
-            name: records.asked_of(paths.samples("calibration", name), "calibration", name)
+            name: records.sample_provenance(paths.samples("calibration", name), "calibration", name)
             for name in config["calibration"]["benchmarks"]
         },
     )
     # The table last: whoever finds it finds the file beside it as well.
-    beside = Path(output).with_name("stability.json")
-    atomic.write_json(beside, {"keys": KEYS, "interventions": report, "provenance": made})
-    records.write_table(output, rows, schemas.DROPS, made)
-    return output
+    atomic.write_json(paths.stability(), {"keys": KEYS, "interventions": report, "provenance": made})
+    records.write_table(paths.drops(), rows, schemas.DROPS, made)

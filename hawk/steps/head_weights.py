@@ -19,17 +19,11 @@ from hawk.core.heads import Geometry
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 
+READS = ("run", "seed", "model", "scoring", "ablation", "calibration", "statistics", "weights", "data")
 
-def head_weights(
-    config: Mapping[str, Any],
-    root: str,
-    intervention: str,
-    subset: str = POOLED,
-    output: str | None = None,
-) -> str:
-    """Write the weights of ``scoring.layer`` from one intervention's drops; returns the path."""
-    paths = RunPaths(root)
-    output = output or paths.head_weights(intervention, subset)
+
+def head_weights(config: Mapping[str, Any], paths: RunPaths, intervention: str, subset: str = POOLED) -> None:
+    """Write the weights of ``scoring.layer`` from one intervention's drops."""
     if intervention not in config["ablation"]["interventions"]:
         raise unknown("intervention", intervention, config["ablation"]["interventions"])
     names = subset_benchmarks(config, subset)
@@ -70,15 +64,14 @@ def head_weights(
             {"intervention": intervention, "subset": subset},
             benchmarks=names,
             data={
-                name: records.asked_of(paths.samples("calibration", name), "calibration", name)
+                name: records.sample_provenance(paths.samples("calibration", name), "calibration", name)
                 for name in names
             },
             left_out=[name for name in names if name not in parts],
             statistics=dict(config["statistics"]),
             seed=config["seed"],
         ),
-    ).save(output)
-    return output
+    ).save(paths.head_weights(intervention, subset))
 
 
 def _drops(

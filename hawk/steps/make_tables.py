@@ -37,7 +37,10 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
         rules={key: config["evaluation"].get(key) for key in COMPARISON_KEYS},
         ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
         majority_answer={one.name: one.majority_answer for one in evaluated},
-        data={one.name: records.asked_of(paths.samples(role, one.name), role, one.name) for one in evaluated},
+        data={
+            one.name: records.sample_provenance(paths.samples(role, one.name), role, one.name)
+            for one in evaluated
+        },
         variants={
             one["name"]: {k: v for k, v in one.items() if k != "name"}
             for one in config["evaluation"]["variants"]

@@ -13,9 +13,8 @@ from dataclasses import fields
 from typing import Any
 
 from hawk.analysis.cost import UNPRUNED
-from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import read_samples
-from hawk.config.queries import WEIGHT_SOURCES
+from hawk.config.queries import WEIGHT_SOURCES, benchmark_named, cost_benchmark
 from hawk.core.errors import InputError, unknown
 from hawk.core.files import write_table
 from hawk.core.paths import RunPaths
@@ -35,7 +34,25 @@ from hawk.steps.variants import build
 log = logging.getLogger("hawk")
 
 
-def measure_cost(config: Mapping[str, Any], root: str, output: str) -> None:
+READS = (
+    "seed",
+    "model",
+    "preprocessing",
+    "generation",
+    "scoring",
+    "cost",
+    "evaluation.benchmarks",
+    "evaluation.ratios",
+    "evaluation.rounding",
+    "evaluation.budget",
+    "evaluation.position_policy",
+    "evaluation.role",
+    "evaluation.variants",
+    "data.{benchmark}",
+)
+
+
+def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
     """Measure every variant at every ratio, one sample at a time, and write ``cost.parquet``.
 
     One row per variant, ratio and repeat: means over the samples, the highest memory. What a head
@@ -43,17 +60,18 @@ def measure_cost(config: Mapping[str, Any], root: str, output: str) -> None:
     the step depends on no ablation. The weights of a variant that names a file are loaded.
     """
     section, evaluation = config["cost"], config["evaluation"]
-    name = section["benchmark"] or evaluation["benchmarks"][0]
+    name = cost_benchmark(config)
     if name not in evaluation["benchmarks"]:
         raise unknown("cost.benchmark", name, evaluation["benchmarks"])
     role = evaluation["role"]
-    samples = read_samples(RunPaths(root).samples(role, name), role, name)[: section["samples"]]
+    samples = read_samples(paths.samples(role, name), role, name)[: section["samples"]]
     if not samples:
         raise InputError(f"cost: benchmark {name!r} has no samples to measure on.")
     vlm = load_for(config, vision=True)
-    bench = benchmark(name, config.get("data", {}).get(name))
+    bench = benchmark_named(config, name)
     pruners = cost_pruners(config, vlm)
-    inputs = [sample_inputs(config, vlm, bench, sample) for sample in samples]
+    protocol, preprocessing = config["generation"]["protocol"], config["preprocessing"]
+    inputs = [sample_inputs(vlm, bench, protocol, preprocessing, sample) for sample in samples]
     length = section["max_new_tokens"]
     for _ in range(section["warmup"]):
         for pruner in pruners.values():
@@ -78,7 +96,7 @@ def measure_cost(config: Mapping[str, Any], root: str, output: str) -> None:
         "preprocessing": dict(config["preprocessing"]),
         "pruners": {f"{variant} {ratio}": repr(p) for (variant, ratio), p in pruners.items()},
     }
-    write_table(output, rows, COST, provenance({"table": "cost", "benchmark": name}, **settings))
+    write_table(paths.cost(), rows, COST, provenance({"table": "cost", "benchmark": name}, **settings))
 
 
 def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tuple[str, str], Pruner | None]:

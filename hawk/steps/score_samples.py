@@ -1,5 +1,6 @@
-"""The steps that score calibration samples: the baseline, each intervention's reference and repeats,
-and one file per ablated head. One function for all, so that they cannot drift apart.
+"""The step score_samples: a baseline, an intervention's reference and repeats, or ablated heads.
+
+One function for all of them, so that they cannot drift apart.
 """
 
 from __future__ import annotations
@@ -13,99 +14,100 @@ from hawk.ablation.ablate_heads import MODES, AblateHeads, read_means
 from hawk.ablation.batched_heads import groups, score_rows
 from hawk.ablation.selection import selection_pruner
 from hawk.ablation.shared_layers import score_layer
-from hawk.benchmarks import benchmark
-from hawk.benchmarks.samples import read_samples
+from hawk.config.queries import TOKEN_SCORE, token_score_options
 from hawk.core.errors import unknown
-from hawk.core.files import asked_of, write_table
+from hawk.core.files import write_table
 from hawk.core.heads import Head
 from hawk.core.provenance import provenance
 from hawk.core.schemas import SCORES
-from hawk.inference.prompts import Prompts
-from hawk.inference.scoring import score_samples
-from hawk.models.base import VisionLanguageModel
 from hawk.pruning.base import Pruner
-from hawk.steps.session import common_settings, features_for, load_for
+from hawk.steps.session import Session
+
+READS = ("seed", "model", "preprocessing", "features", "generation", "data.{benchmark}")
+READS_MORE = {"selection": ("scoring", "ablation.selection_ratio"), "rows": ("ablation.rows_per_batch",)}
 
 INTERVENTIONS = (*MODES, "selection")
 
 
-def score_step(
-    config: Mapping[str, Any],
-    name: str,
-    role: str,
-    samples_path: str,
-    features_path: str | None,
+def score_samples(
+    session: Session,
     jobs: Sequence[tuple[str, str]],
     intervention: str | None = None,
-    means_path: str | None = None,
+    rows_per_batch: int = 1,
 ) -> None:
-    """Score one benchmark for every (what, output) of ``jobs``, with the model loaded once.
+    """Score one benchmark for every (name, output) of ``jobs``, with the model loaded once.
 
-    ``what`` is "reference", "repeat1" ... or a head such as "L0H17". Without an intervention the
-    untouched model is scored ("baseline"). Every output is one file, the same whether its job ran
-    alone or with others.
+    The name is "reference", "repeat1" ... or a head such as "L0H17". Without an intervention the
+    untouched model is scored, the baseline. Every output is one file, the same whether its job ran
+    alone or with others. rows_per_batch is the number of heads that share a batch (config key of that name).
     """
     if intervention is not None and intervention not in INTERVENTIONS:
         raise unknown("intervention", intervention, INTERVENTIONS)
-    samples = read_samples(samples_path, role, name, images=features_path is None)
-    asked = asked_of(samples_path, role, name)
-    vlm = load_for(config, vision=features_path is None)
-    for what, _ in jobs:
-        if _is_head(what):
-            vlm.geometry.check(Head.parse(what))
-    bench = benchmark(name, config.get("data", {}).get(name))
-    generation = config["generation"]
-    features = features_for(config, vlm, samples, features_path)
-    prompts = Prompts(vlm, bench, samples, features, generation["protocol"])
-    means = None if means_path is None else read_means(means_path)
-    size = config.get("ablation", {}).get("rows_per_batch", 1) if intervention in MODES else 1
+    for name, _ in jobs:
+        if _is_head(name):
+            session.vlm.geometry.check(Head.parse(name))
+    means = read_means(session.paths.head_means(session.name)) if intervention == "mean" else None
+    size = rows_per_batch if intervention in MODES else 1
     # Heads of one layer share what lies below it. For "selection" every head is another prompt.
     shared = size == 1 and intervention in MODES
     for group in groups(jobs, 0 if shared else size):
-        names = [what for what, _ in group]
-        label = f"{name} {intervention or 'baseline'} {names[0]}" + (f" to {names[-1]}" if names[1:] else "")
-        shuffle = int(names[0].removeprefix("repeat")) if names[0].startswith("repeat") else None
-        pruner = None
-        options = (prompts, bench, generation["protocol"], generation["batch_size"])
-        if size > 1 and intervention is not None:
-            in_rows = [Head.parse(what) if _is_head(what) else None for what in names]
-            scored = score_rows(*options, in_rows, size, intervention, means, shuffle=shuffle, what=label)
-        elif len(group) > 1 and intervention is not None:
-            heads = [Head.parse(what) for what in names]
-            scored = score_layer(*options, heads, intervention, means, what=label)
-        else:
-            pruner, ablation = _treatment(config, vlm, intervention, names[0], means)
-            attached = None if ablation is None else ablation.attach(vlm.model)
-            scored = [score_samples(*options, pruner, attached, shuffle=shuffle, what=label)]
-        settings = {**common_settings(config, vlm, bench, pruner), **asked, "prompts": prompts.sha256}
+        names = [name for name, _ in group]
+        scored, pruner = _score(session, names, intervention, means, size)
+        settings = {**session.settings(pruner), "prompts": session.prompts.sha256, "token_score": {}}
         if size > 1:
             settings["rows_per_batch"] = size
         if intervention == "selection":
-            settings["selection_ratio"] = config["ablation"]["selection_ratio"]
-        for (what, output), rows in zip(group, scored, strict=True):
-            identity = {"benchmark": name, "role": role, "name": what}
+            settings["selection_ratio"] = session.config["ablation"]["selection_ratio"]
+            settings["token_score"] = {key: session.config["scoring"][key] for key in TOKEN_SCORE}
+        for (name, output), rows in zip(group, scored, strict=True):
+            identity = {"benchmark": session.name, "role": session.role, "name": name}
             if intervention is not None:
                 identity["intervention"] = intervention
-            if _is_head(what):
-                identity["head"] = what
+            if _is_head(name):
+                identity["head"] = name
             write_table(output, rows, SCORES, provenance(identity, **settings))
 
 
-def _is_head(what: str) -> bool:
-    return what.startswith("L") and what[1:2].isdigit()
+def _score(
+    session: Session,
+    names: list[str],
+    intervention: str | None,
+    means: Mapping[int, torch.Tensor] | None,
+    size: int,
+) -> tuple[list[list[dict[str, Any]]], Pruner | None]:
+    """Rows per name, all scored at once where the group has several; and the pruner, if one was used."""
+    label = f"{session.name} {intervention or 'baseline'} {names[0]}"
+    label += f" to {names[-1]}" if names[1:] else ""
+    shuffle = int(names[0].removeprefix("repeat")) if names[0].startswith("repeat") else None
+    heads = [Head.parse(name) if _is_head(name) else None for name in names]
+    if size > 1 and intervention is not None:
+        rows = score_rows(
+            session.prompts, session.batch_size, heads, size, intervention, means, shuffle=shuffle, what=label
+        )
+        return rows, None
+    if len(names) > 1 and intervention is not None:
+        layer = [head for head in heads if head is not None]
+        return score_layer(session.prompts, session.batch_size, layer, intervention, means, what=label), None
+    pruner, ablation = _treatment(session, intervention, heads[0], means)
+    attached = None if ablation is None else ablation.attach(session.vlm.model)
+    return [session.score(pruner=pruner, ablation=attached, shuffle=shuffle, what=label)], pruner
+
+
+def _is_head(name: str) -> bool:
+    return name.startswith("L") and name[1:2].isdigit()
 
 
 def _treatment(
-    config: Mapping[str, Any],
-    vlm: VisionLanguageModel,
+    session: Session,
     intervention: str | None,
-    what: str,
+    head: Head | None,
     means: Mapping[int, torch.Tensor] | None,
 ) -> tuple[Pruner | None, AblateHeads | None]:
-    """What is done to the model or the prompt in one job."""
-    head = Head.parse(what) if _is_head(what) else None
+    """What is done to the prompt or to the model in one job."""
     if intervention == "selection":
-        return selection_pruner(config, vlm, head), None
+        scoring, ratio = session.config["scoring"], session.config["ablation"]["selection_ratio"]
+        options = token_score_options(scoring)
+        return selection_pruner(session.vlm.geometry, scoring["layer"], ratio, options, head), None
     if head is None or intervention is None:
         return None, None
     return None, AblateHeads([head], mode=intervention, means=means)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from hawk.config.queries import COMPARISON_KEYS
+from hawk.config.queries import COMPARISON_KEYS, TOKEN_SCORE
 from hawk.core.atomic import write_text
 from hawk.core.files import write_table
 from hawk.core.paths import RunPaths
@@ -21,10 +21,9 @@ from hawk.core.schemas import EVALUATION, SCORES
 from hawk.inference.scoring import score_samples
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.budget import ratio_text
-from hawk.steps.session import common_settings
 from hawk.study.develop import pruner_of
 from hawk.study.forced import Memo, remembering
-from hawk.study.images import prepare, prompts_of
+from hawk.study.images import prepare, session_of
 from hawk.study.plan import finalists
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ def evaluate(
 ) -> None:
     """Score the finalists; finished files stay."""
     variants = finalists(files, list(chosen))
-    names, generation = config["evaluation"]["benchmarks"], config["generation"]
+    names = config["evaluation"]["benchmarks"]
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     prepare(config, vlm, files, ROLE, names)
     for name in names:
@@ -45,9 +44,11 @@ def evaluate(
         baseline = files.baseline(name, ROLE)
         if not missing and Path(baseline).exists():
             continue
-        prompts, bench = prompts_of(config, vlm, files, ROLE, name)
-        settings = common_settings(config, vlm, bench, None)
-        arguments = (prompts, bench, generation["protocol"], generation["batch_size"])
+        session = session_of(config, vlm, files, ROLE, name)
+        prompts, bench = session.prompts, session.benchmark
+        settings = session.settings()
+        settings["token_score"] = {key: config["scoring"][key] for key in TOKEN_SCORE}
+        arguments = (prompts, session.batch_size)
         if not Path(baseline).exists():
             identity = {"benchmark": name, "role": ROLE, "name": "reference"}
             rows = score_samples(*arguments, what=f"{name} unpruned")

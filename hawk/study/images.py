@@ -25,7 +25,7 @@ from hawk.inference.feature_store import feature_writer
 from hawk.inference.prompts import Prompts
 from hawk.inference.visual_files import visual_files
 from hawk.models.base import VisionLanguageModel, VisualItem
-from hawk.steps.session import features_for
+from hawk.steps.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def _encode(
     samples = read_samples(files.samples(role, name), role, name)
     images = {file.key: file for sample in samples for file in visual_files(vlm.family, sample)}
     block = provenance(
-        {"role": role, "benchmark": name, "view": "native"},
+        {"role": role, "benchmark": name},
         model=dict(vlm.source),
         preprocessing=config["preprocessing"],
     )
@@ -113,11 +113,18 @@ def refuse_shared(files: RunPaths, role: str) -> None:
             )
 
 
+def session_of(
+    config: Mapping[str, Any], vlm: VisionLanguageModel, files: RunPaths, role: str, name: str
+) -> Session:
+    """A benchmark's samples on their stored features, for a model that is loaded already."""
+    session = Session.open(config, files, name, role, pixels=True)
+    session.vlm = vlm
+    return session
+
+
 def prompts_of(
     config: Mapping[str, Any], vlm: VisionLanguageModel, files: RunPaths, role: str, name: str
 ) -> tuple[Prompts, Benchmark]:
     """The prompts of a benchmark with their stored features."""
-    samples = read_samples(files.samples(role, name), role, name)
-    features = features_for(config, vlm, samples, files.features(role, name))
-    bench = benchmark(name, config["data"].get(name))
-    return Prompts(vlm, bench, samples, features, config["generation"]["protocol"]), bench
+    session = session_of(config, vlm, files, role, name)
+    return session.prompts, session.benchmark

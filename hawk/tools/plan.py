@@ -144,10 +144,10 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     name, generation = config["calibration"]["benchmarks"][0], config["generation"]
     few = {**config, "calibration": {**config["calibration"], "samples": samples}}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "samples.parquet"
-        prepare_samples(few, name, "calibration", str(path))
-        drawn = read_samples(str(path), "calibration", name)
-        sample_bytes = path.stat().st_size / len(drawn)
+        path = RunPaths(folder).samples("calibration", name)
+        prepare_samples(few, RunPaths(folder), "calibration", name)
+        drawn = read_samples(path, "calibration", name)
+        sample_bytes = Path(path).stat().st_size / len(drawn)
     began = time.perf_counter()
     vlm = load_for(config, vision=True)
     start = time.perf_counter() - began + 5.0  # imports of torch and transformers
@@ -162,7 +162,7 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     prompts = Prompts(vlm, bench, drawn, features, generation["protocol"])
     for _ in range(2):
         began = time.perf_counter()
-        score_samples(prompts, bench, generation["protocol"], generation["batch_size"], what="timing")
+        score_samples(prompts, generation["batch_size"], what="timing")
         scoring = (time.perf_counter() - began) / len(drawn)
     device = vlm.model.device
     return Timing(

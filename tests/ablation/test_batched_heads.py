@@ -19,9 +19,10 @@ from hawk.core.images import item_key
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import SAMPLES, SCORES
 from hawk.steps.encode_images import encode_images
-from hawk.steps.head_means import head_means_step
+from hawk.steps.head_means import head_means
 from hawk.steps.prepare_samples import prepare_samples
-from hawk.steps.score_samples import score_step
+from hawk.steps.score_samples import score_samples
+from hawk.steps.session import Session
 
 # What a batch of another shape may change in a float32 reference log-probability.
 TOLERANCE = 1e-4
@@ -44,10 +45,9 @@ def config(small_model: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> RunPaths:
     paths = RunPaths(tmp_path_factory.mktemp("rows"))
-    samples, features = paths.samples("calibration", "digits"), paths.features("calibration", "digits")
-    prepare_samples(config, "digits", "calibration", samples)
-    encode_images(config, samples, "calibration", "digits", features)
-    head_means_step(config, "digits", samples, features, paths.head_means("digits"))
+    prepare_samples(config, paths, "calibration", "digits")
+    encode_images(config, paths, "calibration", "digits")
+    head_means(Session.open(config, paths, "digits", "calibration"))
     return paths
 
 
@@ -56,16 +56,8 @@ def score(
 ) -> dict[str, str]:
     """Score in one process; name → file."""
     files = {name: f"{paths.root}/{folder}/{name}.parquet" for name in names}
-    score_step(
-        {**config, "ablation": {**config["ablation"], "rows_per_batch": rows}},
-        "digits",
-        "calibration",
-        paths.samples("calibration", "digits"),
-        paths.features("calibration", "digits"),
-        list(files.items()),
-        intervention=intervention,
-        means_path=paths.head_means("digits") if intervention == "mean" else None,
-    )
+    session = Session.open(config, paths, "digits", "calibration")
+    score_samples(session, list(files.items()), intervention, rows_per_batch=rows)
     return files
 
 
@@ -112,9 +104,11 @@ print(len(samples), peak() - before)
 
 SCORE = r"""
 import json, re, sys
-from hawk.steps.score_samples import score_step
-config, samples, features, jobs = json.loads(sys.argv[1])
-score_step(config, "digits", "calibration", samples, features, jobs, intervention="zero")
+from hawk.core.paths import RunPaths
+from hawk.steps.score_samples import score_samples
+from hawk.steps.session import Session
+config, root, jobs = json.loads(sys.argv[1])
+score_samples(Session.open(config, RunPaths(root), "digits", "calibration"), jobs, intervention="zero")
 print(int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) // 1024)
 """
 
@@ -125,11 +119,10 @@ def test_memory_of_a_sweep_does_not_grow_with_the_samples(tmp_path: Path, config
     for count in (12, 240):
         more = {**config, "calibration": {**config["calibration"], "samples": count}}
         paths = RunPaths(tmp_path / str(count))
-        samples, features = paths.samples("calibration", "digits"), paths.features("calibration", "digits")
-        prepare_samples(more, "digits", "calibration", samples)
-        encode_images(more, samples, "calibration", "digits", features)
+        prepare_samples(more, paths, "calibration", "digits")
+        encode_images(more, paths, "calibration", "digits")
         jobs = [(head, f"{paths.root}/{head}.parquet") for head in ("L1H0", "L1H1")]
-        words = [sys.executable, "-c", SCORE, json.dumps([more, samples, features, jobs])]
+        words = [sys.executable, "-c", SCORE, json.dumps([more, paths.root, jobs])]
         done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
         peaks[count] = int(done.stdout.split()[-1])
     # A batch of 6 holds megabytes of hidden states and cache; 228 samples more may add their ids and rows.

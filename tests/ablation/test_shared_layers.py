@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,9 +21,10 @@ from hawk.models import family_of
 from hawk.pruning.methods.unpruned import Unpruned
 from hawk.pruning.prompt import PrunedPrompt, prune
 from hawk.steps.encode_images import encode_images
-from hawk.steps.head_means import head_means_step
+from hawk.steps.head_means import head_means
 from hawk.steps.prepare_samples import prepare_samples
-from hawk.steps.score_samples import score_step
+from hawk.steps.score_samples import score_samples
+from hawk.steps.session import Session
 
 
 def prompt_of(model: torch.nn.Module, family: str, case: str, draw: int = 0) -> PrunedPrompt:
@@ -92,18 +92,14 @@ def test_one_process_for_all_heads_writes_the_files_of_one_each(
         "config",
     )
     paths = RunPaths(tmp_path)
-    samples, features = paths.samples("calibration", "digits"), paths.features("calibration", "digits")
-    prepare_samples(config, "digits", "calibration", samples)
-    encode_images(config, samples, "calibration", "digits", features)
-    means = paths.head_means("digits")
-    head_means_step(config, "digits", samples, features, means)
-    options: dict[str, Any] = {"intervention": intervention}
-    if intervention == "mean":
-        options["means_path"] = means
+    prepare_samples(config, paths, "calibration", "digits")
+    encode_images(config, paths, "calibration", "digits")
+    head_means(Session.open(config, paths, "digits", "calibration"))
 
     def score(folder: str, names: list[str]) -> dict[str, str]:
         files = {name: str(tmp_path / folder / f"{name}.parquet") for name in names}
-        score_step(config, "digits", "calibration", samples, features, list(files.items()), **options)
+        session = Session.open(config, paths, "digits", "calibration")
+        score_samples(session, list(files.items()), intervention)
         return {name: digest(path) for name, path in files.items()}
 
     names = ["L1H1", "reference", "L0H0", "L1H0", "L0H1"]

@@ -21,12 +21,13 @@ from hawk.core.files import provenance_of, read_table
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import RETENTION
 from hawk.steps.encode_images import encode_images
-from hawk.steps.evaluate_pruned import evaluate_step
+from hawk.steps.evaluate_pruned import evaluate_pruned, open_session
 from hawk.steps.head_drops import head_drops
 from hawk.steps.head_weights import head_weights
 from hawk.steps.make_tables import make_tables
 from hawk.steps.prepare_samples import prepare_samples
-from hawk.steps.score_samples import score_step
+from hawk.steps.score_samples import score_samples
+from hawk.steps.session import Session
 from hawk.tools.rescore import score_predictions
 
 VARIANTS = ("hawk-zero", "hawk-uniform", "blind")
@@ -61,25 +62,21 @@ def config(tmp_path, monkeypatch):
 def test_from_rows_to_the_table(config, tmp_path):
     paths = RunPaths(tmp_path / "run")
     calibrated, evaluated = config["calibration"]["benchmarks"], config["evaluation"]["benchmarks"]
-    files = {}
     for role, names in (("calibration", calibrated), ("evaluation", evaluated)):
         for name in names:
-            files[role, name] = (paths.samples(role, name), paths.features(role, name))
-            prepare_samples(config, name, role, files[role, name][0])
-            encode_images(config, files[role, name][0], role, name, files[role, name][1])
+            prepare_samples(config, paths, role, name)
+            encode_images(config, paths, role, name)
     heads = [f"L0H{number}" for number in range(HEADS)]
     for name in calibrated:
         jobs = [(what, paths.scores(name, "zero", what)) for what in ("reference", "repeat1", *heads)]
-        score_step(config, name, "calibration", *files["calibration", name], jobs, intervention="zero")
-    head_drops(config, paths.root)
-    weights = head_weights(config, paths.root, "zero")
+        score_samples(Session.open(config, paths, name, "calibration"), jobs, intervention="zero")
+    head_drops(config, paths)
+    head_weights(config, paths, "zero")
     for name in evaluated:
-        asked = files["evaluation", name]
         baseline = paths.baseline(name, "evaluation")
-        score_step(config, name, "evaluation", *asked, [("evaluation", baseline)])
+        score_samples(Session.open(config, paths, name, "evaluation"), [("evaluation", baseline)])
         for variant in VARIANTS:
-            used = weights if variant == "hawk-zero" else None
-            evaluate_step(config, name, variant, *asked, used, paths.root, paths.evaluation(name, variant))
+            evaluate_pruned(open_session(config, paths, name, variant), variant)
     make_tables(config, paths.root)
 
     path = paths.table("retention", "parquet")

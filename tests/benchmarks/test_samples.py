@@ -14,7 +14,8 @@ from PIL import Image
 from hawk.benchmarks import Benchmark, Sample, benchmark
 from hawk.benchmarks import samples as steps
 from hawk.core.errors import InputError
-from hawk.steps import prepare_samples
+from hawk.core.paths import RunPaths
+from hawk.steps.prepare_samples import prepare_samples
 
 CONFIG = {"seed": 0, "calibration": {"samples": 40, "holdout": "disjoint"}, "evaluation": {"samples": 60}}
 
@@ -49,9 +50,9 @@ def test_roles_share_no_image_over_all_benchmarks(tmp_path: Path) -> None:
     groups: dict[str, set[str]] = {}
     for name in ("digits", "shapes"):
         for role in ("calibration", "development", "evaluation"):
-            path = tmp_path / role / f"{name}.parquet"
-            prepare_samples.prepare_samples(CONFIG, name, role, str(path))
-            found = {s.group_id for s in steps.read_samples(str(path), role, name)}
+            prepare_samples(CONFIG, RunPaths(tmp_path), role, name)
+            path = RunPaths(tmp_path).samples(role, name)
+            found = {s.group_id for s in steps.read_samples(path, role, name)}
             groups.setdefault(role, set()).update(found)
     assert groups["calibration"]
     assert groups["evaluation"]
@@ -65,8 +66,8 @@ def test_without_holdout_roles_do_share_images(tmp_path: Path) -> None:
     config = {**CONFIG, "calibration": {"samples": None, "holdout": "none"}, "evaluation": {"samples": None}}
     groups = []
     for role in ("calibration", "evaluation"):
-        path = str(tmp_path / f"{role}.parquet")
-        prepare_samples.prepare_samples(config, "digits", role, path)
+        path = RunPaths(tmp_path).samples(role, "digits")
+        prepare_samples(config, RunPaths(tmp_path), role, "digits")
         groups.append({s.group_id for s in steps.read_samples(path, role, "digits")})
     assert groups[0] == groups[1]
 
@@ -133,15 +134,16 @@ def test_provenance_says_where_the_rows_come_from(tmp_path: Path) -> None:
     """A changed table, also one under the old name, is another origin; which samples, another hash."""
     import hub_rows
 
-    from hawk.core.files import asked_of
+    from hawk.core.files import sample_provenance
 
     config = {"seed": 0, "calibration": {"samples": None, "holdout": "none"}, "evaluation": {"samples": 2}}
-    folder, output = hub_rows.write("chartqa", tmp_path / "rows"), str(tmp_path / "chartqa.parquet")
+    folder, paths = hub_rows.write("chartqa", tmp_path / "rows"), RunPaths(tmp_path / "run")
+    output = paths.samples("evaluation", "chartqa")
 
     def made(settings: dict) -> dict:
         whole = {**settings, "data": {"chartqa": {"path": str(folder)}}}
-        prepare_samples.prepare_samples(whole, "chartqa", "evaluation", output)
-        return asked_of(output, "evaluation", "chartqa")
+        prepare_samples(whole, paths, "evaluation", "chartqa")
+        return sample_provenance(output, "evaluation", "chartqa")
 
     first = made(config)
     origin = first["origin"]

@@ -32,13 +32,34 @@ def test_every_command_has_help(name: str) -> None:
     assert len(result.output.splitlines()) > 3
 
 
-def test_every_rule_calls_an_existing_command() -> None:
+# Rules that share the command of another step: what they score differs, how they score does not.
+SCORING = {"score_reference", "repeat_reference", "ablate_head", "score_baseline"}
+
+
+def test_rule_step_command_and_file_have_one_name() -> None:
     import re
 
     text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    used = set(re.findall(r"\{HAWK\} ([a-z-]+)", text))
-    assert len(used) >= 8
-    assert used <= set(cli.commands)
+    rules = set(re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)(?: with)?:", text, re.M))
+    files = {path.stem for path in (ROOT / "hawk" / "steps").glob("*.py") if "\nREADS = " in path.read_text()}
+    assert len(files) >= 12
+    assert rules > SCORING
+    named = rules - SCORING - {"cost", "train_tiny", "train_model", "train_sibling"}
+    assert named | {"score_samples"} == files
+    for name in files:
+        assert name.replace("_", "-") in cli.commands, name
+        called = set(re.findall(r"\{params\.hawk\} ([a-z-]+)", text))
+        assert name.replace("_", "-") in called, name
+
+
+def test_every_rule_quotes_what_it_hands_to_the_shell() -> None:
+    """Names are refused by the schema; quoting holds all the same."""
+    import re
+
+    for path in (ROOT / "rules").glob("*.smk"):
+        for place in re.findall(r"\{(?:output|input|log|wildcards|params)[^}]*\}", path.read_text()):
+            if place not in ("{params.hawk}", "{wildcards.seed}"):  # words of a command; digits only
+                assert place.endswith(":q}"), (path.name, place)
 
 
 WRONG = [

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from hawk.config import load as hawk_config
 from hawk.config.load import load_config
-from hawk.config.queries import ablated_heads, part, weights_subset
+from hawk.config.queries import ablated_heads, config_subset, weights_subset
 from hawk.core.errors import InputError
 from hawk.pruning import REGISTRY, pruner_class
 from hawk.pruning.options import option_names
@@ -108,7 +108,56 @@ WRONG = [
     ("ablation.layers", [0, 1], r"'selection' exists only at scoring.layer \(0\)"),
     ("scoring.layer", 7, r"scoring.layer: 7 is outside"),
     ("run", "a/b", r"run: 'a/b' does not match"),
+    ("seed", 2.0, r"seed: 2.0 is not of type 'integer'"),
+    ("seed", True, r"seed: True is not of type 'integer'"),
+    ("ablation.layers", [0.0], r"ablation.layers.0: 0.0 is not of type 'integer'"),
+    ("generation.batch_size", 4.0, r"generation.batch_size: 4.0 is not of type 'integer'"),
+    ("model.threads", 2.0, r"model.threads: 2.0 is not of type 'integer'"),
+    ("cost.repeats", 10**6, r"cost.repeats: 1000000 is greater than the maximum of 10000"),
+    ("statistics.resamples", 10**12, r"statistics.resamples: 1000000000000 is greater than the maximum"),
+    ("statistics.confidence", float("nan"), r"statistics.confidence: nan is not of type 'number'"),
+    ("ablation.selection_ratio", float("nan"), r"ablation.selection_ratio: nan is not of type 'number'"),
+    ("ablation.selection_ratio", 0.33333, r"ablation.selection_ratio: 0.33333 has more than four decimals"),
+    ("cost.ratios", [0.12345], r"cost.ratios: 0.12345 has more than four decimals"),
+    ("evaluation.published", {"0.8": {"mme": float("nan")}}, r"evaluation.published.0.8.mme: nan is not of"),
+    ("preprocessing", {"min_pixels": 9, "max_pixels": 4}, r"min_pixels 9 is larger than max_pixels 4"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "random", "seeds": 10**9}],
+        r"evaluation.variants.0.seeds: 1000000000 is greater than the maximum of 1000",
+    ),
 ]
+
+# Names become parts of paths and of commands: only what neither reads in another way (FAULTS: a name
+# such as $(id>PWNED) was run by a shell).
+BAD_NAMES = [
+    "a`touch PWNED`", "$(id>PWNED)", "../../x", "/x", "a b", "a\n", "a\nb", "{a}", "a{head}", ".", "..", "",
+    "-a", ".a", "x" * 65, "a;b", "a|b", "a&b", "a'b", 'a"b', "a*", "a?", "\u0430", "a\x00",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
+@pytest.mark.parametrize(
+    "where", ["run", "calibration.benchmarks", "evaluation.benchmarks", "data", "variant"]
+)
+def test_names_that_a_shell_or_a_path_reads_otherwise_are_refused(where: str, name: str) -> None:
+    raw = deepcopy(RAW)
+    if where == "run":
+        raw["run"] = name
+    elif where == "data":
+        raw["data"] = {name: {"definition": "a.yaml"}}
+    elif where == "variant":
+        raw["evaluation"]["variants"][0]["name"] = name
+    else:
+        raw[where.partition(".")[0]]["benchmarks"] = [name]
+        raw["data"] = {"fine": {}}
+    with pytest.raises(InputError, match="does not match|is too"):
+        hawk_config.fill(raw, "config.yaml")
+
+
+@pytest.mark.parametrize("name", ["a", "A1", "_a", "a.b-c_d", "x" * 64])
+def test_names_that_are_fine(name: str) -> None:
+    assert hawk_config.fill({**deepcopy(RAW), "run": name}, "config.yaml")["run"] == name
 
 
 @pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{p}={v}"[:50] for p, v, _ in WRONG])
@@ -149,7 +198,7 @@ def test_defaults_are_filled_and_described(tmp_path: Path) -> None:
 
 def test_a_part_of_a_config_is_a_config_of_a_job(tmp_path: Path) -> None:
     config = load(RAW, tmp_path)
-    text = part(config, "seed", "model", "ablation.selection_ratio", "data.digits")
+    text = config_subset(config, "seed", "model", "ablation.selection_ratio", "data.digits")
     assert json.loads(text) == {
         "seed": 0,
         "model": config["model"],

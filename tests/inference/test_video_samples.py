@@ -103,8 +103,8 @@ def test_stored_is_what_the_processor_and_the_model_make(family, samples, tmp_pa
     """Ids, positions, logits and answers of every sample; other frames or another order would differ."""
     vlm = tiny_processors.vlm(family)
     prompts = Prompts(vlm, Ask(), samples, store(vlm, samples, tmp_path / "f.safetensors"), "vlmevalkit")
-    rows = score_samples(prompts, Ask(), "vlmevalkit", 1)
-    together = score_samples(prompts, Ask(), "vlmevalkit", len(samples))
+    rows = score_samples(prompts, 1)
+    together = score_samples(prompts, len(samples))
     logits = []
     for i, sample in enumerate(samples):
         inputs, stored = direct(vlm, [sample]), prompts.inputs([i])
@@ -161,7 +161,7 @@ def test_budget_of_a_video(family, budget, samples):
     item = prompts.items(0)[0]
     frames = item.grid[0]
     one = pruner("hawk", pruning_ratio="0.8", budget=budget)
-    (row,) = score_samples(prompts, Ask(), "vlmevalkit", 1, pruner=one)
+    (row,) = score_samples(prompts, 1, pruner=one)
     per_frame = item.tokens // frames
     if budget == "pooled":
         assert row["kept_tokens"] == -(-item.tokens // 5)

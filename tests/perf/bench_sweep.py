@@ -42,9 +42,11 @@ TIMED = """
 import json, sys, time
 began = time.perf_counter()
 from hawk.config.load import load_config
-from hawk import sweep
-config, samples, features, files = json.loads(sys.argv[1])
-inside, tokens, loaded = [0.0], [0], sweep.load_for
+from hawk.core.paths import RunPaths
+from hawk.steps import session
+from hawk.steps.score_samples import score_samples
+config, root, files = json.loads(sys.argv[1])
+inside, tokens, loaded = [0.0], [0], session.load_for
 def load_for(*words, **more):
     vlm = loaded(*words, **more)
     forward = vlm.model.forward
@@ -56,8 +58,9 @@ def load_for(*words, **more):
         return out
     vlm.model.forward = timed
     return vlm
-sweep.load_for = load_for
-sweep.score_step(config, "digits", "calibration", samples, features, files, intervention="zero")
+session.load_for = load_for
+opened = session.Session.open(config, RunPaths(root), "digits", "calibration")
+score_samples(opened, files, intervention="zero")
 print(json.dumps([inside[0], tokens[0], time.perf_counter() - began]))
 """
 
@@ -135,16 +138,15 @@ def peak() -> float:
 
 
 def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None, whole: bool) -> None:
+    from hawk.core.paths import RunPaths
     from hawk.steps.encode_images import encode_images
     from hawk.steps.prepare_samples import prepare_samples
 
     config = config_of(model, samples, pixels)
     with tempfile.TemporaryDirectory() as folder:
         root = f"{folder}/outputs/bench"
-        drawn = f"{root}/samples/calibration/digits.parquet"
-        features = f"{root}/features/calibration/digits/native.safetensors"
-        prepare_samples(config, "digits", "calibration", drawn)
-        encode_images(config, drawn, "calibration", "digits", features)
+        prepare_samples(config, RunPaths(root), "calibration", "digits")
+        encode_images(config, RunPaths(root), "calibration", "digits")
 
         def one_head(settings: dict[str, Any], head: str) -> Spent:
             output = f"{root}/scores/digits/zero/{head}.parquet"
@@ -164,7 +166,7 @@ def bench(name: str, model: Path, samples: int, heads: int, pixels: int | None, 
         for label, chosen in swept.items():
             names = [f"L{layer}H{h}" for layer in chosen for h in range(heads)]
             files = [(name, f"{folder}/all/{name}.parquet") for name in names]
-            spent, text = process(["-c", TIMED, json.dumps([config, drawn, features, files])])
+            spent, text = process(["-c", TIMED, json.dumps([config, root, files])])
             in_model, tokens, _ = json.loads(text)
             inside[label] = (spent.clock, in_model, tokens)
             seconds[label] = spent.over(len(names))

@@ -69,7 +69,7 @@ def test_features_from_the_cpu(family):
 
 STEPS = [
     "prepare-samples samples/calibration/digits.parquet", "prepare-samples samples/evaluation/digits.parquet",
-    *(f"encode-images features/{role}/digits/native.safetensors" for role in ("calibration", "evaluation")),
+    *(f"encode-images features/{role}/digits.safetensors" for role in ("calibration", "evaluation")),
     "head-means scores/digits/head_means.safetensors",
     *(f"score-samples scores/digits/{mode}/L0H1.parquet" for mode in ("mean", "selection")),
     *(f"evaluate-pruned evaluation/digits/{name}.parquet" for name in NAMES),

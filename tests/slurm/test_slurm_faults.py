@@ -59,7 +59,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> 
 def run(tmp_path: Path, small_model: Path) -> SlurmWorkflow:
     """With the features made already, so that a test's jobs are those of the scores."""
     workflow = SlurmWorkflow(tmp_path / "run", small_model, FEW)
-    workflow.run("outputs/few/features/calibration/digits/native.safetensors", "--executor", "local")
+    workflow.run("outputs/few/features/calibration/digits.safetensors", "--executor", "local")
     return workflow
 
 
@@ -208,7 +208,7 @@ def test_a_full_disk(any_cluster: Cluster, tmp_path: Path, small_model: Path, un
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], check=True)
     try:
-        run.run("outputs/few/features/calibration/digits/native.safetensors", "--executor", "local")
+        run.run("outputs/few/features/calibration/digits.safetensors", "--executor", "local")
         space = os.statvfs(disk)
         used = (space.f_blocks - space.f_bfree + 2) * space.f_frsize
         subprocess.run(["mount", "-o", f"remount,size={used}", str(disk)], check=True)

@@ -15,9 +15,9 @@ from hawk.core.paths import RunPaths
 from hawk.inference.feature_store import FeatureStore
 from hawk.inference.prompts import Prompts
 from hawk.steps.encode_images import encode_images
-from hawk.steps.head_means import head_means_step
+from hawk.steps.head_means import head_means
 from hawk.steps.prepare_samples import prepare_samples
-from hawk.steps.session import load_for
+from hawk.steps.session import Session, load_for
 
 
 def test_means_are_over_the_real_positions_of_every_prompt(tmp_path: Path) -> None:
@@ -34,9 +34,9 @@ def test_means_are_over_the_real_positions_of_every_prompt(tmp_path: Path) -> No
     )
     paths = RunPaths(tmp_path)
     drawn, stored = paths.samples("calibration", "easy_vqa"), paths.features("calibration", "easy_vqa")
-    prepare_samples(config, "easy_vqa", "calibration", drawn)
-    encode_images(config, drawn, "calibration", "easy_vqa", stored)
-    head_means_step(config, "easy_vqa", drawn, stored, paths.head_means("easy_vqa"))
+    prepare_samples(config, paths, "calibration", "easy_vqa")
+    encode_images(config, paths, "calibration", "easy_vqa")
+    head_means(Session.open(config, paths, "easy_vqa", "calibration"))
     means = read_means(paths.head_means("easy_vqa"))
     assert sorted(means) == [0, 1, 2, 3]  # of every layer, whichever are ablated
 

@@ -52,8 +52,8 @@ def run(config, tmp_path_factory):
     from hawk.steps.prepare_samples import prepare_samples
 
     root = str(tmp_path_factory.mktemp("run"))
-    prepare_samples(config, "easy_vqa", "evaluation", RunPaths(root).samples("evaluation", "easy_vqa"))
-    measure_cost(config, root, RunPaths(root).cost())
+    prepare_samples(config, RunPaths(root), "evaluation", "easy_vqa")
+    measure_cost(config, RunPaths(root))
     return root
 
 
@@ -117,7 +117,7 @@ def test_table_and_curve(run):
 def test_mistakes(config, run, key, value, message):
     changed = {**config, "cost": {**config["cost"], key: value}}
     with pytest.raises(InputError, match=message):
-        measure_cost(changed, run, "unwritten.parquet")
+        measure_cost(changed, RunPaths(run))
 
 
 @pytest.mark.parametrize("family", sorted(MODELS))

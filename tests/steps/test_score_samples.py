@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import EMBEDDED, ROOT
+from runs import linked
 from score_rows import same
 
 from hawk import benchmarks
 from hawk.ablation.ablate_heads import AblateHeads
+from hawk.ablation.selection import selection_pruner
 from hawk.benchmarks.samples import read_samples
 from hawk.config.load import load_config
+from hawk.config.queries import token_score_options
 from hawk.core.errors import InputError
-from hawk.core.files import asked_of, provenance_of, read_table
+from hawk.core.files import provenance_of, read_table, sample_provenance
 from hawk.core.heads import Head
 from hawk.core.images import item_key
 from hawk.core.paths import RunPaths
@@ -24,10 +27,12 @@ from hawk.inference.feature_store import FeatureStore
 from hawk.inference.prompts import Prompts
 from hawk.inference.scoring import batches, score_samples
 from hawk.pruning.methods.fastv import FastV
-from hawk.steps import encode_images, prepare_samples
 from hawk.steps import evaluate_pruned as evaluation
-from hawk.steps import score_samples as sweep
-from hawk.steps.session import load_for
+from hawk.steps import session as session_module
+from hawk.steps.encode_images import encode_images
+from hawk.steps.prepare_samples import prepare_samples
+from hawk.steps.score_samples import score_samples as score_step
+from hawk.steps.session import Session, load_for
 
 BENCH = "digits"
 
@@ -54,10 +59,8 @@ def root(config: dict, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     """A run folder with samples and features of one benchmark."""
     paths = RunPaths(tmp_path_factory.mktemp("run"))
     for role in ("calibration", "evaluation"):
-        prepare_samples.prepare_samples(config, BENCH, role, paths.samples(role, BENCH))
-        encode_images.encode_images(
-            config, paths.samples(role, BENCH), role, BENCH, paths.features(role, BENCH)
-        )
+        prepare_samples(config, paths, role, BENCH)
+        encode_images(config, paths, role, BENCH)
     return paths
 
 
@@ -68,8 +71,12 @@ def prompts(root: RunPaths, embedded) -> Prompts:
     return Prompts(embedded, benchmarks.benchmark(BENCH), samples, store, "vlmevalkit")
 
 
+def evaluate(config: dict, paths: RunPaths, variant: str) -> None:
+    evaluation.evaluate_pruned(evaluation.open_session(config, paths, BENCH, variant), variant)
+
+
 def scored(prompts: Prompts, **settings):
-    return score_samples(prompts, benchmarks.benchmark(BENCH), "vlmevalkit", **{"batch_size": 8, **settings})
+    return score_samples(prompts, **{"batch_size": 8, **settings})
 
 
 def test_the_trained_model_answers(prompts: Prompts) -> None:
@@ -203,19 +210,19 @@ def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> N
     jobs = [
         (what, root.scores(BENCH, "selection", what)) for what in ("reference", "repeat1", "L0H2", "L0H5")
     ]
-    arguments = (root.samples("calibration", BENCH), root.features("calibration", BENCH))
-    sweep.score_step(config, BENCH, "calibration", *arguments, jobs, intervention="selection")
+    session = Session.open(config, root, BENCH, "calibration")
+    score_step(session, jobs, intervention="selection")
     tables = {}
     for what, path in jobs:
         tables[what] = read_table(
             path, SCORES, {"benchmark": BENCH, "intervention": "selection", "name": what}
         )
         alone = path.replace("selection", "alone")
-        sweep.score_step(config, BENCH, "calibration", *arguments, [(what, alone)], intervention="selection")
+        score_step(session, [(what, alone)], intervention="selection")
         assert read_table(alone, SCORES).equals(tables[what])
     assert tables["L0H2"].column("kept_tokens").to_pylist() == [13] * 24  # ceil(64 · 0.2)
     made = provenance_of(tables["L0H2"], jobs[2][1])["settings"]
-    asked = asked_of(arguments[0], "calibration", BENCH)
+    asked = sample_provenance(root.samples("calibration", BENCH), "calibration", BENCH)
     assert {key: made[key] for key in asked} == asked
     assert asked["origin"]["id"] == BENCH
     assert len(asked["samples"]) == len(made["prompts"]) == 64
@@ -225,21 +232,18 @@ def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> N
 
 
 def test_selection_leaves_one_head_out_of_the_score(config: dict, embedded) -> None:
-    pruner = sweep.selection_pruner(config, embedded, Head(0, 3))
+    ratio, options = config["ablation"]["selection_ratio"], token_score_options(config["scoring"])
+    pruner = selection_pruner(embedded.geometry, 0, ratio, options, Head(0, 3))
     assert pruner.weights.weights[3] == 0
     assert len(set(pruner.weights.weights)) == 2
-    assert float(pruner.pruning_ratio) == config["ablation"]["selection_ratio"]
+    assert float(pruner.pruning_ratio) == ratio
     with pytest.raises(InputError, match="only at scoring.layer 0, not for L1H3"):
-        sweep.selection_pruner(config, embedded, Head(1, 3))
+        selection_pruner(embedded.geometry, 0, ratio, options, Head(1, 3))
 
 
 def test_evaluation_holds_every_ratio_and_seed(config: dict, root: RunPaths) -> None:
-    output = root.evaluation(BENCH, "random")
-    evaluation.evaluate_step(
-        config, BENCH, "random", root.samples("evaluation", BENCH), root.features("evaluation", BENCH),
-        None, root.root, output,
-    )  # fmt: skip
-    frame = read_table(output, EVALUATION, {"variant": "random"}).to_pandas()
+    evaluate(config, root, "random")
+    frame = read_table(root.evaluation(BENCH, "random"), EVALUATION, {"variant": "random"}).to_pandas()
     assert frame.groupby(["pruning_ratio", "seed"]).size().to_dict() == {
         (ratio, seed): 24 for ratio in ("0.6", "0.8", "0.9") for seed in range(5)
     }
@@ -281,8 +285,7 @@ def test_a_job_on_stored_features_runs_on_a_gpu(config: dict, root: RunPaths, tm
     for device in ("cpu", "cuda"):
         own = {**config, "model": {**config["model"], "device": device}}
         files = [(what, str(tmp_path / device / f"{what}.parquet")) for what in ("reference", "L0H6", "L1H1")]
-        drawn, stored = root.samples("calibration", BENCH), root.features("calibration", BENCH)
-        sweep.score_step(own, BENCH, "calibration", drawn, stored, files, intervention="zero")
+        score_step(Session.open(own, root, BENCH, "calibration"), files, intervention="zero")
         rows[device] = {what: read_table(path, SCORES).to_pylist() for what, path in files}
     for what in rows["cpu"]:
         assert same(rows["cpu"][what], rows["cuda"][what], tolerance=1e-2)
@@ -352,16 +355,14 @@ def test_evaluation_on_stored_features_reads_no_image(
     config: dict, root: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    read = evaluation.read_samples
+    read = session_module.read_samples
     monkeypatch.setattr(
-        evaluation,
+        session_module,
         "read_samples",
         lambda *words, images=True: asked.append(images) or read(*words, images=images),
     )
-    drawn, stored = root.samples("evaluation", BENCH), root.features("evaluation", BENCH)
     own = {**config, "evaluation": {**config["evaluation"], "ratios": [0.8]}}
-    output = str(tmp_path / "grid.parquet")
-    evaluation.evaluate_step(own, BENCH, "grid", drawn, stored, None, str(tmp_path), output)
+    evaluate(own, linked(root, tmp_path), "grid")
     assert asked == [False]
 
 
@@ -391,49 +392,35 @@ def weights_file(path: Path, **changes: object) -> str:
 def test_a_weights_file_of_something_else_is_refused(
     config: dict, root: RunPaths, tmp_path: Path, changes: dict, variant: dict, said: str
 ) -> None:
-    import shutil
-
     from hawk.benchmarks.samples import groups_hash
 
-    run = RunPaths(tmp_path / "run")
-    drawn = run.samples("calibration", BENCH)
-    Path(drawn).parent.mkdir(parents=True)
-    shutil.copy(root.samples("calibration", BENCH), drawn)
-    samples = root.samples("evaluation", BENCH)
+    run = linked(root, tmp_path / "run")
     role = "evaluation"
     if "calibration_groups" in changes:  # the images that made the weights are evaluated
-        groups = read_table(drawn, SAMPLES, columns=["group_id"]).column("group_id").to_pylist()
-        changes, samples, role = {"calibration_groups": groups_hash(groups)}, drawn, "calibration"
+        groups = (
+            read_table(run.samples("calibration", BENCH), SAMPLES, columns=["group_id"])
+            .column("group_id")
+            .to_pylist()
+        )
+        changes, role = {"calibration_groups": groups_hash(groups)}, "calibration"
     own = {"name": "file", "method": "hawk", "weights": weights_file(tmp_path / "w.json", **changes)}
     evaluated = {**config["evaluation"], "variants": [{**own, **variant}], "role": role, "ratios": [0.8]}
-    stored = root.features(role, BENCH)
-    output = str(tmp_path / "out.parquet")
     with pytest.raises(InputError, match=said):
-        evaluation.evaluate_step(
-            {**config, "evaluation": evaluated},
-            BENCH,
-            "file",
-            samples,
-            stored,
-            None,
-            str(tmp_path / "run"),
-            output,
-        )
-    assert not Path(output).exists()
+        evaluate({**config, "evaluation": evaluated}, run, "file")
+    assert not Path(run.evaluation(BENCH, "file")).exists()
 
 
 def test_own_weights_are_refused_on_the_images_that_made_them(
     config: dict, root: RunPaths, tmp_path: Path
 ) -> None:
-    path = weights_file(tmp_path / "w.json")
+    run = linked(root, tmp_path)
+    weights_file(Path(run.head_weights("zero")))
     variants = [{"name": "zero", "method": "hawk", "weights": "zero"}]
     own = {**config, "evaluation": {**config["evaluation"], "variants": variants, "role": "calibration"}}
-    drawn, stored = root.samples("calibration", BENCH), root.features("calibration", BENCH)
-    words = (BENCH, "zero", drawn, stored, path, root.root, str(tmp_path / "out.parquet"))
-    with pytest.raises(InputError, match=r"w.json: 24 evaluation images were used to calibrate"):
-        evaluation.evaluate_step(own, *words)
+    with pytest.raises(InputError, match=r"pooled.json: 24 evaluation images were used to calibrate"):
+        evaluate(own, run, "zero")
     allowed = {**own, "calibration": {**config["calibration"], "holdout": "none"}}
-    evaluation.evaluate_step(allowed, *words)  # the paper's leak, asked for
+    evaluate(allowed, run, "zero")  # the paper's leak, asked for
 
 
 def test_a_weights_file_of_unknown_images_is_used_with_a_warning(
@@ -442,9 +429,12 @@ def test_a_weights_file_of_unknown_images_is_used_with_a_warning(
     path = weights_file(tmp_path / "w.json", model={"id": "owner/model", "family": "qwen2_5_vl"})
     variant = {"name": "file", "method": "hawk", "weights": path}
     own = {**config, "evaluation": {**config["evaluation"], "variants": [variant], "ratios": [0.8]}}
-    stored, drawn = root.features("evaluation", BENCH), root.samples("evaluation", BENCH)
-    output = str(tmp_path / "out.parquet")
-    evaluation.evaluate_step(own, BENCH, "file", drawn, stored, None, str(tmp_path / "run"), output)
+    # Without the run's calibration samples nobody knows the images.
+    run = linked(root, tmp_path / "run")
+    (tmp_path / "run" / "samples").unlink()
+    (tmp_path / "run" / "samples").mkdir()
+    (tmp_path / "run" / "samples" / "evaluation").symlink_to(Path(root.root, "samples", "evaluation"))
+    evaluate(own, run, "file")
     assert "measured on owner/model and are used on" in caplog.text
     assert "images that are not known here" in caplog.text
 

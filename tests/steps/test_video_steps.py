@@ -8,6 +8,7 @@ from pathlib import Path
 import hub_rows
 import pytest
 import tiny_processors
+from runs import linked
 from score_rows import same
 
 from hawk.benchmarks import benchmark
@@ -19,11 +20,12 @@ from hawk.core.paths import RunPaths
 from hawk.core.schemas import EVALUATION, SCORES
 from hawk.core.video import decode_video
 from hawk.inference import feature_store as features
-from hawk.steps import encode_images, prepare_samples
-from hawk.steps import evaluate_pruned as evaluation
-from hawk.steps import kept_tokens as kept
-from hawk.steps import score_samples as sweep
-from hawk.steps.session import load_for
+from hawk.steps.encode_images import encode_images
+from hawk.steps.evaluate_pruned import evaluate_pruned, open_session
+from hawk.steps.kept_tokens import kept_tokens
+from hawk.steps.prepare_samples import prepare_samples
+from hawk.steps.score_samples import score_samples
+from hawk.steps.session import Session, load_for
 from hawk.tools import plan
 
 BENCH, FRAMES = "videomme", 4
@@ -66,21 +68,17 @@ def run(request, tmp_path_factory):
     )
     paths = RunPaths(folder / "outputs")
     for role in ("calibration", "evaluation"):
-        prepare_samples.prepare_samples(config, BENCH, role, paths.samples(role, BENCH))
-        encode_images.encode_images(
-            config, paths.samples(role, BENCH), role, BENCH, paths.features(role, BENCH)
-        )
+        prepare_samples(config, paths, role, BENCH)
+        encode_images(config, paths, role, BENCH)
     return config, paths
 
 
 def score(run, stored: bool, name: str, **options) -> list[dict]:
     config, paths = run
     output = f"{paths.root}/{name}-{stored}.parquet"
-    found = paths.features("calibration", BENCH) if stored else None
-    source = paths.samples("calibration", BENCH)
-    sweep.score_step(
-        config, BENCH, "calibration", source, found, [(options.pop("what", "reference"), output)], **options
-    )
+    config = {**config, "features": "stored" if stored else "recomputed"}
+    session = Session.open(config, paths, BENCH, "calibration")
+    score_samples(session, [(options.pop("what", "reference"), output)], **options)
     return read_table(output, SCORES).to_pylist()
 
 
@@ -125,11 +123,10 @@ def test_evaluated(run):
     for variant in config["evaluation"]["variants"]:
         name = variant["name"]
         for stored in (True, False):
-            output = f"{paths.root}/evaluation/{stored}/{name}.parquet"
-            store = paths.features("evaluation", BENCH) if stored else None
-            samples = paths.samples("evaluation", BENCH)
-            evaluation.evaluate_step(config, BENCH, name, samples, store, None, paths.root, output)
-            found[name, stored] = read_table(output, EVALUATION).to_pylist()
+            own = {**config, "features": "stored" if stored else "recomputed"}
+            there = linked(paths, f"{paths.root}/{stored}")
+            evaluate_pruned(open_session(own, there, BENCH, name), name)
+            found[name, stored] = read_table(there.evaluation(BENCH, name), EVALUATION).to_pylist()
         assert same(found[name, True], found[name, False])
     for row in found["hawk-uniform", True]:
         assert row["kept_tokens"] == -(-row["visual_tokens"] // 2)
@@ -152,7 +149,7 @@ def test_samples_without_bytes_and_features_under_two_names(run):
 
 def test_pictures_and_plan(run):
     config, paths = run
-    for path in kept.kept_tokens_step(config, paths.root):
+    for path in kept_tokens(config, paths):
         assert Path(path).stat().st_size > 1000
     timing = plan.measure(config, samples=2)
     assert timing.feature_bytes > 0
@@ -167,4 +164,4 @@ def test_broken_video_is_found_when_samples_are_prepared(run, tmp_path):
     broken = json.loads(json.dumps(config))
     broken["data"][BENCH]["videos"] = str(videos)
     with pytest.raises(InputError, match=r"sample '.*', video: .*\.mp4: not a video"):
-        prepare_samples.prepare_samples(broken, BENCH, "calibration", str(tmp_path / "s.parquet"))
+        prepare_samples(broken, RunPaths(tmp_path), "calibration", BENCH)

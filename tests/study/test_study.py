@@ -206,7 +206,7 @@ def test_teacher_forcing_scores_what_generation_scores(prompts, method):
     def ablation():
         return AblateHeads(heads, mode="zero").attach(asked.vlm.model) if method == "zero" else None
 
-    rows = score_samples(asked, bench, "vlmevalkit", 5, pruner=given, ablation=ablation())
+    rows = score_samples(asked, 5, pruner=given, ablation=ablation())
     found = ForcedScorer(asked, bench, 7)(given, ablation())
     assert found.score.tolist() == [row["score"] for row in rows]
     np.testing.assert_allclose(found.logprob, [row["reference_logprob"] for row in rows], atol=1e-4)

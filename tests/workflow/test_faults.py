@@ -132,7 +132,7 @@ def test_a_truncated_file_is_named_and_made_again(
     content = (workflow.folder / samples).read_bytes()
     (workflow.folder / samples).write_bytes(content[: len(content) // 2])
     workflow.run("ablation", code=1)
-    log = workflow.folder / "outputs/few/logs/features/calibration/digits/native.log"
+    log = workflow.folder / "outputs/few/logs/features/calibration/digits.log"
     assert f"{samples}: not a readable parquet file" in log.read_text()
     assert "Delete it and run again." in log.read_text()
     (workflow.folder / samples).unlink()

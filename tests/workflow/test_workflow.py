@@ -148,11 +148,11 @@ def test_a_failing_job_leaves_its_reason_and_no_output(tmp_path: Path, small_mod
     workflow.run(target)
     samples = workflow.folder / target
     samples.write_bytes(samples.read_bytes()[:200])
-    workflow.run("outputs/small/features/calibration/digits/native.safetensors", code=1)
-    log = workflow.folder / "outputs/small/logs/features/calibration/digits/native.log"
+    workflow.run("outputs/small/features/calibration/digits.safetensors", code=1)
+    log = workflow.folder / "outputs/small/logs/features/calibration/digits.log"
     assert "error: " in log.read_text().strip().splitlines()[-1]
     assert "digits.parquet: not a readable parquet file" in log.read_text()
-    assert not (workflow.folder / "outputs/small/features/calibration/digits/native.safetensors").exists()
+    assert not (workflow.folder / "outputs/small/features/calibration/digits.safetensors").exists()
 
 
 def dry_run(folder: Path, model: Path, config: dict, *words: str) -> str:

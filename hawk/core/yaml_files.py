@@ -1,0 +1,92 @@
+"""YAML as people write it, read strictly: what it would accept in silence is an error with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hawk.core.errors import InputError
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 50_000  # after aliases are expanded: a file of ten lines can stand for billions
+MAX_DEPTH = 50
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses keys that are no text, keys given twice, and aliases that grow without bound."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                text = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                raise _Wrong(key, f"the key {text!r} is no text; put it in quotes")
+            if key.value in seen:
+                raise _Wrong(key, f"the key {key.value!r} is given twice")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Wrong(Exception):
+    def __init__(self, node: yaml.Node, text: str) -> None:
+        self.line = node.start_mark.line + 1
+        super().__init__(text)
+
+
+def read_yaml(path: str | Path, what: str = "config file") -> dict[str, Any]:
+    """The mapping in a YAML file. Every mistake is one :class:`InputError` that names file and line."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{what} {str(path)!r}: there is no such file.")
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: {len(content):,} bytes; a {what} has at most {MAX_BYTES:,}.")
+    try:
+        loader = _Strict(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise InputError(f"{path}: empty; expected keys and values.")
+        _count(node, {}, 0)
+        value = loader.construct_document(node)
+    except _Wrong as error:
+        raise InputError(f"{path}, line {error.line}: {error}.") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{place}: not valid YAML: {error.problem or error.context}.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{path}: not valid YAML: {reason or type(error).__name__}.") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(value).__name__}.")
+    return value
+
+
+def _count(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
+    """Nodes below and with this one, aliases expanded; an alias inside itself has no end."""
+    if depth > MAX_DEPTH:
+        raise _Wrong(node, f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) in sizes:
+        if sizes[id(node)] < 0:
+            raise _Wrong(node, "an alias stands inside what it names")
+        return sizes[id(node)]
+    sizes[id(node)] = -1
+    below = node.value if isinstance(node, yaml.SequenceNode) else [n for pair in node.value for n in pair]
+    total = 1 + sum(_count(child, sizes, depth + 1) for child in below)
+    if total > MAX_NODES:
+        raise _Wrong(node, f"more than {MAX_NODES:,} values once aliases are expanded")
+    sizes[id(node)] = total
+    return total
