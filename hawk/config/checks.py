@@ -10,6 +10,7 @@ from typing import Any
 from hawk import benchmarks, pruning
 from hawk.config.queries import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES, weights_subset
 from hawk.core.errors import InputError, unknown
+from hawk.core.shipped import resolve
 from hawk.pruning.options import facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
@@ -131,7 +132,7 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
     hub_id = (
         source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
     )
-    if not hub_id and source not in shipped() and not Path(source).is_file():
+    if not hub_id and source not in shipped() and not Path(resolve(source)).is_file():
         allowed = ["uniform", *config["ablation"]["interventions"], *shipped()]
         raise unknown(f"weights in {where} (no file, and no Hub id user/repo):", source, allowed)
 
@@ -204,7 +205,7 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
 def _check_model_folder(config: dict[str, Any]) -> None:
     """Layers and heads against the model's own config.json, where the model is a folder here."""
     model = config["model"]
-    folder = Path(model["path"])
+    folder = Path(resolve(model["path"]))
     if not folder.is_dir():
         if model["path"].startswith((".", "/", "~", "data/")) or model["path"].count("/") != 1:
             raise InputError(f"model.path: there is no folder {model['path']!r}.")

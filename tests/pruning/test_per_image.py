@@ -59,8 +59,8 @@ def test_it_is_the_share_by_share_choice(name, family):
         assert [index.tolist() for index in pooled.kept_index[:2]] != expected
 
 
-def counted(given, monkeypatch, *names):
-    """How often methods of the pruner's class are called."""
+def watched(monkeypatch, cls, *names):
+    """How often methods of a class are called."""
     calls = Counter()
 
     def watch(name, plain):
@@ -71,7 +71,7 @@ def counted(given, monkeypatch, *names):
         return call
 
     for name in names:
-        monkeypatch.setattr(type(given), name, watch(name, getattr(type(given), name)))
+        monkeypatch.setattr(cls, name, watch(name, getattr(cls, name)))
     return calls
 
 
@@ -85,7 +85,8 @@ def test_a_prompt_is_scored_once(name, monkeypatch):
         build("qwen2_5_vl", [[Video(16, 2, 2), 20, 21], [Image(2, 2), 22]]),
     )
     given = make(name)
-    calls = counted(getattr(given, "scorer", None) or given, monkeypatch, "scores")
+    scorer = getattr(given, "scorer", None) or given
+    calls = watched(monkeypatch, type(scorer), "scores")
     prune(given, model, family_of(model), inputs)
     assert calls["scores"] == 2  # one for each prompt, with 16 shares and with one
 
@@ -99,19 +100,13 @@ def test_what_belongs_to_the_whole_prompt_is_made_once(monkeypatch):
     model, inputs = MODELS["qwen2_5_vl"](), build("qwen2_5_vl", [[Video(16, 2, 2), 20, 21]])
     for name in ("cdpruner", "mmtok"):
         with monkeypatch.context() as patch:
-            asked, plain = [], PruningContext.query_embeddings
-            patch.setattr(
-                PruningContext, "query_embeddings", lambda *args, asked=asked: asked.append(0) or plain(*args)
-            )
+            asked = watched(patch, PruningContext, "query_embeddings")
             prune(make(name), model, family_of(model), inputs)
-            assert len(asked) == 1, name
-    embedded, plain = [], HiddenStates._embed
-    monkeypatch.setattr(HiddenStates, "_embed", lambda *args: embedded.append(0) or plain(*args))
-    given = make("dart")
-    calls = counted(given, monkeypatch, "_text_pivots", "select")
-    prune(given, model, family_of(model), inputs)
-    assert (len(embedded), calls["_text_pivots"], calls["select"]) == (1, 1, 16)
-    assert isinstance(given, Dart)
+            assert asked["query_embeddings"] == 1, name
+    embedded = watched(monkeypatch, HiddenStates, "_embed")
+    calls = watched(monkeypatch, Dart, "_text_pivots", "select")
+    prune(make("dart"), model, family_of(model), inputs)
+    assert (embedded["_embed"], calls["_text_pivots"], calls["select"]) == (1, 1, 16)
 
 
 def test_scores_of_two_pruners_on_one_context_are_apart():
