@@ -8,25 +8,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from hawk.pruning import REGISTRY
+
 _PUBLIC = {
     "load": "hawk.models",
     "HeadWeights": "hawk.core.head_weights",
+    "AblateHeads": "hawk.ablation.ablate_heads",
     "Pruner": "hawk.pruning.base",
-    "Hawk": "hawk.pruning.methods.hawk",
-    "SignedHawk": "hawk.pruning.methods.signed",
-    "FastV": "hawk.pruning.methods.fastv",
-    "DivPrune": "hawk.pruning.methods.divprune",
-    "CDPruner": "hawk.pruning.methods.cdpruner",
-    "MMTok": "hawk.pruning.methods.mmtok",
-    "VisionZip": "hawk.pruning.methods.visionzip",
-    "Dart": "hawk.pruning.methods.dart",
-    "Evs": "hawk.pruning.methods.evs",
-    "FacilityLocation": "hawk.pruning.methods.facility_location",
-    "Mmr": "hawk.pruning.methods.mmr",
-    "Random": "hawk.pruning.methods.random",
-    "Grid": "hawk.pruning.methods.grid",
-    "Downscale": "hawk.pruning.methods.downscale",
-    "Blind": "hawk.pruning.methods.blind",
+    "PruningContext": "hawk.pruning.context",
+    # Every registered method's class: "module:class" is its place.
+    **{cls: module for module, _, cls in (place.partition(":") for place in REGISTRY.values())},
 }
 
 __all__ = sorted(_PUBLIC)

@@ -127,6 +127,7 @@ SHAKY = '''
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from hawk.pruning.base import Pruner
@@ -211,13 +212,15 @@ def test_every_method_with_heads_takes_the_runs_token_score(variant, inside):
         if inside:
             given = {"name": "m", "method": "mmr", "scorer": given}
             del given["scorer"]["name"]
-        one = build({"scoring": scoring}, given, "0.6", 0, GEOMETRY)
+        return build({"scoring": scoring}, given, "0.6", 0, GEOMETRY)
+
+    def hawk_of(one):
         return one.scorer if inside else one
 
-    one = built(OTHER)
+    one = hawk_of(built(OTHER))
     assert (one.token_score_normalization, one.rope, one.query_span) == ("softmax", True, "after_vision")
     assert one.scoring_layer_index == 1
-    own = built(OTHER, layer=2, rope=False)  # a variant's own options go before the run's
+    own = hawk_of(built(OTHER, layer=2, rope=False))  # a variant's own options go before the run's
     assert (own.scoring_layer_index, own.rope, own.query_span) == (2, False, "after_vision")
     assert kept(built(OTHER)) != kept(built(SCORING))
 
