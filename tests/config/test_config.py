@@ -337,3 +337,29 @@ def test_the_second_family_runs_what_the_first_does() -> None:
 )
 def test_configs_of_embedded_models_are_valid(name: str) -> None:
     assert load_config(ROOT / "config" / name)["model"]["layers"] == 4
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ({"method": "divprune", "seeds": 3}, "seeds 3 would measure the same thing.*Seeds are for random"),
+        ({"method": "hawk", "weights": "zero", "seeds": 3}, "seeds 3 would measure the same thing"),
+        ({"method": "mmr", "scorer": {"method": "grid"}, "seeds": 2}, "seeds 2 would measure the same thing"),
+        ({"method": "random", "seed": 7}, "give seeds, how many there are"),
+        ({"method": "hawk_signed", "signed": [1.0] * 8, "weights": "zero"}, "weights belong to method hawk"),
+        ({"method": "fastv", "shuffle_query": True}, "shuffle_query changes nothing for method 'fastv'"),
+        ({"method": "divprune", "seeds": 1}, None),
+        ({"method": "random", "seeds": 3}, None),
+        ({"method": "hawk", "weights": "zero", "permute": True, "seeds": 3}, None),
+        ({"method": "cdpruner", "shuffle_query": True, "seeds": 3}, None),
+    ],
+    ids=str,
+)
+def test_seeds_only_where_something_is_drawn(variant: dict, message: str | None, tmp_path: Path) -> None:
+    raw = changed("evaluation.variants", [{"name": "a", **variant}])
+    del raw["evaluation"]["reference"], raw["cost"]["variants"]
+    if message is None:
+        load(raw, tmp_path)
+        return
+    with pytest.raises(InputError, match=message):
+        load(raw, tmp_path)
