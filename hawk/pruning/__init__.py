@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,6 @@ def pruner_class(method: str) -> type[Pruner]:
 
 def pruner(method: str, **options: Any) -> Pruner:
     """Build a pruner from its method name and options; unknown options name the allowed ones."""
-    from dataclasses import fields
-
     cls = pruner_class(method)
     allowed = [f.name for f in fields(cls) if f.init]
     for name in options:
