@@ -73,7 +73,7 @@ STEPS = [
     "head-means scores/digits/head_means.safetensors",
     *(f"score-samples scores/digits/{mode}/L0H1.parquet" for mode in ("mean", "selection")),
     *(f"evaluate-pruned evaluation/digits/{name}.parquet" for name in NAMES),
-    "measure-cost cost.parquet", "kept-tokens .",
+    "measure-cost", "kept-tokens",
 ]  # fmt: skip
 
 
@@ -92,9 +92,10 @@ def test_every_step(tmp_path):
             "generation": {"protocol": "lmms-eval"},
             "cost": {"samples": 1, "repeats": 1, "warmup": 0, "max_new_tokens": 2},
         }
-        for command, output in map(str.split, STEPS):
-            path = str(tmp_path / device / output)
-            cli.main([command, "--config", json.dumps(fill(raw, "test")), path], standalone_mode=False)
-            if "/digits/" in output and path.endswith(".parquet"):
+        for command, *output in map(str.split, STEPS):
+            path = str(tmp_path / device / (output or [""])[0])
+            where = [path] if output else ["--run-dir", path]
+            cli.main([command, "--config", json.dumps(fill(raw, "test")), *where], standalone_mode=False)
+            if "/digits/" in path and path.endswith(".parquet"):
                 rows.append(pq.read_table(path, partitioning=None).to_pylist())
     assert found["cpu"] == found["cuda:0"]
