@@ -5,7 +5,7 @@ CORES ?= 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-long bench lint format clean
+.PHONY: demo test test-long bench lint lint-workflow format clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hawk needs Python 3.11 or newer")'
@@ -31,6 +31,17 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Where nothing but snakemake is installed, as on the machines of its workflow catalog.
+LINT := build/lint-venv
+$(LINT)/ready: constraints.txt
+	$(PYTHON) -m venv $(LINT)
+	$(LINT)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt snakemake
+	touch $@
+
+lint-workflow: $(LINT)/ready ## silent, or it fails
+	env -u PYTHONPATH $(LINT)/bin/snakemake --lint
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

@@ -4,63 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from string import Template
 
 from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
 from hawk.models import family_by_type
 
-TEMPLATE = """\
-# yaml-language-server: $schema=schemas/config.schema.yaml
-# Made by: hawk init {model}
-# Family {family}: {layers} layers x {heads} query heads ({kv_heads} key-value heads, head_dim {head_dim})
-run: {run}
-seed: 0
-model:
-  path: {model}
-  dtype: bfloat16
-  attention: sdpa
-  device: auto
-  layers: {layers} # checked against the model in every job
-  heads: {heads}
-scoring: {{layer: 0, normalization: l2, rope: false, query_span: instruction}}
-ablation:
-  interventions: [zero, selection]
-  layers: [0]
-  heads: all
-  heads_per_job: 1 # "all" loads the model once per benchmark
-  selection_ratio: 0.8
-calibration:
-  benchmarks: [{calibration}]
-  samples: 512
-  holdout: disjoint # none is what the paper did: calibration and evaluation share images
-weights: {{normalization: min_shift}}
-evaluation:
-  benchmarks: [{calibration}]
-  samples: null # all
-  ratios: [0.6, 0.8, 0.9]
-  reference: hawk-uniform
-  variants:
-    - {{name: hawk-zero, method: hawk, weights: zero}}
-    - {{name: hawk-selection, method: hawk, weights: selection}}
-    - {{name: hawk-uniform, method: hawk, weights: uniform}}
-    - {{name: hawk-permuted, method: hawk, weights: zero, permute: true, seeds: 5}}
-    - {{name: random, method: random, seeds: 5}}
-    - {{name: grid, method: grid}}
-    - {{name: divprune, method: divprune}}
-    - {{name: blind, method: blind}}
-generation: {{protocol: vlmevalkit, batch_size: 16}}
-statistics: {{resamples: 2000, confidence: 0.95}}
-"""
-
+# "$name" is filled in, "$$" is a dollar sign.
+TEMPLATE = Path(__file__).with_name("init_template.yaml")
 PAPER = ["hallusionbench", "mme", "textvqa", "chartqa", "ai2d", "realworldqa"]
-EMBEDDED = ["easy_vqa", "digits", "shapes", "colors", "presence"]
 
 
 def write_config(model: str, output: str | None = None, force: bool = False) -> Path:
     """Write the config and return its path. Refuses an unknown family and an existing file."""
     from transformers import AutoConfig
 
-    from hawk.benchmarks import REGISTRY
     from hawk.models.loading import check_folder, read
 
     check_folder(model)
@@ -71,10 +29,9 @@ def write_config(model: str, output: str | None = None, force: bool = False) -> 
     path = Path(output or f"config/{run}.yaml")
     if path.exists() and not force:
         raise InputError(f"{path} exists; use --force to replace it or --output for another name.")
-    names = [name for name in PAPER if name in REGISTRY] or EMBEDDED
     write_text(
         path,
-        TEMPLATE.format(
+        Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
             model=model,
             run=run,
             family=family.name,
@@ -82,7 +39,7 @@ def write_config(model: str, output: str | None = None, force: bool = False) -> 
             heads=geometry.heads,
             kv_heads=geometry.kv_heads,
             head_dim=geometry.head_dim,
-            calibration=", ".join(names),
+            calibration=", ".join(PAPER),
         ),
     )
     return path
