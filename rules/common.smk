@@ -126,6 +126,11 @@ def run_dir(wildcards, output):
     return before + root
 
 
+def with_png(figures):
+    """Figures as SVG and as PNG."""
+    return [*figures, *(figure.removesuffix("svg") + "png" for figure in figures)]
+
+
 def feature_file(role, name="{benchmark}"):
     """A features file as an input, or no input where the vision tower runs in every job."""
     return PATHS.features(role, name) if RESOURCES.stored else []

@@ -10,12 +10,13 @@ if config["scoring"]["layer"] in config["ablation"]["layers"]:
     STABILITY_FIGURES.append(PATHS.figure("stability"))
 HEAD_FIGURES = [*HEATMAPS, *STABILITY_FIGURES]
 RETENTION_FIGURES = [PATHS.figure("retention"), PATHS.figure("retention-benchmarks")]
-FIGURES = [*HEAD_FIGURES, *RETENTION_FIGURES, PATHS.figure("kept_tokens")]
-COST_REPORT = [*COST_TABLES, PATHS.figure("speedup")] if COST else []
-
-
-def with_png(figures):
-    return [*figures, *(figure.removesuffix("svg") + "png" for figure in figures)]
+COST_FIGURES = [PATHS.figure("speedup")] if COST else []
+FIGURES = [
+    *HEAD_FIGURES,
+    *RETENTION_FIGURES,
+    *COST_FIGURES,
+    PATHS.figure("kept_tokens"),
+]
 
 
 rule make_tables:
@@ -31,26 +32,49 @@ rule make_tables:
             labels={"what": "retention table"},
         ),
     log:
-        f"{LOGS}/tables.log",
+        f"{LOGS}/make_tables.log",
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(
-            config,
-            "run",
-            "seed",
-            "evaluation",
-            "generation",
-            "statistics",
-            "calibration",
-            "data",
-        ),
+        hawk=HAWK,
+        config=config_subset("make_tables"),
+        run=run_dir,
     shell:
-        "{HAWK} make-tables --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{params.hawk} make-tables --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+
+
+rule make_cost_table:
+    """Measured cost as in the paper: latency, KV cache, memory; and where the time goes."""
+    input:
+        PATHS.cost(),
+    output:
+        report(
+            COST_TABLES,
+            category="Cost",
+            caption="report/cost.rst",
+            labels={"what": "cost table"},
+        ),
+    log:
+        f"{LOGS}/make_cost_table.log",
+    conda:
+        "../environment.yml"
+    params:
+        hawk=HAWK,
+        config=config_subset("make_cost_table"),
+        run=run_dir,
+    shell:
+        "{params.hawk} make-cost-table --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+
+
+# A named target: measured once, cost is in the report of every later run.
+rule cost:
+    input:
+        PATHS.cost(),
+        COST_TABLES,
 
 
 rule make_figures:
-    """Heatmaps of drops, head weights beside their null, stability, retention against ratio."""
+    """Heatmaps of drops, head weights beside their null, stability, retention against ratio and speed-up."""
     input:
         PATHS.drops(),
         PATHS.stability(),
@@ -60,6 +84,7 @@ rule make_figures:
             for intervention, s in WEIGHT_FILES
             if s == "pooled"
         ],
+        PATHS.cost() if COST else [],
     output:
         report(
             with_png(HEATMAPS),
@@ -79,16 +104,22 @@ rule make_figures:
             caption="report/retention.rst",
             labels={"what": "retention"},
         ),
+        report(
+            with_png(COST_FIGURES),
+            category="Cost",
+            caption="report/cost.rst",
+            labels={"what": "retention against speed-up"},
+        ),
     log:
-        f"{LOGS}/figures.log",
+        f"{LOGS}/make_figures.log",
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(
-            config, "run", "evaluation", "statistics", "ablation"
-        ),
+        hawk=HAWK,
+        config=config_subset("make_figures"),
+        run=run_dir,
     shell:
-        "{HAWK} make-figures --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{params.hawk} make-figures --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
 
 
 rule kept_tokens:
@@ -113,79 +144,21 @@ rule kept_tokens:
         gpu=1,
         mem_mb=RESOURCES.memory(RESOURCES.scoring),
     params:
-        config=queries.config_subset(
-            config,
-            "seed",
-            "model",
-            "preprocessing",
-            "features",
-            "generation",
-            "scoring",
-            "evaluation",
-            "calibration",
-            "data",
-        ),
+        hawk=HAWK,
+        model=MODEL,
+        config=config_subset("kept_tokens"),
+        run=run_dir,
     shell:
-        "{HAWK} kept-tokens --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
-
-
-rule cost_table:
-    """Measured cost as in the paper: latency, KV cache, memory; and where the time goes."""
-    input:
-        PATHS.cost(),
-    output:
-        report(
-            COST_TABLES,
-            category="Cost",
-            caption="report/cost.rst",
-            labels={"what": "cost table"},
-        ),
-    log:
-        f"{LOGS}/cost_table.log",
-    conda:
-        "../environment.yml"
-    params:
-        config=queries.config_subset(config, "run"),
-    shell:
-        "{HAWK} make-cost-table --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
-
-
-# A named target: measured once, cost is in the report of every later run.
-rule cost:
-    input:
-        PATHS.cost(),
-        COST_TABLES,
-
-
-rule cost_figure:
-    """Retention against measured speed-up: the curve to choose from."""
-    input:
-        PATHS.cost(),
-        TABLES,
-    output:
-        report(
-            with_png([PATHS.figure("speedup")]),
-            category="Cost",
-            caption="report/cost.rst",
-            labels={"what": "retention against speed-up"},
-        ),
-    log:
-        f"{LOGS}/cost_figure.log",
-    conda:
-        "../environment.yml"
-    params:
-        config=queries.config_subset(config, "run"),
-    shell:
-        "{HAWK} show-cost --config {params.config:q} --run-dir {PATHS.root:q} --only figure 2> {log}"
+        "{params.hawk} kept-tokens --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
 
 
 rule make_report:
     """report.html: one file that opens offline."""
     input:
         FIGURES,
-        COST_REPORT,
         TABLES,
         PATHS.drops(),
+        PATHS.cost() if COST else [],
     output:
         report(
             PATHS.report(),
@@ -194,10 +167,12 @@ rule make_report:
             labels={"what": "interactive report"},
         ),
     log:
-        f"{LOGS}/report.log",
+        f"{LOGS}/make_report.log",
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(config, *config),
+        hawk=HAWK,
+        config=config_subset("make_report"),
+        run=run_dir,
     shell:
-        "{HAWK} make-report --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{params.hawk} make-report --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"

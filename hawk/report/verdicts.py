@@ -114,11 +114,11 @@ def _gap(row: Mapping[str, Any]) -> str:
 
 
 def notes(
-    config: Mapping[str, Any], stability: Mapping[str, Any], frame: pd.DataFrame | None
+    config: Mapping[str, Any], stability: Mapping[str, Any], frame: pd.DataFrame | None, model: str
 ) -> list[Statement]:
-    """What a reader must know before believing any of it."""
+    """What a reader must know before believing any of it. model: the path of the compared model."""
     out: list[Statement] = []
-    if "models/tiny" in str(config.get("model", {}).get("path", "")):
+    if "models/tiny" in model:
         out.append(
             Statement(
                 "note",
@@ -144,7 +144,7 @@ def notes(
                     "would make them. Use more calibration samples before trusting the weights.",
                 )
             )
-    if config.get("calibration", {}).get("holdout") == "none":
+    if config["calibration"].get("holdout") == "none":
         out.append(
             Statement(
                 "warning",
@@ -168,8 +168,7 @@ def notes(
 def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
     """Variants with weights that this run did not measure."""
     own = (*WEIGHT_SOURCES, "uniform", None)
-    variants = config.get("evaluation", {}).get("variants", [])
-    return [one["name"] for one in variants if weight_source(one) not in own]
+    return [one["name"] for one in config["evaluation"]["variants"] if weight_source(one) not in own]
 
 
 def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from hawk.analysis.comparison import OVERALL
+from hawk.analysis.cost import cost_table
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.report.figures.drops import drop_heatmap
+from hawk.report.figures.speedup import speedup_figure
 from hawk.report.figures.style import save, style
 from hawk.report.figures.weights import stability_figure, weight_bars
 from hawk.report.tables import read_retention
+
+READS = ()  # the tables and weights say which figures there are
 
 
 def make_figures(config: Mapping[str, Any], root: str) -> list[str]:
@@ -27,6 +31,8 @@ def make_figures(config: Mapping[str, Any], root: str) -> list[str]:
             out += _head_figures(paths)
     if Path(paths.table("retention", "parquet")).is_file():
         out += retention_figures(root)
+        if Path(paths.cost()).is_file():
+            out += _speedup(paths)
     return out
 
 
@@ -42,6 +48,13 @@ def retention_figures(root: str) -> list[str]:
             *save(retention_figure(frame, [OVERALL]), paths, "retention"),
             *save(retention_figure(frame, names), paths, "retention-benchmarks"),
         ]
+
+
+def _speedup(paths: RunPaths) -> list[str]:
+    cost = records.read_table(paths.cost(), schemas.COST, {"table": "cost"}).to_pandas()
+    retention, _ = read_retention(paths.root)
+    with style():
+        return save(speedup_figure(cost_table(cost), retention), paths, "speedup")
 
 
 def _head_figures(paths: RunPaths) -> list[str]:

@@ -17,6 +17,8 @@ from hawk.core.provenance import provenance
 from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.report.tables import _frame, markdown
 
+READS = ("seed", "data", "generation.protocol", "statistics", "evaluation")
+
 
 def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
     """Compare all variants of a run and write ``tables/retention`` and ``tables/controls``.

@@ -43,9 +43,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     root = str(tmp_path_factory.mktemp("run"))
     with toy_benchmarks():
         config = write_run(root, make_config())
-        head_drops(config, root)
+        head_drops(config, RunPaths(root))
         for intervention in ("zero", "selection"):
-            head_weights(config, root, intervention)
+            head_weights(config, RunPaths(root), intervention)
         make_tables(config, root)
     make_figures(config, root)
     Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
@@ -224,20 +224,22 @@ def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
         for key in one["null"]["benchmarks"]:
             one["null"]["benchmarks"][key]["explained_by_null"] = key == "pairs"
         one["null"]["pooled"]["explained_by_null"] = False
-    said = [one.text for one in verdicts.notes(config, found, None)]
+    said = [one.text for one in verdicts.notes(config, found, None, "model")]
     assert len(said) == 2
     assert all("those of pairs;" in one for one in said)
     leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
-    assert any("Retention is then too good" in one.text for one in verdicts.notes(leaky, {}, None))
-    tiny = {**config, "model": {"path": "data/models/tiny-qwen2.5-vl"}}
-    assert any("small and was trained by this project" in one.text for one in verdicts.notes(tiny, {}, None))
-    assert verdicts.notes(config, {}, None) == []
+    assert any("Retention is then too good" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
+    tiny = verdicts.notes(config, {}, None, "data/models/tiny-qwen2.5-vl")
+    assert any("small and was trained by this project" in one.text for one in tiny)
+    assert verdicts.notes(config, {}, None, "model") == []
     frame, _ = read_retention(root)
-    assert not [one for one in verdicts.notes(config, {}, frame) if "cannot tell" in one.text]
+    assert not [one for one in verdicts.notes(config, {}, frame, "model") if "cannot tell" in one.text]
     seeing = frame.assign(retention=frame["retention"].where(frame["method"] != "blind", 95.0))
-    assert any("cannot tell pruning methods apart" in one.text for one in verdicts.notes(config, {}, seeing))
+    assert any(
+        "cannot tell pruning methods apart" in one.text for one in verdicts.notes(config, {}, seeing, "model")
+    )
     dead = frame.assign(native_value=frame["native_value"].where(frame["benchmark"] != "toy", 0.0))
-    assert any("scores 0 on toy:" in one.text for one in verdicts.notes(config, {}, dead))
+    assert any("scores 0 on toy:" in one.text for one in verdicts.notes(config, {}, dead, "model"))
 
 
 # --- in a browser -----------------------------------------------------------------------------------
@@ -329,9 +331,9 @@ def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             (analysis.head_drops, []),
             (analysis.head_weights, ["--intervention", "zero"]),
             (analysis.head_weights, ["--intervention", "zero", "--subset", "without-toys"]),
-            (analysis.tables, []),
-            (analysis.figures, []),
-            (analysis.report, []),
+            (analysis.make_tables, []),
+            (analysis.make_figures, []),
+            (analysis.make_report, []),
         ):
             done = runner.invoke(command, [*given, *more], catch_exceptions=False)
             assert done.exit_code == 0, done.output
@@ -342,7 +344,7 @@ def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             runner.invoke(tools.compare, [*given, "--benchmark", "toys"], catch_exceptions=False)
         with pytest.raises(InputError, match="no folder"):
             runner.invoke(
-                analysis.tables,
+                analysis.make_tables,
                 ["--config", json.dumps(config), "--run-dir", "nowhere"],
                 catch_exceptions=False,
             )
@@ -373,7 +375,7 @@ def test_steps_compute_on_one_thread() -> None:
     """Equal digests wherever they run, and no threads that wait for each other."""
     code = (
         "import os, hawk.cli.options as a\n"
-        "a.read_alone('{\"seed\": 1}')\n"
+        "a.compute_alone()\n"
         "print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])"
     )
     given = {key: value for key, value in os.environ.items() if "NUM_THREADS" not in key}
