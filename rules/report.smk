@@ -3,20 +3,16 @@
 TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
 TABLES += [PATHS.table("controls", ending) for ending in ("parquet", "csv")]
 COST_TABLES = [PATHS.table("cost", ending) for ending in ("csv", "md")]
-HEATMAPS = [PATHS.figure(f"heatmap-{intervention}") for intervention in INTERVENTIONS]
-# Both are about heads of the scoring layer, and weights need all of them.
-STABILITY_FIGURES = [PATHS.figure("weights")] if WEIGHT_FILES else []
-if config["scoring"]["layer"] in config["ablation"]["layers"]:
-    STABILITY_FIGURES.append(PATHS.figure("stability"))
-HEAD_FIGURES = [*HEATMAPS, *STABILITY_FIGURES]
-RETENTION_FIGURES = [PATHS.figure("retention"), PATHS.figure("retention-benchmarks")]
-COST_FIGURES = [PATHS.figure("speedup")] if COST else []
-FIGURES = [
-    *HEAD_FIGURES,
-    *RETENTION_FIGURES,
-    *COST_FIGURES,
-    PATHS.figure("kept_tokens"),
-]
+RUN_PICTURES = list(pictures(RUN_PARTS, INTERVENTIONS))
+FIGURES = [PATHS.figure(picture.name) for picture in RUN_PICTURES]
+# Where Snakemake's own report shows the figures of each section of the page.
+CATEGORIES = {
+    "heads": "Heads",
+    "weights": "Heads",
+    "retention": "Comparison",
+    "tokens": "Comparison",
+    "cost": "Cost",
+}
 
 
 rule make_tables:
@@ -86,30 +82,16 @@ rule make_figures:
         ],
         PATHS.cost() if COST else [],
     output:
-        report(
-            with_png(HEATMAPS),
-            category="Heads",
-            caption="report/heatmap.rst",
-            labels={"what": "heatmap"},
-        ),
-        report(
-            with_png(STABILITY_FIGURES),
-            category="Heads",
-            caption="report/weights.rst",
-            labels={"what": "weights and stability"},
-        ),
-        report(
-            with_png(RETENTION_FIGURES),
-            category="Comparison",
-            caption="report/retention.rst",
-            labels={"what": "retention"},
-        ),
-        report(
-            with_png(COST_FIGURES),
-            category="Cost",
-            caption="report/cost.rst",
-            labels={"what": "retention against speed-up"},
-        ),
+        [
+            report(
+                with_png(PATHS.figure(picture.name)),
+                category=CATEGORIES[picture.figure.section],
+                caption=f"report/{picture.figure.section}.rst",
+                labels={"what": picture.name},
+            )
+            for picture in RUN_PICTURES
+            if picture.figure.step == "make_figures"
+        ],
     log:
         f"{LOGS}/make_figures.log",
     conda:
@@ -130,9 +112,9 @@ rule kept_tokens:
         [PATHS.head_weights(*pair) for pair in WEIGHT_FILES],
     output:
         report(
-            with_png([PATHS.figure("kept_tokens")]),
+            with_png(PATHS.figure("kept_tokens")),
             category="Comparison",
-            caption="report/kept_tokens.rst",
+            caption="report/tokens.rst",
             labels={"what": "kept tokens"},
         ),
     log:

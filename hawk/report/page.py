@@ -1,4 +1,4 @@
-"""The step ``report``: one HTML file that opens offline from disk and asks the network for nothing.
+"""The page: one HTML file that opens offline from disk and asks the network for nothing.
 
 All styles, scripts and pictures are inside; a content security policy forbids anything else. Every
 string that comes from a file is escaped.
@@ -6,7 +6,6 @@ string that comes from a file is escaped.
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,17 +47,6 @@ def script_json(value: Any) -> str:
     """JSON that cannot end its script element, whatever its strings hold."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def picture(path: str, alt: str, caption: str = "") -> str:
-    """A figure file as a data URI; an empty string if there is none."""
-    file = Path(path)
-    if not file.is_file():
-        return ""
-    kind = {".png": "image/png", ".svg": "image/svg+xml"}[file.suffix]
-    code = base64.b64encode(file.read_bytes()).decode("ascii")
-    note = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{escape(alt)}" src="data:{kind};base64,{code}">{note}</figure>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1, names: str = "") -> str:

@@ -20,6 +20,7 @@ from factories import make_config, toy_benchmarks, write_run
 from PIL import Image
 
 from hawk.cli import analysis, tools
+from hawk.config.declared import declared
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
@@ -46,9 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
         head_drops(config, RunPaths(root))
         for intervention in ("zero", "selection"):
             head_weights(config, RunPaths(root), intervention)
-        make_tables(config, root)
-    make_figures(config, root)
-    Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
+        make_tables(declared(config, "make_tables"), root)
     cost: dict[str, Any] = {field.name: 1 for field in schemas.COST}
     rows = [
         {**cost, "variant": variant, "pruning_ratio": ratio, "repeat": repeat, "total_ms": factor * one}
@@ -61,7 +60,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     }  # fmt: skip
     made = provenance({"table": "cost", "benchmark": "toy"}, **measured)
     records.write_table(RunPaths(root).cost(), rows, schemas.COST, made)
-    make_report(config, root)
+    make_figures(declared(config, "make_figures"), root)
+    Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
+    make_report(declared(config, "make_report"), root)
     return root, config
 
 
@@ -115,7 +116,7 @@ def test_every_section_and_link_is_there(text: str) -> None:
     sections = [a["id"] for t, a in page.found if t == "section"]
     assert sections == ["verdict", "run", "heads", "weights", "retention", "tokens", "cost", "reading"]
     assert [a["href"] for t, a in page.found if t == "a"] == [f"#{one}" for one in sections]
-    assert sum(t == "img" for t, _ in page.found) == 7  # 4 figures, 2 without script, kept tokens
+    assert sum(t == "img" for t, _ in page.found) == 8  # 5 figures, 2 without script, kept tokens
 
 
 def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:

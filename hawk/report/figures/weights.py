@@ -11,9 +11,17 @@ from hawk.core.head_weights import HeadWeights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from hawk.report.run import Run
 from hawk.report.figures.style import GREY, MARKERS, PALETTE, new_figure
 
-# --- weights ------------------------------------------------------------------------------------------
+
+def draw_weights(run: Run) -> Figure:
+    return weight_bars(run.weights, run.stability)
+
+
+def draw_stability(run: Run) -> Figure:
+    return stability_figure(run.stability)
 
 
 def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]) -> Figure:

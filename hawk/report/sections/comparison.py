@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.report.page import escape, picture, table
+from hawk.report.page import escape, table
+from hawk.report.pictures import section_pictures
 from hawk.report.run import Run
 from hawk.report.tables import interval, number, ordered, p_text
 
@@ -19,14 +19,8 @@ def retention(run: Run) -> str:
     if run.retention is None:
         return ""
     frame, reference = run.retention, run.settings.get("reference")
-    text = picture(
-        run.paths.figure("retention"),
-        "retention against pruning ratio",
-        "Retention overall: unweighted mean over benchmarks, in percent of the unpruned model. Bands: the "
-        "range over seeds. blind sees no visual token: the floor. Points of one ratio are set side by side.",
-    )
+    text = section_pictures(run, "retention")
     names = [OVERALL, *(name for name in dict.fromkeys(frame["benchmark"]) if name != OVERALL)]
-    text += picture(run.paths.figure("retention-benchmarks"), "retention per benchmark")
     for name in names:
         listed = _retention_table(frame[frame["benchmark"] == name], reference)
         mark = " open" if name == OVERALL else ""
@@ -111,13 +105,4 @@ def _cell(cell: tuple[str, Any, str]) -> str:
 
 
 def kept_tokens(run: Run) -> str:
-    folder = Path(run.paths.figure("kept_tokens", "png")).parent
-    found = sorted(folder.glob("kept_tokens*.png"))
-    return "".join(
-        picture(
-            str(path),
-            "visual tokens that each variant keeps",
-            "Framed, in colour: kept. Grey: removed." if number == len(found) - 1 else "",
-        )
-        for number, path in enumerate(found)
-    )
+    return section_pictures(run, "tokens")

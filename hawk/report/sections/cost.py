@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hawk.report.page import escape, picture, table
+from hawk.report.page import escape, table
+from hawk.report.pictures import section_pictures
 from hawk.report.run import Run
 from hawk.report.tables import number
 
@@ -31,7 +32,7 @@ def cost(run: Run) -> str:
         for _, row in cost_table(run.cost).iterrows()
     ]
     head = ["variant", "removed", *(title for title, _ in columns.values())]
-    curve = picture(run.paths.figure("speedup"), "retention against speed-up")
+    curve = section_pictures(run, "cost")
     note = (
         "Medians over repeats. Speed-ups are medians of ratios to the unpruned model, which ran in between; "
         f"token score is all that pruning adds before the prefill. {conditions(run.cost_made)}"
