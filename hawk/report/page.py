@@ -49,7 +49,7 @@ def script_json(value: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1, names: str = "") -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> str:
     def cells(row: Sequence[Any], tag: str) -> str:
         return "".join(
             f"<{tag}{' class=left' if i < left else ''}>{escape(cell)}</{tag}>" for i, cell in enumerate(row)
@@ -57,6 +57,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1, nam
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
     return (
-        f'<div class="scroll"><table class="{names}"><thead><tr>{cells(head, "th")}</tr></thead>'
+        f'<div class="scroll"><table><thead><tr>{cells(head, "th")}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from hawk.analysis.comparison import BASELINE, OVERALL
 from hawk.analysis.controls import is_calibrated
 from hawk.config.queries import WEIGHT_SOURCES, weight_source
-from hawk.report.tables import interval, number, p_text
+from hawk.report.numbers import interval, number, p_text
 
 
 class Statement(NamedTuple):

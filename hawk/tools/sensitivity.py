@@ -16,7 +16,8 @@ import pandas as pd
 from hawk.analysis import statistics
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.core.errors import InputError
-from hawk.report.tables import number, read_retention
+from hawk.report.numbers import number
+from hawk.report.tables import read_retention
 
 
 def read_runs(folders: Sequence[str]) -> dict[str, pd.DataFrame]:

@@ -11,13 +11,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hawk.analysis.cost import cost_table
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
 from hawk.core.schemas import CONTROLS, RETENTION
-from hawk.report.tables import interval, number, text_table
+from hawk.report import columns
+from hawk.report.numbers import interval, number
+from hawk.report.tables import terminal_rows, text_table
 
 WIDTH = 80
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -204,37 +207,12 @@ def _retention(table: pa.Table, path: str) -> str:
 
 
 def _controls(table: pa.Table, path: str) -> str:
-    rows = [["variant", "control", "cut", "difference", ""]]
-    for row in table.to_pylist():
-        rows.append(
-            [
-                row["variant"][:22],
-                row["control"][:22],
-                row["pruning_ratio"],
-                number(row["difference"], sign=True),
-                interval(row["difference_low"], row["difference_high"], sign=True),
-            ]
-        )
-    return "\n".join(_aligned(rows, left={0, 1, 4}))
+    return "\n".join(terminal_rows(columns.CONTROLS, table.to_pylist()))
 
 
 def _cost(table: pa.Table, path: str) -> str:
-    frame = table.to_pandas()
-    rows = [["variant", "cut", "total ms", "prefill ms", "ms/token", "cache MB", "kept"]]
-    for (variant, ratio), part in frame.groupby(["variant", "pruning_ratio"], sort=False):
-        median = part.median(numeric_only=True)
-        rows.append(
-            [
-                str(variant)[:24],
-                str(ratio),
-                number(median["total_ms"]),
-                number(median["prefill_ms"]),
-                number(median["decode_ms_per_token"], 2),
-                number(median["kv_cache_bytes"] / 2**20),
-                number(median["kept_tokens"], 0),
-            ]
-        )
-    return "\n".join(_aligned(rows, left={0}))
+    rows: list[columns.Row] = cost_table(table.to_pandas()).to_dict("records")  # type: ignore[assignment]
+    return "\n".join(terminal_rows(columns.COST, rows))
 
 
 _WORDS: list[tuple[pa.Schema, Callable[[pa.Table, str], str]]] = [

@@ -123,9 +123,11 @@ def test_stability_is_a_table(root: str) -> None:
 
 def test_a_cost_table(tmp_path: Path) -> None:
     row: dict[str, Any] = {field.name: 1 for field in schemas.COST}
-    row |= {"variant": "hawk", "pruning_ratio": "0.8", "total_ms": 12.5, "kv_cache_bytes": 2**20}
-    records.write_table(tmp_path / "cost.parquet", [row], schemas.COST, provenance({"table": "cost"}))
-    assert "12.5" in show(str(tmp_path / "cost.parquet"))
+    plain = row | {"variant": "unpruned", "pruning_ratio": "0", "total_ms": 25.0}
+    row |= {"variant": "hawk", "pruning_ratio": "0.8", "total_ms": 12.5, "kv_cache_bytes": 2_340_000}
+    records.write_table(tmp_path / "cost.parquet", [plain, row], schemas.COST, provenance({"table": "cost"}))
+    line = show(str(tmp_path / "cost.parquet")).splitlines()[-1]
+    assert line.split() == ["hawk", "0.8", "12.5", "×2.00", "1.0", "1.00", "2.34", "1"]
 
 
 def test_text_from_files_cannot_steer_the_terminal(root: str, tmp_path: Path) -> None:

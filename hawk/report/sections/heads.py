@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from hawk.core.heads import Head
+from hawk.report.numbers import number, p_text
 from hawk.report.page import table
 from hawk.report.pictures import section_pictures
 from hawk.report.run import Run
-from hawk.report.tables import number, p_text
 
 
 def head_data(run: Run) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, OVERALL
 from hawk.report import verdicts
+from hawk.report.numbers import number
 from hawk.report.page import escape, table
 from hawk.report.run import Run
-from hawk.report.tables import number
 
 _RULE = (
     "Better and worse mean: Holm-adjusted p < .05 in a paired sign-flip test over images, over one "
