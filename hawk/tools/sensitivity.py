@@ -2,7 +2,7 @@
 
 Rounding and position policy must be equal within a comparison (the budget is audited), so each
 setting is a run of its own with the same variants: ``position_policy``, ``rounding``, the token
-score's normalization. Runs are told apart by their folders' names.
+score's normalization. A run goes by its folder's name.
 """
 
 from __future__ import annotations

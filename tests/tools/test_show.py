@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,25 @@ def test_head_weights_are_bars_with_their_benchmarks(root: str) -> None:
     assert "uniform would be 0.250" in text
 
 
+def test_weights_that_noise_would_give_are_marked(root: str, tmp_path: Path) -> None:
+    path = RunPaths(root).head_weights("zero")
+    null = json.loads(Path(RunPaths(root).stability()).read_text())["interventions"]["zero"]["head_null"]
+    weights = HeadWeights.load(path)
+    bounds = zip(weights.weights, null["min_shift"]["q025"], null["min_shift"]["q975"], strict=True)
+    expected = [low <= weight <= high for weight, low, high in bounds]
+    assert len(set(expected)) == 2  # some are marked, some are not
+    lines = [line for line in show(path).splitlines() if line.startswith("L0H")]
+    assert [" noise" in line for line in lines] == expected
+    assert "noise: inside the middle 95 % of the weights if no head mattered" in show(path)
+    # Elsewhere nothing is known of noise, and the null is of weights pooled over all benchmarks.
+    shutil.copy(path, tmp_path / "pooled.json")
+    assert "noise" not in show(str(tmp_path / "pooled.json"))
+    other = Path(root) / "head_weights" / "zero" / "without-pairs.json"
+    shutil.copy(path, other)
+    assert "noise" not in show(str(other))
+    other.unlink()
+
+
 def test_many_long_benchmarks_still_fit_and_are_named(tmp_path: Path) -> None:
     names = [f"a-benchmark-with-a-long-name-{i}" for i in range(9)]
     weights = HeadWeights(
@@ -69,7 +90,7 @@ def test_many_long_benchmarks_still_fit_and_are_named(tmp_path: Path) -> None:
     weights.save(tmp_path / "w.json")
     text = show(str(tmp_path / "w.json"))
     assert fits(text)
-    assert "not shown for want of room: a-benchmark" in text
+    assert "no room to show: a-benchmark" in text
 
 
 def test_raw_shipped_weights_are_shown_as_shares(tmp_path: Path) -> None:

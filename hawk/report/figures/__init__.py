@@ -65,9 +65,9 @@ FIGURES: list[Figure] = [
         section="weights",
         caption="Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered "
         "(reference and ablated runs swapped at random per image). Min-shift makes noise look like weights, "
-        "so a bar inside its grey range shows nothing by itself: whether a head matters is read from its "
-        "drops, and whether a benchmark's heads differ at all from the spread of its drops below. Distance: "
-        "of the weights to uniform.",
+        "so a bar inside its grey range (pale and hatched) shows nothing by itself: whether a head matters "
+        "is read from its drops, and whether a benchmark's heads differ at all from the spread of its drops "
+        "below. Distance: of the weights to uniform.",
         alt="head weights beside their null",
         needs=("weights",),
         draw="weights:draw_weights",

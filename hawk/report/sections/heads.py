@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hawk.core.heads import Head
+from hawk.report.noise import inside_null
 from hawk.report.numbers import number, p_text
 from hawk.report.page import table
 from hawk.report.pictures import section_pictures
@@ -34,12 +35,17 @@ def head_data(run: Run) -> dict[str, Any]:
             for row in part.to_dict("records")
         }
         weights = run.weights.get(str(name))
+        noise = inside_null(weights, run.stability.get(str(name))) if weights else None
         out[str(name)] = {
             "benchmarks": benchmarks,
             "heads": [str(head) for head in heads],
             "cells": [[_finite(cells[one, head.layer, head.index]) for one in benchmarks] for head in heads],
             "weights": [
                 weights.weights[head.index] if weights and head.layer == weights.layer else None
+                for head in heads
+            ],
+            "weight_noise": [
+                bool(noise and weights and head.layer == weights.layer and noise[head.index])
                 for head in heads
             ],
             "confidence": run.confidence,
@@ -56,8 +62,9 @@ def heads(run: Run) -> str:
         return ""
     return (
         "<p>Each cell is the drop when one head is ablated: reference minus ablated, in points of the "
-        "benchmark's scale, over the same samples. Red: the head matters. Hatched: not distinguishable from "
-        "noise. Point at a cell for its interval; click a heading to sort.</p>"
+        "benchmark's scale, over the same samples. Red: the head matters. Hatched: noise alone "
+        "would give such a drop, or such a weight. Point at a cell for its interval; click a heading to "
+        "sort.</p>"
         '<div class="controls"><span>intervention <span id="interventions"></span></span>'
         '<label>sort by <select id="order"></select></label></div>'
         '<div id="heatmap-scroll"><table id="heatmap"></table></div>' + section_pictures(run, "heads")

@@ -142,6 +142,7 @@ def reading(run: Run) -> str:
         "benchmarks.",
         "Seeds: a variant with seeds is shown by its mean. Intervals and tests are over images, for the "
         "seeds that were drawn; the range over seeds stands beside them.",
-        "majority: the best that one constant answer reaches. blind: the model without any visual token.",
+        "majority answer: the score of always giving the single most frequent answer. blind: the model "
+        "without any visual token.",
     ]
     return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in items) + "</ul>"
