@@ -47,6 +47,7 @@ rule all:
         PATHS.report(),
         FIGURES,
         TABLES,
+        COST_TABLES if COST else [],
         # Named here too, so that a lost one is made again even if nothing newer needs it.
         PATHS.drops(),
         PATHS.stability(),

@@ -19,6 +19,7 @@ from hawk.config.load import fill
 from hawk.config.resources import JobResources
 from hawk.core.paths import RunPaths
 from hawk.core.yaml_files import read_yaml
+from hawk.report.figures import pictures
 
 config_source = ", ".join(map(str, workflow.configfiles)) or "config"
 for (
@@ -57,6 +58,14 @@ VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
 COST = config["cost"]["measure"] or Path(PATHS.cost()).is_file()
 COST_BENCHMARK = queries.cost_benchmark(config)
 WEIGHT_FILES = queries.weight_files(config)  # (intervention, subset)
+# What figures are drawn from. Stability is about heads of the scoring layer; weights need all of them.
+RUN_PARTS = ["drops", "retention"]
+if config["scoring"]["layer"] in config["ablation"]["layers"]:
+    RUN_PARTS.append("stability")
+if WEIGHT_FILES:
+    RUN_PARTS.append("weights")
+if COST:
+    RUN_PARTS.append("cost")
 RESOURCES = JobResources(config)
 MODEL = queries.model_state(
     config["model"]["path"]
@@ -124,6 +133,11 @@ def run_dir(wildcards, output):
     """The run's folder where the job runs: with other storage, outputs may lie below another place."""
     before, root, _ = output[0].partition(PATHS.root)
     return before + root
+
+
+def with_png(figure):
+    """A figure as SVG and as PNG."""
+    return [figure, figure.removesuffix("svg") + "png"]
 
 
 def feature_file(role, name="{benchmark}"):

@@ -3,19 +3,16 @@
 TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
 TABLES += [PATHS.table("controls", ending) for ending in ("parquet", "csv")]
 COST_TABLES = [PATHS.table("cost", ending) for ending in ("csv", "md")]
-HEATMAPS = [PATHS.figure(f"heatmap-{intervention}") for intervention in INTERVENTIONS]
-# Both are about heads of the scoring layer, and weights need all of them.
-STABILITY_FIGURES = [PATHS.figure("weights")] if WEIGHT_FILES else []
-if config["scoring"]["layer"] in config["ablation"]["layers"]:
-    STABILITY_FIGURES.append(PATHS.figure("stability"))
-HEAD_FIGURES = [*HEATMAPS, *STABILITY_FIGURES]
-RETENTION_FIGURES = [PATHS.figure("retention"), PATHS.figure("retention-benchmarks")]
-FIGURES = [*HEAD_FIGURES, *RETENTION_FIGURES, PATHS.figure("kept_tokens")]
-COST_REPORT = [*COST_TABLES, PATHS.figure("speedup")] if COST else []
-
-
-def with_png(figures):
-    return [*figures, *(figure.removesuffix("svg") + "png" for figure in figures)]
+RUN_PICTURES = list(pictures(RUN_PARTS, INTERVENTIONS))
+FIGURES = [PATHS.figure(picture.name) for picture in RUN_PICTURES]
+# Where Snakemake's own report shows the figures of each section of the page.
+CATEGORIES = {
+    "heads": "Heads",
+    "weights": "Heads",
+    "retention": "Comparison",
+    "tokens": "Comparison",
+    "cost": "Cost",
+}
 
 
 rule make_tables:
@@ -31,105 +28,18 @@ rule make_tables:
             labels={"what": "retention table"},
         ),
     log:
-        f"{LOGS}/tables.log",
+        f"{LOGS}/make_tables.log",
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(
-            config,
-            "run",
-            "seed",
-            "evaluation",
-            "generation",
-            "statistics",
-            "calibration",
-            "data",
-        ),
+        hawk=HAWK,
+        config=config_subset("make_tables"),
+        run=run_dir,
     shell:
-        "{HAWK} make-tables --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{params.hawk} make-tables --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
 
 
-rule make_figures:
-    """Heatmaps of drops, head weights beside their null, stability, retention against ratio."""
-    input:
-        PATHS.drops(),
-        PATHS.stability(),
-        TABLES,
-        [
-            PATHS.head_weights(intervention, "pooled")
-            for intervention, s in WEIGHT_FILES
-            if s == "pooled"
-        ],
-    output:
-        report(
-            with_png(HEATMAPS),
-            category="Heads",
-            caption="report/heatmap.rst",
-            labels={"what": "heatmap"},
-        ),
-        report(
-            with_png(STABILITY_FIGURES),
-            category="Heads",
-            caption="report/weights.rst",
-            labels={"what": "weights and stability"},
-        ),
-        report(
-            with_png(RETENTION_FIGURES),
-            category="Comparison",
-            caption="report/retention.rst",
-            labels={"what": "retention"},
-        ),
-    log:
-        f"{LOGS}/figures.log",
-    conda:
-        "../environment.yml"
-    params:
-        config=queries.config_subset(
-            config, "run", "evaluation", "statistics", "ablation"
-        ),
-    shell:
-        "{HAWK} make-figures --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
-
-
-rule kept_tokens:
-    """A few images with the tokens that every variant keeps."""
-    input:
-        EVALUATION_FILES,
-        [feature_file(EVALUATION_ROLE, name) for name in EVALUATION[:4]],
-        [PATHS.head_weights(*pair) for pair in WEIGHT_FILES],
-    output:
-        report(
-            with_png([PATHS.figure("kept_tokens")]),
-            category="Comparison",
-            caption="report/kept_tokens.rst",
-            labels={"what": "kept tokens"},
-        ),
-    log:
-        f"{LOGS}/kept_tokens.log",
-    conda:
-        "../environment.yml"
-    threads: config["model"]["threads"]
-    resources:
-        gpu=1,
-        mem_mb=RESOURCES.memory(RESOURCES.scoring),
-    params:
-        config=queries.config_subset(
-            config,
-            "seed",
-            "model",
-            "preprocessing",
-            "features",
-            "generation",
-            "scoring",
-            "evaluation",
-            "calibration",
-            "data",
-        ),
-    shell:
-        "{HAWK} kept-tokens --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
-
-
-rule cost_table:
+rule make_cost_table:
     """Measured cost as in the paper: latency, KV cache, memory; and where the time goes."""
     input:
         PATHS.cost(),
@@ -141,13 +51,15 @@ rule cost_table:
             labels={"what": "cost table"},
         ),
     log:
-        f"{LOGS}/cost_table.log",
+        f"{LOGS}/make_cost_table.log",
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(config, "run"),
+        hawk=HAWK,
+        config=config_subset("make_cost_table"),
+        run=run_dir,
     shell:
-        "{HAWK} make-cost-table --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{params.hawk} make-cost-table --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
 
 
 # A named target: measured once, cost is in the report of every later run.
@@ -157,35 +69,78 @@ rule cost:
         COST_TABLES,
 
 
-rule cost_figure:
-    """Retention against measured speed-up: the curve to choose from."""
+rule make_figures:
+    """Heatmaps of drops, head weights beside their null, stability, retention against ratio and speed-up."""
     input:
-        PATHS.cost(),
+        PATHS.drops(),
+        PATHS.stability(),
         TABLES,
+        [
+            PATHS.head_weights(intervention, "pooled")
+            for intervention, s in WEIGHT_FILES
+            if s == "pooled"
+        ],
+        PATHS.cost() if COST else [],
     output:
-        report(
-            with_png([PATHS.figure("speedup")]),
-            category="Cost",
-            caption="report/cost.rst",
-            labels={"what": "retention against speed-up"},
-        ),
+        [
+            report(
+                with_png(PATHS.figure(picture.name)),
+                category=CATEGORIES[picture.figure.section],
+                caption=f"report/{picture.figure.section}.rst",
+                labels={"what": picture.name},
+            )
+            for picture in RUN_PICTURES
+            if picture.figure.step == "make_figures"
+        ],
     log:
-        f"{LOGS}/cost_figure.log",
+        f"{LOGS}/make_figures.log",
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(config, "run"),
+        hawk=HAWK,
+        config=config_subset("make_figures"),
+        run=run_dir,
     shell:
-        "{HAWK} show-cost --config {params.config:q} --run-dir {PATHS.root:q} --only figure 2> {log}"
+        "{params.hawk} make-figures --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+
+
+rule kept_tokens:
+    """A few images with the tokens that every variant keeps."""
+    input:
+        EVALUATION_FILES,
+        [feature_file(EVALUATION_ROLE, name) for name in EVALUATION[:4]],
+        [PATHS.head_weights(*pair) for pair in WEIGHT_FILES],
+    output:
+        report(
+            with_png(PATHS.figure("kept_tokens")),
+            category="Comparison",
+            caption="report/tokens.rst",
+            labels={"what": "kept tokens"},
+        ),
+    log:
+        f"{LOGS}/kept_tokens.log",
+    conda:
+        "../environment.yml"
+    threads: config["model"]["threads"]
+    resources:
+        gpu=1,
+        mem_mb=RESOURCES.memory(RESOURCES.scoring),
+    params:
+        hawk=HAWK,
+        model=MODEL,
+        config=config_subset("kept_tokens"),
+        run=run_dir,
+    shell:
+        "{params.hawk} kept-tokens --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
 
 
 rule make_report:
     """report.html: one file that opens offline."""
     input:
         FIGURES,
-        COST_REPORT,
         TABLES,
         PATHS.drops(),
+        PATHS.cost() if COST else [],
     output:
         report(
             PATHS.report(),
@@ -194,10 +149,12 @@ rule make_report:
             labels={"what": "interactive report"},
         ),
     log:
-        f"{LOGS}/report.log",
+        f"{LOGS}/make_report.log",
     conda:
         "../environment.yml"
     params:
-        config=queries.config_subset(config, *config),
+        hawk=HAWK,
+        config=config_subset("make_report"),
+        run=run_dir,
     shell:
-        "{HAWK} make-report --config {params.config:q} --run-dir {PATHS.root:q} 2> {log}"
+        "{params.hawk} make-report --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"

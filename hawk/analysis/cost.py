@@ -10,7 +10,6 @@ from hawk.core.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-
 UNPRUNED = "unpruned"
 
 

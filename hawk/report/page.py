@@ -1,4 +1,4 @@
-"""The step ``report``: one HTML file that opens offline from disk and asks the network for nothing.
+"""The page: one HTML file that opens offline from disk and asks the network for nothing.
 
 All styles, scripts and pictures are inside; a content security policy forbids anything else. Every
 string that comes from a file is escaped.
@@ -6,7 +6,6 @@ string that comes from a file is escaped.
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,18 +49,7 @@ def script_json(value: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def picture(path: str, alt: str, caption: str = "") -> str:
-    """A figure file as a data URI; an empty string if there is none."""
-    file = Path(path)
-    if not file.is_file():
-        return ""
-    kind = {".png": "image/png", ".svg": "image/svg+xml"}[file.suffix]
-    code = base64.b64encode(file.read_bytes()).decode("ascii")
-    note = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{escape(alt)}" src="data:{kind};base64,{code}">{note}</figure>'
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1, names: str = "") -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> str:
     def cells(row: Sequence[Any], tag: str) -> str:
         return "".join(
             f"<{tag}{' class=left' if i < left else ''}>{escape(cell)}</{tag}>" for i, cell in enumerate(row)
@@ -69,6 +57,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1, nam
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
     return (
-        f'<div class="scroll"><table class="{names}"><thead><tr>{cells(head, "th")}</tr></thead>'
+        f'<div class="scroll"><table><thead><tr>{cells(head, "th")}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )

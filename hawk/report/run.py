@@ -35,6 +35,18 @@ class Run:
     cost_made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def holds(self) -> set[str]:
+        """The parts that this run has, by their names here: what figures are drawn from."""
+        tables = {"drops": self.drops, "retention": self.retention, "cost": self.cost}
+        found = {name for name, table in tables.items() if table is not None}
+        return found | {name for name in ("stability", "weights") if getattr(self, name)}
+
+    @property
+    def interventions(self) -> list[str]:
+        """Those whose drops were measured."""
+        return [] if self.drops is None else list(dict.fromkeys(self.drops["intervention"]))
+
+    @property
     def confidence(self) -> float:
         """Level of all intervals, percent."""
         settings = self.settings or self.drops_made["settings"]

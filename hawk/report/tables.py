@@ -1,85 +1,110 @@
-"""The step ``tables``: ``tables/retention`` as parquet, CSV and Markdown; its words for a terminal."""
+"""The comparison and cost as tables: CSV, Markdown, a terminal, HTML; made from the list of columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-from hawk.core.paths import RunPaths
-
-if TYPE_CHECKING:
-    import pandas as pd
+import csv
+import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.core import files as records
-from hawk.core.schemas import CONTROLS, RETENTION
+from hawk.core import schemas
+from hawk.core.paths import RunPaths
+from hawk.report import columns
+from hawk.report.columns import CSV, HTML, MARKDOWN, TERMINAL, Column, Row, select
+from hawk.report.page import escape
 
-
-def cost_markdown(table: pd.DataFrame) -> str:
-    """The paper's columns (latency, KV cache, memory) and where the time goes."""
-    head = [
-        "variant", "removed", "kept tokens", "latency, ms", "speed-up", "vision, ms",
-        "token score, ms", "prefill, ms", "prefill speed-up", "decode, ms per token",
-        "KV cache, MB", "KV cache, %", "peak memory, MB",
-    ]  # fmt: skip
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for row in table.itertuples():
-        cells = [
-            row.variant, row.pruning_ratio, str(row.kept_tokens), f"{row.total_ms:.1f}",
-            f"×{row.speedup:.2f}", f"{row.vision_ms:.1f}", f"{row.token_score_ms:.2f}",
-            f"{row.prefill_ms:.1f}", f"×{row.prefill_speedup:.2f}",
-            f"{row.decode_ms_per_token:.2f}", f"{row.kv_cache_mb:.2f}",
-            f"{row.kv_cache_share:.1f}", f"{row.peak_memory_mb:.0f}",
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(
-        [*lines, "", "Medians over repeats; speed-ups against the unpruned model in between.", ""]
-    )
-
-
-def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Through Arrow, so that absent words are None and absent numbers NaN, as in the file."""
-    return pa.Table.from_pylist(list(rows), schema=RETENTION).to_pandas()
+WIDTH = 80  # of a terminal
 
 
 def read_retention(root: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The comparison table and the settings it was made with."""
     path = RunPaths(root).table("retention", "parquet")
-    table = records.read_table(path, RETENTION, {"table": "retention"})
+    table = records.read_table(path, schemas.RETENTION, {"table": "retention"})
     return table.to_pandas(), records.provenance_of(table, path)["settings"]
 
 
 def read_controls(root: str) -> pd.DataFrame:
+    """Calibrated variants against every control."""
     path = RunPaths(root).table("controls", "parquet")
-    return records.read_table(path, CONTROLS, {"table": "controls"}).to_pandas()
+    return records.read_table(path, schemas.CONTROLS, {"table": "controls"}).to_pandas()
 
 
-# --- words --------------------------------------------------------------------------------------------
+# --- any table --------------------------------------------------------------------------------------
 
 
-def number(value: Any, digits: int = 1, sign: bool = False) -> str:
-    """A rounded number; an empty string for null, and never ``-0.0``."""
-    if value is None or pd.isna(value):
-        return ""
-    rounded = round(float(value), digits) + 0.0
-    return f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}"
+def csv_text(table: Iterable[Column], rows: Sequence[Row]) -> str:
+    """Numbers as they are, with a line of keys above."""
+    chosen = select(table, CSV, rows)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([column.heading for column in chosen])
+    writer.writerows([column.format(row) for column in chosen] for row in rows)
+    return file.getvalue()
 
 
-def interval(low: Any, high: Any, sign: bool = False) -> str:
-    if low is None or pd.isna(low):
-        return ""
-    return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
+def markdown_rows(table: Iterable[Column], rows: Sequence[Row], overall: bool = False) -> list[str]:
+    """Head, rule and rows."""
+    chosen = select(table, MARKDOWN, rows)
+    lines = [[column.title(overall) for column in chosen]]
+    lines += [[column.format(row).replace("|", "\\|") for column in chosen] for row in rows]
+    head, *body = ["| " + " | ".join(cells) + " |" for cells in lines]
+    rule = "|" + "".join("---|" if column.left else "---:|" for column in chosen)
+    return [head, rule, *body]
 
 
-def p_text(value: Any) -> str:
-    if value is None or pd.isna(value):
-        return ""
-    return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+def terminal_rows(table: Iterable[Column], rows: Sequence[Row], gap: str = "  ") -> list[str]:
+    """Columns under each other, at most 80 wide: the first one is shortened, numbers never."""
+    chosen = select(table, TERMINAL, rows)
+    cells = [[column.heading for column in chosen]]
+    cells += [[column.format(row) for column in chosen] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - len(gap) * (len(widths) - 1))
+    lines = []
+    for first, *others in cells:
+        texts = [first if len(first) <= widths[0] else first[: widths[0] - 1] + "…", *others]
+        placed = zip(texts, widths, chosen, strict=True)
+        lines.append(gap.join(text.ljust(w) if c.left else text.rjust(w) for text, w, c in placed).rstrip())
+    return lines
+
+
+def html_table(
+    table: Iterable[Column],
+    rows: Sequence[Row],
+    overall: bool = False,
+    kind: Callable[[Row], str] = lambda row: "",
+) -> str:
+    """A table that the page's script sorts by the values below the texts. kind: a row's class."""
+    chosen = select(table, HTML, rows)
+    head = "".join(_html_head(column, overall) for column in chosen)
+    body = "".join(
+        f'<tr class="{escape(kind(row))}">{"".join(_html_cell(column, row) for column in chosen)}</tr>'
+        for row in rows
+    )
+    return (
+        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _html_head(column: Column, overall: bool) -> str:
+    left = " class=left" if column.left else ""
+    return f'<th{left} aria-sort="none">{escape(column.title(overall))}</th>'
+
+
+def _html_cell(column: Column, row: Row) -> str:
+    value, text = row[column.key], column.format(row)
+    if value is None or (isinstance(value, float) and value != value):
+        value = ""
+    kind = "left" if column.left else text if text in ("better", "worse") else ""
+    return f'<td class="{kind}" data-v="{escape(value)}">{escape(text)}</td>'
+
+
+# --- retention --------------------------------------------------------------------------------------
 
 
 def hypotheses(frame: pd.DataFrame) -> int:
@@ -104,36 +129,21 @@ def ordered(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[keys.sort_values(list(keys.columns), kind="stable").index]
 
 
+def benchmark_rows(frame: pd.DataFrame, benchmark: str) -> list[Row]:
+    """One benchmark's rows as they are shown."""
+    return ordered(frame[frame["benchmark"] == benchmark]).to_dict("records")  # type: ignore[return-value]
+
+
+def shown_benchmarks(frame: pd.DataFrame) -> list[str]:
+    """Overall first."""
+    return [OVERALL, *(name for name in dict.fromkeys(frame["benchmark"]) if name != OVERALL)]
+
+
 def text_table(
     frame: pd.DataFrame, benchmark: str = OVERALL, settings: Mapping[str, Any] | None = None
 ) -> str:
     """One benchmark's comparison for a terminal, at most 80 columns."""
-    rows = [["variant", "cut", "kept", "ret. %", "", "vs ref", "", "p", ""]]
-    for row in ordered(frame[frame["benchmark"] == benchmark]).to_dict("records"):
-        rows.append(
-            [
-                row["variant"],
-                _word(row["pruning_ratio"]),
-                number(row["kept_tokens"], 0),
-                number(row["retention"]),
-                interval(row["ci_low"], row["ci_high"]).replace(" ", ""),
-                number(row["difference"], sign=True),
-                interval(row["difference_low"], row["difference_high"]).replace(" ", ""),
-                p_text(row["p_adjusted"]),
-                _word(row["verdict"]),
-            ]
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    # What is left of the line belongs to the name; numbers and verdicts are never cut.
-    widths[0] = min(widths[0], 80 - sum(widths[1:]) - len(widths) + 1)
-    left = {0, 4, 6, 8}
-    lines = [
-        " ".join(
-            text.ljust(width) if i in left else text.rjust(width)
-            for i, (text, width) in enumerate(zip([_short(row[0], widths[0]), *row[1:]], widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = terminal_rows(columns.RETENTION, benchmark_rows(frame, benchmark), gap=" ")
     if settings is not None:
         tests = hypotheses(frame)
         about = (
@@ -141,83 +151,44 @@ def text_table(
             f"{100 * settings['statistics']['confidence']:g} % intervals over images. vs ref: paired, to "
             f"{settings.get('reference')}. p: sign flips, Holm over {tests}."
         )
-        lines += ["", *textwrap.wrap(about, 80)]
+        lines += ["", *textwrap.wrap(about, WIDTH)]
     return "\n".join(lines)
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else ""  # pandas may have turned None into NaN
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     """All tables in Markdown: overall first, then one per benchmark."""
     reference = settings.get("reference")
     confidence = 100 * settings["statistics"]["confidence"]
-    tests = hypotheses(frame)
     lines = [
         "# Retention",
         "",
-    ]
-    lines.append(
         "Retention is the pruned in percent of the unpruned native value; overall is the "
         f"unweighted mean over benchmarks. Brackets are {confidence:g} % bootstrap intervals over "
-        "images."
-    )
+        "images.",
+    ]
     if reference is not None:
+        named = reference.replace("|", "\\|")
         lines.append(
-            f"Differences are paired, to `{_cell(reference)}`, in points of retention. *better* and "
-            f"*worse* need p < .05 in a sign-flip test over images, adjusted by Holm over all {tests} "
-            "comparisons below; an interval alone decides nothing."
+            f"Differences are paired, to `{named}`, in points of retention. *better* and "
+            "*worse* need p < .05 in a sign-flip test over images, adjusted by Holm over all "
+            f"{hypotheses(frame)} comparisons below; an interval alone decides nothing."
         )
     lines.append("Variants with seeds show their mean and, in parentheses, the range over seeds.")
-    names = [OVERALL, *(n for n in dict.fromkeys(frame["benchmark"]) if n != OVERALL)]
-    for name in names:
-        part = ordered(frame[frame["benchmark"] == name])
-        first = part.iloc[0]
-        lines += [
-            "",
-            f"## {_cell(name)}",
-            "",
-            f"{int(first['samples'])} samples, {int(first['groups'])} images.",
-            "",
-        ]
-        lines += _markdown_rows(part, "points" if name == OVERALL else "native value")
+    for name in shown_benchmarks(frame):
+        rows = benchmark_rows(frame, name)
+        counts = f"{int(rows[0]['samples'])} samples, {int(rows[0]['groups'])} images."
+        lines += ["", "## " + name.replace("|", "\\|"), "", counts, ""]
+        lines += markdown_rows(columns.RETENTION, rows, name == OVERALL)
     return "\n".join(lines) + "\n"
 
 
-def _markdown_rows(part: pd.DataFrame, value: str) -> Iterator[str]:
-    published = part["published"].notna().any()
-    head = ["variant", "removed", "kept of", value, "retention %", "interval"]
-    head += ["difference", "interval", "p (Holm)", "verdict", "win / tie / loss"]
-    kind = "retention" if value == "points" else "value"
-    head += [f"published {kind}"] if published else []
-    yield "| " + " | ".join(head) + " |"
-    yield "|---|" + "---:|" * (len(head) - 1)
-    for row in part.to_dict("records"):
-        spread = ""
-        if row["seeds"] > 1:
-            spread = f" ({number(row['seed_low'])} to {number(row['seed_high'])})"
-        counts = [number(row[key], 0) for key in ("wins", "ties", "losses")]
-        cells = [
-            _cell(row["variant"]),
-            _word(row["pruning_ratio"]),
-            f"{number(row['kept_tokens'])} of {number(row['visual_tokens'])}",
-            number(row["native_value"]),
-            number(row["retention"]) + spread,
-            interval(row["ci_low"], row["ci_high"]),
-            number(row["difference"], sign=True),
-            interval(row["difference_low"], row["difference_high"], sign=True),
-            p_text(row["p_adjusted"]),
-            _word(row["verdict"]),
-            " / ".join(counts) if counts[0] else "",
-        ]
-        cells += [number(row["published"])] if published else []
-        yield "| " + " | ".join(cells) + " |"
+# --- cost -------------------------------------------------------------------------------------------
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def cost_markdown(table: pd.DataFrame) -> str:
+    """The paper's columns (latency, KV cache, memory) and where the time goes."""
+    rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
+    head, _, *body = markdown_rows(columns.COST, rows)
+    rule = "|" + " --- |" * len(select(columns.COST, MARKDOWN, rows))
+    note = "Medians over repeats; speed-ups against the unpruned model in between."
+    return "\n".join([head, rule, *body, "", note, ""])

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, OVERALL
+from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.analysis.controls import is_calibrated, is_floor
 from hawk.config.queries import WEIGHT_SOURCES, weight_source
-from hawk.report.tables import interval, number, p_text
+from hawk.report.numbers import interval, number, p_text
 
 
 class Statement(NamedTuple):
@@ -23,7 +23,7 @@ def percent(ratio: str) -> str:
 
 
 def against_reference(frame: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
-    """One statement per ratio and verdict: who is better, worse, or not told apart, overall."""
+    """One statement per ratio and verdict: who is better, worse, or shows no significant difference."""
     reference = settings.get("reference")
     if reference is None:
         return [Statement("note", "No reference variant is configured, so nothing was tested.")]
@@ -34,7 +34,7 @@ def against_reference(frame: pd.DataFrame, settings: Mapping[str, Any]) -> list[
         for kind, words in (
             ("better", f"better than {reference}"),
             ("worse", f"worse than {reference}"),
-            ("open", f"not told apart from {reference}"),
+            ("open", f"no significant difference from {reference}"),
         ):
             some = part[part["verdict"] == ("—" if kind == "open" else kind)]
             if len(some):
@@ -65,7 +65,10 @@ def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, A
         if controls is None:
             continue
         own = controls[(controls["variant"] == name) & (controls["control"] != settings.get("reference"))]
-        out += _described(own, title)
+        tested = frame[
+            (frame["variant"] == name) & (frame["benchmark"] == OVERALL) & frame["verdict"].notna()
+        ]
+        out += _described(own, title, dict(zip(tested["pruning_ratio"], tested["verdict"], strict=True)))
     return out
 
 
@@ -75,7 +78,7 @@ def _tested(frame: pd.DataFrame, settings: Mapping[str, Any], name: str, title: 
     for verdict, kind, words in (
         ("worse", "worse", "loses to"),
         ("better", "better", "beats"),
-        ("—", "open", "is not told apart from"),
+        ("—", "open", "shows no significant difference from"),
     ):
         some = rows[rows["verdict"] == verdict].to_dict("records")
         if some:
@@ -89,8 +92,12 @@ def _tested(frame: pd.DataFrame, settings: Mapping[str, Any], name: str, title: 
     return out
 
 
-def _described(controls: pd.DataFrame, title: str) -> list[Statement]:
-    """Against the other controls: where it retains less; described, without a verdict."""
+def _described(controls: pd.DataFrame, title: str, against_reference: Mapping[str, str]) -> list[Statement]:
+    """Against the other controls: where it retains less or more; described, without a verdict.
+
+    against_reference: ratio → verdict. Where that is "worse" or open, nothing good is said of beating
+    weaker controls: a method that does not beat its strongest control has shown nothing.
+    """
     if not len(controls):
         return []
     undefined = controls[controls["difference"].isna()]
@@ -98,14 +105,20 @@ def _described(controls: pd.DataFrame, title: str) -> list[Statement]:
         names = ", ".join(dict.fromkeys(undefined["control"]))
         return [Statement("warning", f"{title}: how it compares with {names} is undefined.")]
     below = controls[controls["difference"] < 0.0]
-    if not len(below):
-        more = "more than every" if (controls["difference"] > 0.0).all() else "no less than any"
-        return [Statement("note", f"{title} retains {more} other control (described, not tested).")]
-    listed = "; ".join(
-        f"{control} ({', '.join(_gap(row) for row in part.to_dict('records'))})"
-        for control, part in below.groupby("control", sort=False)
-    )
-    return [Statement("below", f"{title} retains less than a control (described, not tested): {listed}.")]
+    if len(below):
+        listed = "; ".join(
+            f"{control} ({', '.join(_gap(row) for row in part.to_dict('records'))})"
+            for control, part in below.groupby("control", sort=False)
+        )
+        said = f"{title} retains less than a control (described, not tested): {listed}."
+        return [Statement("below", said)]
+    won = controls[[against_reference.get(r, "better") == "better" for r in controls["pruning_ratio"]]]
+    if not len(won):
+        return []
+    names = ", ".join(dict.fromkeys(won["control"]))
+    ratios = ", ".join(percent(ratio) for ratio in dict.fromkeys(won["pruning_ratio"]))
+    more = "more than" if (won["difference"] > 0.0).all() else "no less than"
+    return [Statement("note", f"{title} retains {more} {names} at {ratios} removed (described, not tested).")]
 
 
 def _gap(row: Mapping[str, Any]) -> str:
@@ -114,11 +127,11 @@ def _gap(row: Mapping[str, Any]) -> str:
 
 
 def notes(
-    config: Mapping[str, Any], stability: Mapping[str, Any], frame: pd.DataFrame | None
+    config: Mapping[str, Any], stability: Mapping[str, Any], frame: pd.DataFrame | None, model: str
 ) -> list[Statement]:
-    """What a reader must know before believing any of it."""
+    """What a reader must know before believing any of it. model: the path of the compared model."""
     out: list[Statement] = []
-    if "models/tiny" in str(config.get("model", {}).get("path", "")):
+    if "models/tiny" in model:
         out.append(
             Statement(
                 "note",
@@ -144,7 +157,7 @@ def notes(
                     "would make them. Use more calibration samples before trusting the weights.",
                 )
             )
-    if config.get("calibration", {}).get("holdout") == "none":
+    if config["calibration"].get("holdout") == "none":
         out.append(
             Statement(
                 "warning",
@@ -168,19 +181,30 @@ def notes(
 def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
     """Variants with weights that this run did not measure."""
     own = (*WEIGHT_SOURCES, "uniform", None)
-    variants = config.get("evaluation", {}).get("variants", [])
-    return [one["name"] for one in variants if weight_source(one) not in own]
+    return [one["name"] for one in config["evaluation"]["variants"] if weight_source(one) not in own]
 
 
 def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
     """Benchmarks without a baseline, or on which seeing nothing costs little, show nothing."""
     base = frame[(frame["variant"] == BASELINE) & (frame["benchmark"] != OVERALL)]
     out = []
+    majority = frame[(frame["variant"] == MAJORITY) & (frame["benchmark"] == OVERALL)]["retention"]
+    rows = frame[(frame["benchmark"] == OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])]
+    floor = rows[
+        (~rows["method"].map(is_floor).astype(bool))
+        & (rows["retention"] <= (majority.iloc[0] if len(majority) else -1.0))
+    ]
+    if len(floor):
+        listed = "; ".join(
+            f"{variant} at {', '.join(map(percent, part['pruning_ratio']))} removed"
+            for variant, part in floor.groupby("variant", sort=False)
+        )
+        out.append(Statement("warning", f"No better than always giving the most frequent answer: {listed}."))
     zero = base[base["native_value"] == 0.0]["benchmark"].tolist()
     if zero:
         text = f"The unpruned model scores 0 on {', '.join(zero)}: retention, and its mean, is undefined."
         out.append(Statement("warning", text))
-    blind = frame[frame["method"].map(is_floor) & (frame["benchmark"] != OVERALL)]
+    blind = frame[frame["method"].map(is_floor).astype(bool) & (frame["benchmark"] != OVERALL)]
     weak = blind.drop_duplicates("benchmark")
     weak = weak[weak["retention"] > 90.0]
     if not len(weak):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from hawk.core import atomic
@@ -12,6 +11,15 @@ from hawk.report.page import page
 from hawk.report.run import Run
 from hawk.report.sections import comparison, cost, overview
 from hawk.report.sections import heads as report_heads
+
+READS = (
+    "run",
+    "seed",
+    "model",
+    "calibration.holdout",
+    "weights.normalization",
+    "evaluation.variants",
+)
 
 
 def make_report(config: Mapping[str, Any], root: str, output: str | None = None) -> str:
@@ -29,7 +37,5 @@ def make_report(config: Mapping[str, Any], root: str, output: str | None = None)
         ("reading", "How to read this", overview.reading),
     ]
     done = [(key, title, text) for key, title, make in sections if (text := make(run))]
-    atomic.write_text(
-        output, page(str(config.get("run", Path(root).name)), done, report_heads.head_data(run))
-    )
+    atomic.write_text(output, page(config["run"], done, report_heads.head_data(run)))
     return output

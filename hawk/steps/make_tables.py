@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+import pyarrow as pa
 
 from hawk.analysis.comparison import compare
 from hawk.analysis.evaluation_files import read_evaluation
@@ -15,7 +15,10 @@ from hawk.core import files as records
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.schemas import CONTROLS, RETENTION
-from hawk.report.tables import _frame, markdown
+from hawk.report import columns
+from hawk.report.tables import csv_text, markdown
+
+READS = ("seed", "data", "generation.protocol", "statistics", "evaluation")
 
 
 def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
@@ -48,18 +51,11 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
     )
     out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]
     out += [paths.table("controls", ending) for ending in ("csv", "parquet")]
-    atomic.write_text(out[3], _csv(controls, CONTROLS.names))
+    atomic.write_text(out[3], csv_text(columns.CONTROLS, controls))
     records.write_table(out[4], controls, CONTROLS, {**made, "identity": {"table": "controls"}})
-    atomic.write_text(out[0], _csv(rows, RETENTION.names))
-    atomic.write_text(out[1], markdown(_frame(rows), made["settings"]))
+    atomic.write_text(out[0], csv_text(columns.RETENTION, rows))
+    # Through Arrow, so that absent words are None and absent numbers NaN, as when read from the file.
+    frame = pa.Table.from_pylist(rows, schema=RETENTION).to_pandas()
+    atomic.write_text(out[1], markdown(frame, made["settings"]))
     records.write_table(out[2], rows, RETENTION, made)
     return out
-
-
-def _csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: "" if row[key] is None else row[key] for key in names})
-    return file.getvalue()

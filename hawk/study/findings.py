@@ -10,7 +10,7 @@ from typing import Any
 
 from hawk.analysis.comparison import OVERALL
 from hawk.core.errors import InputError
-from hawk.report.tables import interval, number, p_text
+from hawk.report.numbers import interval, number, p_text
 from hawk.study.plan import LEFT_OUT, OPPONENTS
 
 BLOCKS = ("choice", "evaluation")

@@ -2,7 +2,7 @@
 
 Rounding and position policy must be equal within a comparison (the budget is audited), so each
 setting is a run of its own with the same variants: ``position_policy``, ``rounding``, the token
-score's normalization. Runs are told apart by their folders' names.
+score's normalization. A run goes by its folder's name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import pandas as pd
 from hawk.analysis import statistics
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.core.errors import InputError
-from hawk.report.tables import number, read_retention
+from hawk.report.numbers import number
+from hawk.report.tables import read_retention
 
 
 def read_runs(folders: Sequence[str]) -> dict[str, pd.DataFrame]:

@@ -11,13 +11,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hawk.analysis.cost import cost_table
+from hawk.config.queries import POOLED
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
+from hawk.core.paths import RunPaths
 from hawk.core.schemas import CONTROLS, RETENTION
-from hawk.report.tables import interval, number, text_table
+from hawk.report import columns
+from hawk.report.noise import inside_null
+from hawk.report.numbers import interval, number
+from hawk.report.tables import terminal_rows, text_table
 
 WIDTH = 80
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -47,14 +53,31 @@ def _json(path: str) -> str:
         raise InputError(f"{path}: not a JSON file ({error}).") from None
     if isinstance(raw, dict) and "interventions" in raw and "keys" in raw:
         return _stability(raw["interventions"])
-    return weights_text(HeadWeights.load(path))
+    weights = HeadWeights.load(path)
+    return weights_text(weights, inside_null(weights, _stability_of(path, weights)))
+
+
+def _stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
+    """What the run says of weights pooled over all benchmarks; None for any other file."""
+    try:
+        run, _, names = RunPaths.parse(path, "head_weights")
+    except InputError:
+        return None  # weights from elsewhere
+    file = Path(run.stability())
+    if names["subset"] != POOLED or not file.is_file():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["interventions"]
+    return found.get(names["intervention"])
 
 
 # --- head weights -----------------------------------------------------------------------------------
 
 
-def weights_text(weights: HeadWeights) -> str:
-    """Bars of the pooled weights, the benchmarks' own weights beside them as far as they fit."""
+def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> str:
+    """Bars of the pooled weights, the benchmarks' own weights beside them as far as they fit.
+
+    noise: per head, whether noise alone would give such a weight; None where that is not known.
+    """
     model = weights.model.get("id") or "unnamed model"
     count = ", ".join(f"{name} {n}" for name, n in weights.samples.items())
     about = [
@@ -66,12 +89,13 @@ def weights_text(weights: HeadWeights) -> str:
     labels = [str(Head(weights.layer, index)) for index in range(len(weights.weights))]
     width = max(len(label) for label in labels)
     columns = [max(6, min(len(name), 12)) for name in names]
-    fixed = width + 1 + 6 + 1  # label, weight
+    marks = ["" if noise is None else "noise " if one else " " * 6 for one in noise or [False] * len(labels)]
+    fixed = width + 1 + 6 + 1 + len(marks[0])  # label, weight, mark
     fitting = 0
     while fitting < len(names) and fixed + 16 + sum(columns[: fitting + 1]) + fitting + 1 <= WIDTH:
         fitting += 1
     room = WIDTH - fixed - sum(columns[:fitting]) - fitting - 1
-    head = " ".join([" " * width, "weight", " " * room])
+    head = " ".join([" " * width, "weight", " " * (room + len(marks[0]))])
     head += "".join(f" {name[:size]:>{size}}" for name, size in zip(names, columns[:fitting], strict=False))
     lines += ["", head.rstrip()]
     # Shipped files may hold raw weights: shares are what scoring uses.
@@ -79,13 +103,15 @@ def weights_text(weights: HeadWeights) -> str:
     largest = max(weights.weights)
     for index, label in enumerate(labels):
         value = weights.weights[index]
-        line = f"{label:<{width}} {value / total:6.3f} {bar(value, largest, room):<{room}}"
+        line = f"{label:<{width}} {value / total:6.3f} {marks[index]}{bar(value, largest, room):<{room}}"
         for name, size in zip(names, columns[:fitting], strict=False):
             line += f" {weights.per_benchmark[name][index]:>{size}.3f}"
         lines.append(line.rstrip())
     lines.append(f"uniform would be {1 / len(labels):.3f}")
+    if noise is not None:
+        lines.append("noise: inside the middle 95 % of the weights if no head mattered")
     if fitting < len(names):
-        lines.append(_clip(f"not shown for want of room: {', '.join(names[fitting:])}"))
+        lines.append(_clip(f"no room to show: {', '.join(names[fitting:])}"))
     return "\n".join(lines)
 
 
@@ -204,37 +230,12 @@ def _retention(table: pa.Table, path: str) -> str:
 
 
 def _controls(table: pa.Table, path: str) -> str:
-    rows = [["variant", "control", "cut", "difference", ""]]
-    for row in table.to_pylist():
-        rows.append(
-            [
-                row["variant"][:22],
-                row["control"][:22],
-                row["pruning_ratio"],
-                number(row["difference"], sign=True),
-                interval(row["difference_low"], row["difference_high"], sign=True),
-            ]
-        )
-    return "\n".join(_aligned(rows, left={0, 1, 4}))
+    return "\n".join(terminal_rows(columns.CONTROLS, table.to_pylist()))
 
 
 def _cost(table: pa.Table, path: str) -> str:
-    frame = table.to_pandas()
-    rows = [["variant", "cut", "total ms", "prefill ms", "ms/token", "cache MB", "kept"]]
-    for (variant, ratio), part in frame.groupby(["variant", "pruning_ratio"], sort=False):
-        median = part.median(numeric_only=True)
-        rows.append(
-            [
-                str(variant)[:24],
-                str(ratio),
-                number(median["total_ms"]),
-                number(median["prefill_ms"]),
-                number(median["decode_ms_per_token"], 2),
-                number(median["kv_cache_bytes"] / 2**20),
-                number(median["kept_tokens"], 0),
-            ]
-        )
-    return "\n".join(_aligned(rows, left={0}))
+    rows: list[columns.Row] = cost_table(table.to_pandas()).to_dict("records")  # type: ignore[assignment]
+    return "\n".join(terminal_rows(columns.COST, rows))
 
 
 _WORDS: list[tuple[pa.Schema, Callable[[pa.Table, str], str]]] = [

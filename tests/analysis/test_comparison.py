@@ -261,7 +261,7 @@ def test_where_the_baseline_is_zero_nothing_is_tested_or_claimed(tmp_path: Path)
     np.testing.assert_allclose(tested["p_adjusted"], statistics.holm(tested["p_value"]))
     settings = {**settings, "normalization": "min_shift"}
     said = verdicts.recipe(frame, read_controls(root), settings)
-    said += verdicts.against_reference(frame, settings) + verdicts.notes(config, {}, frame)
+    said += verdicts.against_reference(frame, settings) + verdicts.notes(config, {}, frame, "model")
     text = "\n".join(one.text for one in said)
     assert "hawk-zero (the paper's recipe): how it compares with" in text
     assert "scores 0 on toy" in text
@@ -271,5 +271,5 @@ def test_where_the_baseline_is_zero_nothing_is_tested_or_claimed(tmp_path: Path)
 
 def test_equal_is_not_more() -> None:
     controls = pd.DataFrame({"control": ["grid", "random"], "difference": [0.0, 1.0], "pruning_ratio": "0.8"})
-    (said,) = verdicts._described(controls, "hawk")
-    assert said.text == "hawk retains no less than any other control (described, not tested)."
+    (said,) = verdicts._described(controls, "hawk", {})
+    assert said.text == "hawk retains no less than grid, random at 80 % removed (described, not tested)."

@@ -106,6 +106,12 @@ def test_weights_stand_beside_their_null(made) -> None:
     null = stability["zero"]["head_null"]["min_shift"]
     assert [bar.get_y() for bar in grey] == pytest.approx(null["q025"])
     assert [bar.get_y() + bar.get_height() for bar in grey] == pytest.approx(null["q975"])
+    inside = [
+        low <= bar.get_height() <= high
+        for bar, low, high in zip(blue, null["q025"], null["q975"], strict=True)
+    ]
+    assert [bool(bar.get_hatch()) for bar in blue] == inside
+    assert len(set(inside)) == 2
     assert any(line.get_ydata()[0] == 0.25 for line in axes.lines)  # uniform over four heads
 
 

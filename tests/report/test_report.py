@@ -20,6 +20,7 @@ from factories import make_config, toy_benchmarks, write_run
 from PIL import Image
 
 from hawk.cli import analysis, tools
+from hawk.config.declared import declared
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
@@ -46,9 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
         head_drops(config, RunPaths(root))
         for intervention in ("zero", "selection"):
             head_weights(config, RunPaths(root), intervention)
-        make_tables(config, root)
-    make_figures(config, root)
-    Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
+        make_tables(declared(config, "make_tables"), root)
     cost: dict[str, Any] = {field.name: 1 for field in schemas.COST}
     rows = [
         {**cost, "variant": variant, "pruning_ratio": ratio, "repeat": repeat, "total_ms": factor * one}
@@ -61,7 +60,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     }  # fmt: skip
     made = provenance({"table": "cost", "benchmark": "toy"}, **measured)
     records.write_table(RunPaths(root).cost(), rows, schemas.COST, made)
-    make_report(config, root)
+    make_figures(declared(config, "make_figures"), root)
+    Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
+    make_report(declared(config, "make_report"), root)
     return root, config
 
 
@@ -115,7 +116,7 @@ def test_every_section_and_link_is_there(text: str) -> None:
     sections = [a["id"] for t, a in page.found if t == "section"]
     assert sections == ["verdict", "run", "heads", "weights", "retention", "tokens", "cost", "reading"]
     assert [a["href"] for t, a in page.found if t == "a"] == [f"#{one}" for one in sections]
-    assert sum(t == "img" for t, _ in page.found) == 7  # 4 figures, 2 without script, kept tokens
+    assert sum(t == "img" for t, _ in page.found) == 8  # 5 figures, 2 without script, kept tokens
 
 
 def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:
@@ -129,6 +130,9 @@ def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:
         assert shown == part[found["benchmarks"]].to_numpy().tolist()
         weights = json.loads(Path(RunPaths(root).head_weights(name)).read_text())["weights"]
         assert found["weights"] == weights
+        null = json.loads(Path(RunPaths(root).stability()).read_text())["interventions"][name]["head_null"]
+        bounds = zip(weights, null["min_shift"]["q025"], null["min_shift"]["q975"], strict=True)
+        assert found["weight_noise"] == [low <= weight <= high for weight, low, high in bounds]
         assert found["confidence"] == 95
     frame, _ = read_retention(root)
     words = Page(text).words
@@ -210,11 +214,41 @@ def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
     normal = {**settings, "normalization": "min_shift"}
     frame.loc[(frame["benchmark"] == "overall") & (frame["variant"] == "hawk-zero"), "verdict"] = "—"
     said = [one.text for one in verdicts.recipe(frame, controls, normal)]
-    assert sum("is not told apart from hawk-uniform" in one for one in said) == 1
+    assert sum("shows no significant difference from hawk-uniform" in one for one in said) == 1
     assert not any("loses to" in one or "beats" in one for one in said)
-    better = controls.assign(difference=1.0)
-    said = [one.text for one in verdicts.recipe(frame, better, normal)]
-    assert any("retains more than every other control" in one for one in said)
+
+
+def test_beating_weak_controls_is_claimed_only_where_the_reference_is_beaten(made) -> None:
+    """Only blind beside a reference 21 points above: retaining more than blind shows nothing."""
+    frame, settings = read_retention(made[0])
+    chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "hawk-zero")
+    controls = read_controls(made[0])
+    controls = controls[controls["control"].isin(["hawk-uniform", "blind"])].copy()
+    controls["difference"] = [21.0 if one == "blind" else -21.0 for one in controls["control"]]
+
+    def said(verdict: dict[str, str]) -> list[str]:
+        changed = frame.copy()
+        changed.loc[chosen, "verdict"] = frame.loc[chosen, "pruning_ratio"].map(verdict)
+        return [one.text for one in verdicts.recipe(changed, controls, settings)]
+
+    for verdict in ("worse", "—"):
+        assert not any("retains" in text for text in said(dict.fromkeys(("0.6", "0.8", "0.9"), verdict)))
+    better = said({"0.6": "worse", "0.8": "better", "0.9": "better"})[-1]
+    assert better == "hawk-zero retains more than blind at 80 %, 90 % removed (described, not tested)."
+    assert not any("every" in text for text in said(dict.fromkeys(("0.6", "0.8", "0.9"), "better")))
+
+
+def test_variants_no_better_than_the_majority_answer_are_named(made) -> None:
+    root, config = made
+    frame, _ = read_retention(root)
+    overall = frame["benchmark"] == "overall"
+    low = frame.copy()
+    low.loc[overall & (frame["variant"] != "baseline"), "retention"] = 60.0
+    low.loc[overall & (frame["variant"] == "random") & (frame["pruning_ratio"] == "0.9"), "retention"] = 59.0
+    low.loc[overall & (frame["variant"] == "majority"), "retention"] = 59.0
+    said = [one.text for one in verdicts.notes(config, {}, low, "model")]
+    expected = "No better than always giving the most frequent answer: random at 90 % removed."
+    assert [text for text in said if "most frequent" in text] == [expected]
 
 
 def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
@@ -224,20 +258,22 @@ def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
         for key in one["null"]["benchmarks"]:
             one["null"]["benchmarks"][key]["explained_by_null"] = key == "pairs"
         one["null"]["pooled"]["explained_by_null"] = False
-    said = [one.text for one in verdicts.notes(config, found, None)]
+    said = [one.text for one in verdicts.notes(config, found, None, "model")]
     assert len(said) == 2
     assert all("those of pairs;" in one for one in said)
     leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
-    assert any("Retention is then too good" in one.text for one in verdicts.notes(leaky, {}, None))
-    tiny = {**config, "model": {"path": "data/models/tiny-qwen2.5-vl"}}
-    assert any("small and was trained by this project" in one.text for one in verdicts.notes(tiny, {}, None))
-    assert verdicts.notes(config, {}, None) == []
+    assert any("Retention is then too good" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
+    tiny = verdicts.notes(config, {}, None, "data/models/tiny-qwen2.5-vl")
+    assert any("small and was trained by this project" in one.text for one in tiny)
+    assert verdicts.notes(config, {}, None, "model") == []
     frame, _ = read_retention(root)
-    assert not [one for one in verdicts.notes(config, {}, frame) if "cannot tell" in one.text]
+    assert not [one for one in verdicts.notes(config, {}, frame, "model") if "cannot tell" in one.text]
     seeing = frame.assign(retention=frame["retention"].where(frame["method"] != "blind", 95.0))
-    assert any("cannot tell pruning methods apart" in one.text for one in verdicts.notes(config, {}, seeing))
+    assert any(
+        "cannot tell pruning methods apart" in one.text for one in verdicts.notes(config, {}, seeing, "model")
+    )
     dead = frame.assign(native_value=frame["native_value"].where(frame["benchmark"] != "toy", 0.0))
-    assert any("scores 0 on toy:" in one.text for one in verdicts.notes(config, {}, dead))
+    assert any("scores 0 on toy:" in one.text for one in verdicts.notes(config, {}, dead, "model"))
 
 
 # --- in a browser -----------------------------------------------------------------------------------
@@ -329,9 +365,9 @@ def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             (analysis.head_drops, []),
             (analysis.head_weights, ["--intervention", "zero"]),
             (analysis.head_weights, ["--intervention", "zero", "--subset", "without-toys"]),
-            (analysis.tables, []),
-            (analysis.figures, []),
-            (analysis.report, []),
+            (analysis.make_tables, []),
+            (analysis.make_figures, []),
+            (analysis.make_report, []),
         ):
             done = runner.invoke(command, [*given, *more], catch_exceptions=False)
             assert done.exit_code == 0, done.output
@@ -342,7 +378,7 @@ def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             runner.invoke(tools.compare, [*given, "--benchmark", "toys"], catch_exceptions=False)
         with pytest.raises(InputError, match="no folder"):
             runner.invoke(
-                analysis.tables,
+                analysis.make_tables,
                 ["--config", json.dumps(config), "--run-dir", "nowhere"],
                 catch_exceptions=False,
             )
@@ -373,7 +409,7 @@ def test_steps_compute_on_one_thread() -> None:
     """Equal digests wherever they run, and no threads that wait for each other."""
     code = (
         "import os, hawk.cli.options as a\n"
-        "a.read_alone('{\"seed\": 1}')\n"
+        "a.compute_alone()\n"
         "print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])"
     )
     given = {key: value for key, value in os.environ.items() if "NUM_THREADS" not in key}

@@ -24,7 +24,8 @@ from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.pruning.budget import ratio_text
-from hawk.report.tables import number, read_controls, read_retention, text_table
+from hawk.report.numbers import number
+from hawk.report.tables import read_controls, read_retention, text_table
 from hawk.steps.make_tables import make_tables
 
 BENCHMARKS = ["toy", "shared", "pairs"]

@@ -13,6 +13,7 @@ from tiny_inputs import Image, build
 from tiny_random import HEADS, KV_HEADS, LAYERS, MODELS
 
 from hawk.analysis.cost import cost_table
+from hawk.config.declared import declared
 from hawk.config.load import load_config
 from hawk.core.errors import InputError
 from hawk.core.files import read_table
@@ -23,7 +24,8 @@ from hawk.models import family_of
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.methods.random import Random
 from hawk.report.figures.speedup import speedup_figure
-from hawk.steps.cost_report import cost_markdown, write_cost
+from hawk.report.tables import cost_markdown
+from hawk.steps.make_cost_table import make_cost_table
 from hawk.steps.measure_cost import measure_cost
 
 DEFAULT = Path(__file__).parents[2] / "config" / "config.yaml"
@@ -82,7 +84,10 @@ def test_rows(run):
 
 def test_table_and_curve(run):
     paths = RunPaths(run)
-    assert write_cost(run) == [paths.table("cost", "csv"), paths.table("cost", "md")]
+    assert make_cost_table(declared({}, "make_cost_table"), run) == [
+        paths.table("cost", "csv"),
+        paths.table("cost", "md"),
+    ]
     table = cost_table(read_table(paths.cost(), COST).to_pandas())
     first = table.iloc[0]
     assert (first.variant, first.speedup, first.kv_cache_share) == ("unpruned", 1, 100)

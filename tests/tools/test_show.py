@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,25 @@ def test_head_weights_are_bars_with_their_benchmarks(root: str) -> None:
     assert "uniform would be 0.250" in text
 
 
+def test_weights_that_noise_would_give_are_marked(root: str, tmp_path: Path) -> None:
+    path = RunPaths(root).head_weights("zero")
+    null = json.loads(Path(RunPaths(root).stability()).read_text())["interventions"]["zero"]["head_null"]
+    weights = HeadWeights.load(path)
+    bounds = zip(weights.weights, null["min_shift"]["q025"], null["min_shift"]["q975"], strict=True)
+    expected = [low <= weight <= high for weight, low, high in bounds]
+    assert len(set(expected)) == 2  # some are marked, some are not
+    lines = [line for line in show(path).splitlines() if line.startswith("L0H")]
+    assert [" noise" in line for line in lines] == expected
+    assert "noise: inside the middle 95 % of the weights if no head mattered" in show(path)
+    # Elsewhere nothing is known of noise, and the null is of weights pooled over all benchmarks.
+    shutil.copy(path, tmp_path / "pooled.json")
+    assert "noise" not in show(str(tmp_path / "pooled.json"))
+    other = Path(root) / "head_weights" / "zero" / "without-pairs.json"
+    shutil.copy(path, other)
+    assert "noise" not in show(str(other))
+    other.unlink()
+
+
 def test_many_long_benchmarks_still_fit_and_are_named(tmp_path: Path) -> None:
     names = [f"a-benchmark-with-a-long-name-{i}" for i in range(9)]
     weights = HeadWeights(
@@ -69,7 +90,7 @@ def test_many_long_benchmarks_still_fit_and_are_named(tmp_path: Path) -> None:
     weights.save(tmp_path / "w.json")
     text = show(str(tmp_path / "w.json"))
     assert fits(text)
-    assert "not shown for want of room: a-benchmark" in text
+    assert "no room to show: a-benchmark" in text
 
 
 def test_raw_shipped_weights_are_shown_as_shares(tmp_path: Path) -> None:
@@ -123,9 +144,11 @@ def test_stability_is_a_table(root: str) -> None:
 
 def test_a_cost_table(tmp_path: Path) -> None:
     row: dict[str, Any] = {field.name: 1 for field in schemas.COST}
-    row |= {"variant": "hawk", "pruning_ratio": "0.8", "total_ms": 12.5, "kv_cache_bytes": 2**20}
-    records.write_table(tmp_path / "cost.parquet", [row], schemas.COST, provenance({"table": "cost"}))
-    assert "12.5" in show(str(tmp_path / "cost.parquet"))
+    plain = row | {"variant": "unpruned", "pruning_ratio": "0", "total_ms": 25.0}
+    row |= {"variant": "hawk", "pruning_ratio": "0.8", "total_ms": 12.5, "kv_cache_bytes": 2_340_000}
+    records.write_table(tmp_path / "cost.parquet", [plain, row], schemas.COST, provenance({"table": "cost"}))
+    line = show(str(tmp_path / "cost.parquet")).splitlines()[-1]
+    assert line.split() == ["hawk", "0.8", "12.5", "×2.00", "1.0", "1.00", "2.34", "1"]
 
 
 def test_text_from_files_cannot_steer_the_terminal(root: str, tmp_path: Path) -> None:

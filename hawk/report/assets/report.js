@@ -26,7 +26,7 @@
   };
 
   function sortedRows(found) {
-    const rows = found.heads.map((head, index) => ({ head, index, weight: found.weights[index], cells: found.cells[index] }));
+    const rows = found.heads.map((head, index) => ({ head, index, weight: found.weights[index], noise: found.weight_noise[index], cells: found.cells[index] }));
     const mean = (row) => row.cells.reduce((sum, cell) => sum + cell.drop, 0) / row.cells.length;
     const key = order.value;
     const value = (row) => {
@@ -80,6 +80,10 @@
         const bar = element("i");
         bar.style.width = Math.round((90 * row.weight) / largest) + "px";
         weight.append(bar, element("span", fixed(row.weight, 3)));
+        if (row.noise) {
+          weight.classList.add("noise");
+          weight.title = "Noise alone would give such a weight: it lies in the middle 95 % of the weights if no head mattered.";
+        }
       }
       line.append(weight);
       body.append(line);

@@ -12,12 +12,16 @@ from hawk.core.heads import Head
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from hawk.report.run import Run
 from hawk.report.figures.style import GREY, new_figure
 
 MAX_PANELS = 4  # layers shown as one panel each; more are averaged into layers × heads
 
 
-# --- drops --------------------------------------------------------------------------------------------
+def draw(run: Run, intervention: str) -> Figure:
+    assert run.drops is not None
+    return drop_heatmap(run.drops[run.drops["intervention"] == intervention], intervention)
 
 
 def drop_heatmap(drops: pd.DataFrame, intervention: str) -> Figure:

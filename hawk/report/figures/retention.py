@@ -1,4 +1,4 @@
-"""Retention against pruning ratio, one panel per benchmark; and kept tokens drawn over images."""
+"""Retention against pruning ratio, one panel per benchmark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, MAJORITY
+from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.analysis.controls import is_floor
 from hawk.report.figures.style import GREY, new_figure, sequence
 
@@ -16,8 +16,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from hawk.report.run import Run
+
 
 COLUMNS = 3
+
+
+def draw_overall(run: Run) -> Figure:
+    assert run.retention is not None
+    return retention_figure(run.retention, [OVERALL])
+
+
+def draw_benchmarks(run: Run) -> Figure:
+    assert run.retention is not None
+    names = [name for name in dict.fromkeys(run.retention["benchmark"]) if name != OVERALL]
+    return retention_figure(run.retention, names)
 
 
 def retention_figure(frame: pd.DataFrame, benchmarks: Sequence[str]) -> Figure:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hawk.analysis.cost import cost_table
 from hawk.report.figures.style import new_figure, sequence
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from hawk.report.run import Run
+
+
+def draw(run: Run) -> Figure:
+    assert run.cost is not None
+    assert run.retention is not None
+    return speedup_figure(cost_table(run.cost), run.retention)
 
 
 def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
@@ -48,5 +57,6 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
                 color=color,
             )
     axes.set(xlabel="measured speed-up (numbers: % of tokens removed)", ylabel="retention, % of unpruned")
-    figure.legend(loc="outside right center", fontsize=8)
+    if len(merged):
+        figure.legend(loc="outside right center", fontsize=8)
     return figure

@@ -11,13 +11,31 @@ from hawk.core.head_weights import HeadWeights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from hawk.report.figures.style import GREY, MARKERS, PALETTE, new_figure
 
-# --- weights ------------------------------------------------------------------------------------------
+    from hawk.report.run import Run
+from hawk.report.figures.style import GREY, MARKERS, PALETTE, new_figure
+from hawk.report.noise import inside_null
+
+NOISE = "#cfe0ec"  # the palette's blue, pale
+
+
+def draw_weights(run: Run) -> Figure:
+    return weight_bars(run.weights, run.stability)
+
+
+def draw_stability(run: Run) -> Figure:
+    return stability_figure(run.stability)
 
 
 def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]) -> Figure:
-    """Head weights beside their null: bars are weights, grey spans what noise alone would give."""
+    """Head weights beside their null: bars are weights, grey spans what noise alone would give.
+
+    A weight inside its grey range is pale and hatched.
+    """
+    from matplotlib.container import BarContainer
+    from matplotlib.patches import Patch
+
+    any_noise = False
     heads = max(len(one.weights) for one in weights.values())
     figure = new_figure(max(5.0, 1.6 + 0.32 * heads), 0.5 + 2.2 * len(weights))
     grid = figure.subplots(len(weights), 1, squeeze=False)[:, 0]
@@ -31,15 +49,26 @@ def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]
                 places + 0.2, high - low, 0.34, bottom=low, color="#d5d5d5", label="no head matters, 95 %"
             )
             axes.hlines(null["mean"], places + 0.03, places + 0.37, color=GREY, lw=1.2)
-        axes.bar(places - 0.2, one.weights, 0.38, color=PALETTE[0], label="weight")
+        noise = inside_null(one, found) or [False] * len(places)
+        bars = axes.bar(places - 0.2, one.weights, 0.38, color=PALETTE[0], label="weight")
+        for bar, is_noise in zip(bars, noise, strict=True):
+            if is_noise:
+                bar.set(facecolor=NOISE, edgecolor=PALETTE[0], hatch="////", linewidth=0)
         axes.axhline(1 / len(places), color="black", lw=0.8, ls="--", label="uniform")
         axes.set_xticks(places, [f"L{one.layer}H{head}" for head in places])
         axes.tick_params(axis="x", length=0, rotation=90 if len(places) > 10 else 0)
         axes.set_xlim(-0.6, len(places) - 0.4)
         axes.set_ylabel("weight")
         axes.set_title(_weight_title(name, one, found), loc="left")
+        any_noise = any_noise or any(noise)
     handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    handles = [handle[0] if isinstance(handle, BarContainer) else handle for handle in handles]
+    if "weight" in labels:  # whatever the first head is
+        handles[labels.index("weight")] = Patch(color=PALETTE[0])
+    if any_noise:
+        handles.append(Patch(facecolor=NOISE, edgecolor=PALETTE[0], hatch="////", linewidth=0))
+        labels.append("weight that noise alone would give")
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

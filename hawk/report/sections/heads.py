@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from hawk.core.heads import Head
-from hawk.report.page import picture, table
+from hawk.report.noise import inside_null
+from hawk.report.numbers import number, p_text
+from hawk.report.page import table
+from hawk.report.pictures import section_pictures
 from hawk.report.run import Run
-from hawk.report.tables import number, p_text
 
 
 def head_data(run: Run) -> dict[str, Any]:
@@ -33,12 +35,17 @@ def head_data(run: Run) -> dict[str, Any]:
             for row in part.to_dict("records")
         }
         weights = run.weights.get(str(name))
+        noise = inside_null(weights, run.stability.get(str(name))) if weights else None
         out[str(name)] = {
             "benchmarks": benchmarks,
             "heads": [str(head) for head in heads],
             "cells": [[_finite(cells[one, head.layer, head.index]) for one in benchmarks] for head in heads],
             "weights": [
                 weights.weights[head.index] if weights and head.layer == weights.layer else None
+                for head in heads
+            ],
+            "weight_noise": [
+                bool(noise and weights and head.layer == weights.layer and noise[head.index])
                 for head in heads
             ],
             "confidence": run.confidence,
@@ -53,18 +60,14 @@ def _finite(cell: dict[str, Any]) -> dict[str, Any]:
 def heads(run: Run) -> str:
     if run.drops is None:
         return ""
-    still = "".join(
-        picture(run.paths.figure(f"heatmap-{name}"), f"drops under {name}")
-        for name in dict.fromkeys(run.drops["intervention"])
-    )
     return (
         "<p>Each cell is the drop when one head is ablated: reference minus ablated, in points of the "
-        "benchmark's scale, over the same samples. Red: the head matters. Hatched: not distinguishable from "
-        "noise. Point at a cell for its interval; click a heading to sort.</p>"
+        "benchmark's scale, over the same samples. Red: the head matters. Hatched: noise alone "
+        "would give such a drop, or such a weight. Point at a cell for its interval; click a heading to "
+        "sort.</p>"
         '<div class="controls"><span>intervention <span id="interventions"></span></span>'
         '<label>sort by <select id="order"></select></label></div>'
-        '<div id="heatmap-scroll"><table id="heatmap"></table></div>'
-        f"<noscript>{still}</noscript>"
+        '<div id="heatmap-scroll"><table id="heatmap"></table></div>' + section_pictures(run, "heads")
     )
 
 
@@ -74,15 +77,7 @@ def heads(run: Run) -> str:
 def weights(run: Run) -> str:
     if not run.stability:
         return ""
-    text = picture(
-        run.paths.figure("weights"),
-        "head weights beside their null",
-        "Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered (reference and "
-        "ablated runs swapped at random per image). Min-shift makes noise look like weights, so a bar inside "
-        "its grey range shows nothing by itself: whether a head matters is read from its drops, and whether "
-        "a benchmark's heads differ at all from the spread of its drops below. Distance: of the weights to "
-        "uniform.",
-    )
+    text = section_pictures(run, "weights")
     rows = []
     for name, found in run.stability.items():
         halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
@@ -105,12 +100,6 @@ def weights(run: Run) -> str:
     head += ["distance", "95 % of noise"]
     head += ["split-half", "all samples (est.)", "heads differ"]
     text += table(head, rows, left=2)
-    text += picture(
-        run.paths.figure("stability"),
-        "rank correlation against samples",
-        "Rank correlation of the heads' drops between two disjoint parts of the images. Where a curve still "
-        "rises, more samples would still change the ranking.",
-    )
     pairs = [
         [name, one["first"], one["second"], number(one["spearman"], 2, sign=True)]
         for name, found in run.stability.items()

@@ -10,9 +10,9 @@ import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, OVERALL
 from hawk.report import verdicts
+from hawk.report.numbers import number
 from hawk.report.page import escape, table
 from hawk.report.run import Run
-from hawk.report.tables import number
 
 _RULE = (
     "Better and worse mean: Holm-adjusted p < .05 in a paired sign-flip test over images, over one "
@@ -28,7 +28,7 @@ def verdict(run: Run) -> str:
     text = ""
     settings = {
         **run.settings,
-        "normalization": run.config.get("weights", {}).get("normalization", "min_shift"),
+        "normalization": run.config["weights"].get("normalization"),
     }
     if run.retention is not None:
         own = verdicts.recipe(run.retention, run.controls, settings)
@@ -37,7 +37,7 @@ def verdict(run: Run) -> str:
         text += "<h3>All variants, overall</h3>"
         text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
         text += _statements(verdicts.against_reference(run.retention, settings))
-    found = verdicts.notes({**run.config, "model": _model(run)}, run.stability, run.retention)
+    found = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
     if found:
         text += "<h3>Before you believe it</h3>" + _statements(found)
     return text
@@ -82,9 +82,7 @@ def what_was_run(run: Run) -> str:
         facts.append(("majority answers", ", ".join(f"{k}: {v!r}" for k, v in answers.items())))
     made = run.drops_made
     options = (made or {"settings": run.settings})["settings"]["statistics"]
-    facts.append(
-        ("resampling", f"{options['resamples']} resamples of images, seed {run.config.get('seed', 0)}")
-    )
+    facts.append(("resampling", f"{options['resamples']} resamples of images, seed {run.config['seed']}"))
     environment = made.get("environment", {})
     libraries = environment.get("libraries", {})
     if environment:
@@ -100,7 +98,7 @@ def _model(run: Run) -> dict[str, Any]:
     """The model that was compared, as its scores tell; of a run without any, the config's."""
     made = run.settings.get("model") if run.settings else None
     if not made:
-        return dict(run.config.get("model", {}))
+        return dict(run.config["model"])
     return {"path": made["id"], **{key: made[key] for key in ("dtype", "attention") if key in made}}
 
 
@@ -144,6 +142,7 @@ def reading(run: Run) -> str:
         "benchmarks.",
         "Seeds: a variant with seeds is shown by its mean. Intervals and tests are over images, for the "
         "seeds that were drawn; the range over seeds stands beside them.",
-        "majority: the best that one constant answer reaches. blind: the model without any visual token.",
+        "majority answer: the score of always giving the single most frequent answer. blind: the model "
+        "without any visual token.",
     ]
     return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in items) + "</ul>"

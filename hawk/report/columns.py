@@ -1,0 +1,161 @@
+"""Every column of every table, in every format: one list per table.
+
+To add a column: a line here. Where its value is not yet in the table's file, the schema in
+:mod:`hawk.core.schemas` and the analysis that computes it come first; CSV then has it at once, because
+the CSV files hold the columns of the parquet files as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hawk.core import schemas
+from hawk.report.numbers import interval, number, p_text
+
+Row = Mapping[str, Any]
+CSV, MARKDOWN, TERMINAL, HTML = "csv", "markdown", "terminal", "html"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table in some of its formats."""
+
+    key: str  # of a row; what the page sorts this column by
+    heading: str
+    format: Callable[[Row], Any]  # a row → what stands in the cell
+    where: tuple[str, ...]  # formats
+    left: bool = False  # words stand left, numbers right
+    overall: str | None = None  # the heading in the table over all benchmarks, if another
+    if_any: bool = False  # left out of a table in which no row has a value
+
+    def title(self, overall: bool) -> str:
+        return self.overall if overall and self.overall is not None else self.heading
+
+
+def select(columns: Iterable[Column], where: str, rows: Sequence[Row]) -> list[Column]:
+    """The columns of a table in one format."""
+    return [
+        one
+        for one in columns
+        if where in one.where and (not one.if_any or any(number(row[one.key]) for row in rows))
+    ]
+
+
+# --- formats ----------------------------------------------------------------------------------------
+
+
+def _as_is(key: str) -> Column:
+    return Column(key, key, lambda row: "" if row[key] is None else row[key], (CSV,))
+
+
+def _word(key: str) -> Callable[[Row], str]:
+    return lambda row: row[key] if isinstance(row[key], str) else ""  # pandas may have made None a NaN
+
+
+def _number(key: str, digits: int = 1, sign: bool = False, before: str = "") -> Callable[[Row], str]:
+    return lambda row: before + number(row[key], digits, sign)
+
+
+def _interval(name: str, sign: bool = False) -> Callable[[Row], str]:
+    return lambda row: interval(row[f"{name}_low"], row[f"{name}_high"], sign)
+
+
+def _narrow(name: str) -> Callable[[Row], str]:
+    return lambda row: interval(row[f"{name}_low"], row[f"{name}_high"]).replace(" ", "")
+
+
+def _kept_of(row: Row) -> str:
+    return f"{number(row['kept_tokens'])} of {number(row['visual_tokens'])}"
+
+
+def _seeds(row: Row, text: str) -> str:
+    if not row["seeds"] > 1:
+        return ""
+    return text.format(seeds=row["seeds"], low=number(row["seed_low"]), high=number(row["seed_high"]))
+
+
+def _retention(row: Row) -> str:
+    return number(row["retention"]) + _seeds(row, " ({low} to {high})")
+
+
+def _wins(row: Row) -> str:
+    counts = [number(row[key], 0) for key in ("wins", "ties", "losses")]
+    return " / ".join(counts) if counts[0] else ""
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+RETENTION: list[Column] = [
+    *map(_as_is, schemas.RETENTION.names),
+    Column("variant", "variant", _word("variant"), (MARKDOWN, TERMINAL, HTML), left=True),
+    Column("pruning_ratio", "removed", _word("pruning_ratio"), (MARKDOWN, HTML)),
+    Column("pruning_ratio", "cut", _word("pruning_ratio"), (TERMINAL,)),
+    Column("kept_tokens", "kept of", _kept_of, (MARKDOWN,)),
+    Column("kept_tokens", "kept", _number("kept_tokens"), (HTML,)),
+    Column("kept_tokens", "kept", _number("kept_tokens", 0), (TERMINAL,)),
+    Column("native_value", "native value", _number("native_value"), (MARKDOWN,), overall="points"),
+    Column("native_value", "native", _number("native_value"), (HTML,)),
+    Column("retention", "retention %", _retention, (MARKDOWN,)),
+    Column("retention", "retention", _number("retention"), (HTML,)),
+    Column("retention", "ret. %", _number("retention"), (TERMINAL,)),
+    Column("ci_low", "interval", _interval("ci"), (MARKDOWN, HTML)),
+    Column("ci_low", "", _narrow("ci"), (TERMINAL,), left=True),
+    Column("seeds", "seeds", lambda row: _seeds(row, "{seeds}: {low} to {high}"), (HTML,)),
+    Column("difference", "difference", _number("difference", sign=True), (MARKDOWN, HTML)),
+    Column("difference", "vs ref", _number("difference", sign=True), (TERMINAL,)),
+    Column("difference_low", "interval", _interval("difference", sign=True), (MARKDOWN, HTML)),
+    Column("difference_low", "", _narrow("difference"), (TERMINAL,), left=True),
+    Column("p_adjusted", "p (Holm)", lambda row: p_text(row["p_adjusted"]), (MARKDOWN, HTML)),
+    Column("p_adjusted", "p", lambda row: p_text(row["p_adjusted"]), (TERMINAL,)),
+    Column("verdict", "verdict", _word("verdict"), (MARKDOWN, HTML)),
+    Column("verdict", "", _word("verdict"), (TERMINAL,), left=True),
+    Column("wins", "win / tie / loss", _wins, (MARKDOWN, HTML)),
+    Column("published", "published value", _number("published"), (MARKDOWN, HTML),
+           overall="published retention", if_any=True),
+]  # fmt: skip
+
+CONTROLS: list[Column] = [
+    *map(_as_is, schemas.CONTROLS.names),
+    Column("variant", "calibrated", _word("variant"), (HTML,), left=True),
+    Column("variant", "variant", lambda row: row["variant"][:22], (TERMINAL,), left=True),
+    Column("control", "control", _word("control"), (HTML,), left=True),
+    Column("control", "control", lambda row: row["control"][:22], (TERMINAL,), left=True),
+    Column("pruning_ratio", "removed", _word("pruning_ratio"), (HTML,)),
+    Column("pruning_ratio", "cut", _word("pruning_ratio"), (TERMINAL,)),
+    Column("difference", "difference", _number("difference", sign=True), (TERMINAL, HTML)),
+    Column("difference_low", "interval", _interval("difference", sign=True), (HTML,)),
+    Column("difference_low", "", _interval("difference", sign=True), (TERMINAL,), left=True),
+]
+
+# Rows of hawk.analysis.cost.cost_table.
+COST: list[Column] = [
+    *map(_as_is, (
+        "variant", "pruning_ratio", "total_ms", "speedup", "vision_ms", "token_score_ms", "prefill_ms",
+        "prefill_speedup", "decode_ms_per_token", "kv_cache_mb", "kv_cache_share", "ideal_share",
+        "peak_memory_mb", "kept_tokens", "repeats",
+    )),
+    Column("variant", "variant", _word("variant"), (MARKDOWN, HTML), left=True),
+    Column("variant", "variant", lambda row: row["variant"][:24], (TERMINAL,), left=True),
+    Column("pruning_ratio", "removed", _word("pruning_ratio"), (MARKDOWN, HTML)),
+    Column("pruning_ratio", "cut", _word("pruning_ratio"), (TERMINAL,)),
+    Column("kept_tokens", "kept tokens", _number("kept_tokens", 0), (MARKDOWN, HTML)),
+    Column("total_ms", "latency, ms", _number("total_ms"), (MARKDOWN, HTML)),
+    Column("total_ms", "total ms", _number("total_ms"), (TERMINAL,)),
+    Column("speedup", "speed-up", _number("speedup", 2, before="×"), (MARKDOWN, TERMINAL, HTML)),
+    Column("vision_ms", "vision, ms", _number("vision_ms"), (MARKDOWN, HTML)),
+    Column("token_score_ms", "token score, ms", _number("token_score_ms", 2), (MARKDOWN, HTML)),
+    Column("prefill_ms", "prefill, ms", _number("prefill_ms"), (MARKDOWN, HTML)),
+    Column("prefill_ms", "prefill ms", _number("prefill_ms"), (TERMINAL,)),
+    Column("prefill_speedup", "prefill speed-up", _number("prefill_speedup", 2, before="×"),
+           (MARKDOWN, HTML)),
+    Column("decode_ms_per_token", "decode, ms per token", _number("decode_ms_per_token", 2),
+           (MARKDOWN, HTML)),
+    Column("decode_ms_per_token", "ms/token", _number("decode_ms_per_token", 2), (TERMINAL,)),
+    Column("kv_cache_mb", "KV cache, MB", _number("kv_cache_mb", 2), (MARKDOWN, HTML)),
+    Column("kv_cache_mb", "cache MB", _number("kv_cache_mb", 2), (TERMINAL,)),
+    Column("kv_cache_share", "KV cache, %", _number("kv_cache_share"), (MARKDOWN, HTML)),
+    Column("peak_memory_mb", "peak memory, MB", _number("peak_memory_mb", 0), (MARKDOWN, HTML)),
+    Column("kept_tokens", "kept", _number("kept_tokens", 0), (TERMINAL,)),
+]  # fmt: skip

@@ -1,0 +1,40 @@
+"""The pictures of a run inside the page."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from hawk.core.errors import InputError
+from hawk.report import figures
+from hawk.report.page import escape
+from hawk.report.run import Run
+
+KINDS = {"png": "image/png", "svg": "image/svg+xml"}
+
+
+def section_pictures(run: Run, section: str) -> str:
+    """All pictures of a section, as data URIs. One that the run's tables call for must be there.
+
+    A picture that another step draws, with the model, is left out until that step has run.
+    """
+    text, still = "", ""
+    for one in figures.pictures(run.holds, run.interventions, section):
+        figure = one.figure
+        path = Path(run.paths.figure(one.name, figure.ending))
+        if not path.is_file():
+            if figure.step != "make_figures":
+                continue
+            raise InputError(
+                f"{path}: there is no such picture; draw it with `hawk make-figures`, "
+                "given the same --config and --run-dir."
+            )
+        code = base64.b64encode(path.read_bytes()).decode("ascii")
+        note = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
+        source = f"data:{KINDS[figure.ending]};base64,{code}"
+        shown = f'<figure><img alt="{escape(one.alt)}" src="{source}">{note}</figure>'
+        if figure.without_script:
+            still += shown
+        else:
+            text += shown
+    return text + (f"<noscript>{still}</noscript>" if still else "")
