@@ -11,7 +11,9 @@ rule prepare_samples:
         config=lambda wc: part(
             "seed",
             "calibration.holdout",
+            "evaluation.development",
             f"{'calibration' if wc.role == 'calibration' else 'evaluation'}.samples",
+            f"{'calibration' if wc.role == 'calibration' else 'evaluation'}.strict",
             f"data.{wc.benchmark}",
         ),
     shell:
