@@ -62,11 +62,12 @@ class MMBench(MultipleChoice):
 
     # --- data ---------------------------------------------------------------------------------
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self.from_tsv({"l2-category": row["L2-category"], **row}, number)
+        return self.from_tsv(row, number)
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
         index = self._index(row["index"])
-        category = [text(row.get("category")), text(row.get("l2-category"))]
+        second = text(row.get("l2-category")) or text(row.get("L2-category"))  # the Hub's name
+        category = [text(row.get("category")), second]
         return self.sample(
             row,
             str(index),

@@ -44,10 +44,8 @@ class RealWorldQA(MultipleChoice):
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """A letter, or the text of an open answer, from which a full stop is cut as from a prediction."""
-        if options:
-            return super().as_references(value, options)
         answer = single(answers(value)).rstrip(".").rstrip()
-        return (answer,) if answer else answers("")
+        return super().as_references(answer, options) if options else answers(answer)
 
     def check_options(self, sample: Sample) -> None:
         """A question may be open; then its answer is no letter, or its text holds the options."""

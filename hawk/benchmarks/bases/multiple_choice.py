@@ -58,10 +58,11 @@ class MultipleChoice(DatasetBenchmark):
     # --- data ---------------------------------------------------------------------------------
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """One letter, of an option that is there."""
-        answer = self.letter(single(answers(value)), options)
+        given = single(answers(value))
+        answer = self.letter(given, options)
         if answer not in (lettered(options) if options else LETTERS):
             raise InputError(
-                f"answer {answer!r} is none of the {len(lettered(options)) or 26} options "
+                f"answer {given!r} is none of the {len(lettered(options)) or 26} options "
                 f"({', '.join(lettered(options)) or 'A, B, …'})."
             )
         return (answer,)

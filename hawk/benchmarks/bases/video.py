@@ -115,11 +115,12 @@ class VideoBenchmark(DatasetBenchmark):
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """One letter, of an option that is there."""
-        answer = self.letter(single(answers(value)), options)
+        given = single(answers(value))
+        answer = self.letter(given, options)
         allowed = [one for one, content in zip(self.letters, options, strict=False) if content]
         if answer not in (allowed if options else tuple(self.letters)):
             raise InputError(
-                f"the answer is {answer!r}; allowed: {', '.join(allowed if options else self.letters)}."
+                f"the answer is {given!r}; allowed: {', '.join(allowed if options else self.letters)}."
             )
         return (answer,)
 
