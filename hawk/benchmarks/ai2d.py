@@ -7,15 +7,15 @@ In ``lmms-lab/ai2d`` letters in the picture stand in boxes ("masked labels").
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.bases.multiple_choice import LETTERS, MultipleChoice, as_letter
+from hawk.benchmarks.bases.multiple_choice import MultipleChoice, as_letter
+from hawk.benchmarks.rules.cells import text
 from hawk.benchmarks.rules.metrics import bare_text
 from hawk.benchmarks.rules.protocols import LMMS_EVAL
-from hawk.core.errors import InputError
 
 _LEADING = re.compile(r"\s*([A-Z])\.")
 
@@ -30,13 +30,12 @@ class AI2D(MultipleChoice):
     published_rows: ClassVar[int] = 3088
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        letter = as_letter(row["answer"], row["options"])
-        if letter not in LETTERS[: len(row["options"])]:
-            raise InputError(
-                f"benchmark 'ai2d', row {number}: answer {row['answer']!r}; allowed: 0 to "
-                f"{len(row['options']) - 1}, the number of an option."
-            )
-        return self.sample(row, str(number), str(row["question"]), row["options"], letter)
+        options = self.options_of(row["options"], str(number))
+        return self.sample(row, str(number), text(row["question"]) or "", options)
+
+    def letter(self, answer: str, options: Sequence[str]) -> str:
+        """The Hub's table has the number of an option from 0, VLMEvalKit's its letter."""
+        return as_letter(answer, options)
 
     def lmms_parse(self, prediction: str, sample: Sample) -> str:
         """A leading "B." is cut out; then case and punctuation are ignored."""

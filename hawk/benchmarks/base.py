@@ -11,10 +11,11 @@ has its counts. Resampling by ``group_id`` then only reweights the sums.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hawk.benchmarks.rules.cells import answers
 from hawk.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -97,6 +98,34 @@ class Benchmark(ABC):
 
     def max_new_tokens(self, protocol: str = DEFAULT_PROTOCOL) -> int:
         return 16
+
+    # --- reference answers ------------------------------------------------------------------------
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        """The answers in a cell in the form that the parser gives, whatever column they stand in.
+
+        Raises InputError, which says what the cell holds, where nothing can be compared with it.
+        """
+        return answers(value)
+
+    def perfect_answers(self, sample: Sample) -> tuple[str, ...]:
+        """Texts of which a model that is right gives one."""
+        return sample.references
+
+    def check_reachable(self, sample: Sample, protocol: str | None = None) -> None:
+        """Refuse a reference that no answer can meet: under this protocol, or under none of them."""
+        for one in [protocol] if protocol else self.protocols:
+            for text in self.perfect_answers(sample):
+                parsed = self.parse(text, sample, one)
+                if parsed is not None and self.score(parsed, sample, one) > 0:
+                    return
+        raise InputError(
+            f"benchmark {self.name!r}, sample {sample.sample_id!r}: no answer can be right by the reference "
+            f"{', '.join(map(repr, sample.references[:4])) or 'none'}; its parser gives nothing equal to it."
+        )
+
+    def identity(self, sample_id: str) -> str:
+        """What makes a question itself: two rows with the same are one question twice."""
+        return sample_id
 
     # --- scoring --------------------------------------------------------------------------------
     def parse(self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str | None:

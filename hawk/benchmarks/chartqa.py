@@ -7,12 +7,13 @@ is relative to the prediction: "95" for 100 is wrong there, "105.2" right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import DatasetBenchmark
+from hawk.benchmarks.rules.cells import answers, text
 from hawk.benchmarks.rules.metrics import listed, relaxed_match
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, MS_VLMEVAL, SHORT_WORDS, SINGLE_WORD
 
@@ -35,20 +36,31 @@ class ChartQA(DatasetBenchmark):
 
     # --- data ---------------------------------------------------------------------------------
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(number), _HALVES.get(row["type"], row["type"] or row.get("split")))
+        half = text(row["type"]) or text(row.get("split"))
+        return self._sample(row, str(number), _HALVES.get(str(half), half))
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]), row.get("split"))
+        return self._sample(row, str(row["index"]), text(row.get("split")))
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        return {**super().stand_ins(references), "type": ""}
+    def stand_ins(self) -> dict[str, Any]:
+        return {"type": ""}
+
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        """The text of a list stays one reference: the harnesses read it differently."""
+        found = answers(value, split=False)
+        for one in found:
+            answers(one)  # a list of nothing
+        return found
+
+    def perfect_answers(self, sample: Sample) -> tuple[str, ...]:
+        return (*sample.references, *(one for text in sample.references for one in listed(text)))
 
     def _sample(self, row: Mapping[str, Any], sample_id: str, half: str | None) -> Sample:
         return Sample(
             sample_id=sample_id,
             group_id="",
-            question=str(row["question"]),
-            references=(str(row["answer"]),),
+            question=text(row["question"]) or "",
+            references=self.references(row, "answer", sample_id),
             images=self.images(row, sample_id),
             category=half or None,
             split=self.hub_split,

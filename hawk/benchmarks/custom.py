@@ -5,11 +5,13 @@ docs/benchmarks.md explains every key and has a worked example that a test runs.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,17 +21,28 @@ import yaml
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Benchmark, Sample
 from hawk.benchmarks.bases.dataset import Identities
 from hawk.benchmarks.bases.multiple_choice import LETTERS, lettered
+from hawk.benchmarks.bases.vqa import ANNOTATORS
 from hawk.benchmarks.rules import metrics
+from hawk.benchmarks.rules.cells import answers, is_empty, items, options, scalars, shown, text, trimmed
 from hawk.benchmarks.rules.choices import REFUSED, extract_option, infer_option
-from hawk.benchmarks.rules.metrics import listed
 from hawk.benchmarks.rules.normalise import vqa_text
 from hawk.benchmarks.rules.protocols import ALL
 from hawk.benchmarks.sources.tables import files_hash, local_parquet, parquet_rows, read_file, root_of
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
 
-KEYS = ("file", "images", "version", "family", "columns", "prompt", "parser", "metric", "max_new_tokens")
+DEFAULTS: dict[str, Any] = {
+    "images": ".",
+    "version": 1,
+    "family": None,
+    "parser": "text",
+    "metric": "equal",
+    "answers": "auto",
+    "max_new_tokens": 16,
+}
+KEYS = ("file", "columns", "prompt", *DEFAULTS)
 COLUMNS = ("id", "question", "answer", "image", "options", "hint", "category", "group")
+_LONGEST_CELL = 2**31 - 1
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
 TEMPLATE = ("question", "options", "hint", "category")
 
@@ -49,14 +62,26 @@ PARSERS: dict[str, Callable[[str, Sample], str | None]] = {
     "vqa": lambda text, sample: vqa_text(text) or None,
     "yes_no": _yes_no,
     "letter": _letter,
-    "letter_anywhere": lambda text, sample: extract_option(text, LETTERS[: len(sample.options)]),
+    "letter_anywhere": lambda text, sample: extract_option(text, list(lettered(sample.options))),
 }
+# Both sides of a comparison are in the parser's form already.
 METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {
     "equal": lambda text, refs: max(metrics.same_text(text, one) for one in refs),
     "vqa_accuracy": lambda text, refs: metrics.vqa_accuracy(vqa_text(text), [vqa_text(one) for one in refs]),
     "relaxed_accuracy": lambda text, refs: max(metrics.relaxed_match(text, one) for one in refs),
     "anls": lambda text, refs: metrics.anls(text, refs),
     "contains": lambda text, refs: metrics.contains_reference(text, refs, metrics.ocr_text),
+}
+# Why a parser and a metric do not go together: what the one leaves, the other cannot measure.
+_CHOSEN = "it gives one of a few words, and only 'equal' compares those"
+REFUSED_PAIRS: dict[tuple[str, str], str] = {
+    **{
+        (parser, metric): _CHOSEN
+        for parser in ("yes_no", "letter", "letter_anywhere")
+        for metric in METRICS
+        if metric != "equal"
+    },
+    ("vqa", "relaxed_accuracy"): "its form of an answer drops the sign of a number; use parser 'text'",
 }
 
 
@@ -84,109 +109,137 @@ class Custom(Benchmark):
         }
 
     def load(self) -> Iterator[Sample]:
-        identify = Identities()
-        for sample in self._drafts():
+        identify, readings = Identities(self.name), Readings()
+        for number, row in enumerate(self._rows()):
+            sample = self._sample(row, number, readings)
             identify.tie(sample.metric_group, identify(sample))
-        for sample in self._drafts():
+        for number, row in enumerate(self._rows()):
+            sample = self._sample(row, number)
             yield dataclasses.replace(sample, group_id=identify.connected(identify(sample)))
 
-    def _drafts(self) -> Iterator[Sample]:
-        path = self.folder / self.definition["file"]
-        for number, row in enumerate(table_rows(self.name, path)):
-            yield self._sample(row, number)
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        return table_rows(self.name, self.folder / self.definition["file"])
 
-    def _sample(self, row: Mapping[str, Any], number: int) -> Sample:
-        options = self._options(row, number)
-        references = listed(self._cell(row, "answer", number))
-        if self.definition["parser"].startswith("letter"):
-            references = tuple(self._as_letter(one, options, number) for one in references)
-        group = self._cell(row, "group", number, None)
-        hint = self._cell(row, "hint", number, None)
-        category = self._cell(row, "category", number, None)
-        fields = {
-            "question": str(self._cell(row, "question", number)),
-            "options": "\n".join(f"{letter}. {one}" for letter, one in lettered(options).items()),
-            "hint": "" if hint is None else str(hint),
-            "category": "" if category is None else str(category),
-        }
-        return Sample(
-            sample_id=str(self._cell(row, "id", number, number)),
-            group_id="",
-            question=self.definition["prompt"].format(**fields),
-            references=references,
-            images=tuple(self._images(row, number)),
-            options=options,
-            category=fields["category"] or None,
-            metric_group=None if group is None else str(group),
-        )
+    def _sample(self, row: Mapping[str, Any], number: int, readings: Readings | None = None) -> Sample:
+        with self._named(number):
+            choices = self._options(row)
+            references = self._answers(self._cell(row, "answer"), choices, number, readings)
+            fields = {
+                "question": str(self._cell(row, "question")),
+                "options": "\n".join(f"{letter}. {one}" for letter, one in lettered(choices).items()),
+                "hint": text(self._cell(row, "hint", None)) or "",
+                "category": text(self._cell(row, "category", None)) or "",
+            }
+            return Sample(
+                sample_id=str(self._cell(row, "id", number)),
+                group_id="",
+                question=self.definition["prompt"].format(**fields),
+                references=references,
+                images=tuple(self._images(row)),
+                options=choices,
+                category=fields["category"] or None,
+                metric_group=text(self._cell(row, "group", None)),
+            )
 
-    def _cell(self, row: Mapping[str, Any], what: str, number: int, default: Any = ...) -> Any:
+    @contextmanager
+    def _named(self, number: int) -> Iterator[None]:
+        """Errors within say which row of which file they are about."""
+        try:
+            yield
+        except InputError as error:
+            where = f"benchmark {self.name!r}, {self.definition['file']}, row {number + 1}"
+            raise InputError(f"{where}: {error}") from None
+
+    def _cell(self, row: Mapping[str, Any], what: str, default: Any = ...) -> Any:
         """The cell that a column of the definition names."""
         column = self.columns.get(what)
         if column is None and default is not ...:
             return default
-        if column not in row:
-            raise self._wrong(number, f"no column {column!r} ({what}). It has: {', '.join(map(str, row))}.")
-        value = row[str(column)]
-        empty = value is None or value == ""
-        if empty and default is ...:
-            raise self._wrong(number, f"column {column!r} ({what}) is empty.")
-        return default if empty else value
+        if column is None or column not in row:
+            raise InputError(f"no column {column!r} ({what}). It has: {', '.join(map(str, row))}.")
+        value = row[column]
+        if is_empty(value) and default is ...:
+            raise InputError(f"column {column!r} ({what}) is empty.")
+        return default if is_empty(value) else value
 
-    def _options(self, row: Mapping[str, Any], number: int) -> tuple[str, ...]:
+    def _options(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """An empty option is "", so that those behind it keep their letters."""
         named = self.columns.get("options")
-        if isinstance(named, list):  # one column per option; the last may be empty
-            for column in named:
-                if column not in row:
-                    raise self._wrong(number, f"no column {column!r} (options).")
-            return tuple(str(row[column]) for column in named if row[column] not in (None, ""))
-        return listed(self._cell(row, "options", number, None))
+        if not isinstance(named, list):
+            return options(self._cell(row, "options", None))
+        for column in named:  # one column per option
+            if column not in row:
+                raise InputError(f"no column {column!r} (options).")
+        return trimmed(text(row[column]) or "" for column in named)
 
-    def _as_letter(self, answer: str, options: tuple[str, ...], number: int) -> str:
-        """An answer given as a letter, as an option's text, or as its number from 0."""
-        if answer in options:
-            return LETTERS[options.index(answer)]
-        if answer.strip().upper() in LETTERS[: len(options)] and answer.strip():
-            return answer.strip().upper()
-        if answer.isdecimal() and int(answer) < len(options):
-            return LETTERS[int(answer)]
-        raise self._wrong(number, f"answer {answer!r} is none of the options {list(options)}.")
+    def _answers(
+        self, value: Any, choices: tuple[str, ...], number: int, readings: Readings | None = None
+    ) -> tuple[str, ...]:
+        """The references in the parser's form."""
+        parser, how = self.definition["parser"], self.definition["answers"]
+        if self.definition["metric"] == "vqa_accuracy":  # every annotator counts, a silent one too
+            found = tuple(text(one) or "" for one in scalars(value, "an answer"))
+            found = found if any(found) else answers(value)
+        else:
+            found = answers(value)
+        if parser.startswith("letter"):
+            letters = []
+            for one in found:
+                reading, letter = read_letter(one, choices, how)
+                letters.append(letter)
+                if readings is not None and how == "auto":
+                    readings.add(reading, one, number)
+            return tuple(letters)
+        if parser == "yes_no":
+            return tuple(metrics.yes_no_answer(one) for one in found)
+        return tuple(map(vqa_text, found)) if parser == "vqa" else found
 
-    def _images(self, row: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]]:
+    def _images(self, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Paths relative to the folder of images, or encoded images inside a parquet."""
-        value = self._cell(row, "image", number)
-        if isinstance(value, bytes | Mapping):
-            value = [value]
-        for one in value if isinstance(value, list) else listed(value):
-            if isinstance(one, Mapping) and one.get("bytes"):
-                yield {"bytes": one["bytes"], "path": one.get("path")}
-            elif isinstance(one, bytes):
-                yield {"bytes": one, "path": None}
-            else:
-                name = one["path"] if isinstance(one, Mapping) else one
-                yield read_file(self.folder / self.definition["images"] / str(name))
+        value = self._cell(row, "image")
+        for one in [value] if isinstance(value, bytes | Mapping) else items(value):
+            content = one.get("bytes") if isinstance(one, Mapping) else one
+            path = text(one.get("path")) if isinstance(one, Mapping) else None
+            if isinstance(content, bytes) and content:
+                yield {"bytes": content, "path": path}
+                continue
+            name = path if isinstance(one, Mapping) else one
+            if not isinstance(name, str) or text(name) is None:
+                raise InputError(f"the image is {shown(one)}; a path is allowed, or an encoded image.")
+            yield read_file(self.folder / self.definition["images"] / name)
+
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        return self._answers(value, tuple(options), 0)
 
     def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
-        """A sample for scoring alone, from a row of predictions."""
-        if "references" not in row:
-            raise InputError(f"benchmark {self.name!r}, row {number}: no 'references'.")
-        options = listed(row.get("options"))
-        if self.definition["parser"].startswith("letter") and not options:
-            raise InputError(
-                f"benchmark {self.name!r}, row {number}: no 'options'; its parser looks for a letter."
-            )
-        names = ("category", "metric_group")
+        """A sample for scoring alone, from a row with ``references`` or with the table's own columns."""
+        what = f"benchmark {self.name!r}, row {number}"
+        answer = row.get("references")
+        if is_empty(answer):
+            answer = row.get(str(self.columns["answer"]))
+        if is_empty(answer):
+            raise InputError(f"{what}: no 'references'.")
+        try:
+            choices = options(row.get("options"))
+            if not choices and "options" in self.columns:
+                named = self.columns["options"]
+                there = named in row if isinstance(named, str) else set(named) <= set(row)
+                choices = self._options(row) if there else ()
+            if self.definition["parser"].startswith("letter") and not choices:
+                raise InputError("no 'options'; its parser looks for a letter.")
+            references = self._answers(answer, choices, number)
+        except InputError as error:
+            raise InputError(f"{what}: {error}") from None
+        own = [row.get(one) for one in ("sample_id", self.columns.get("id")) if one is not None]
         return Sample(
-            sample_id=str(row.get("sample_id", number)),
+            sample_id=next((name for one in own if (name := text(one))), str(number)),
             group_id="",
             question="",
-            references=listed(row["references"]),
-            options=options,
-            **{name: row[name] for name in names if row.get(name)},
+            references=references,
+            options=choices,
+            category=text(row.get("category")),
+            metric_group=text(row.get("metric_group")),
         )
-
-    def _wrong(self, number: int, text: str) -> InputError:
-        return InputError(f"benchmark {self.name!r}, {self.definition['file']}, row {number + 1}: {text}")
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def max_new_tokens(self, protocol: str = DEFAULT_PROTOCOL) -> int:
@@ -198,13 +251,74 @@ class Custom(Benchmark):
     def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
         return float(METRICS[self.definition["metric"]](parsed, sample.references))
 
+    def check_reachable(self, sample: Sample, protocol: str | None = None) -> None:
+        if self.definition["metric"] == "vqa_accuracy" and len(sample.references) < ANNOTATORS:
+            raise InputError(
+                f"benchmark {self.name!r}, sample {sample.sample_id!r}: {len(sample.references)} annotators' "
+                f"answers; metric vqa_accuracy leaves one out in turn and needs {ANNOTATORS} that agree. One "
+                "right answer is compared by metric equal."
+            )
+        super().check_reachable(sample, protocol)
 
+
+# --- letters of answers ----------------------------------------------------------------------------
+READINGS = ("letter", "text", "number")
+
+
+def read_letter(answer: str, options: Sequence[str], how: str = "auto") -> tuple[str, str]:
+    """How an answer names an option, and the option's letter.
+
+    how: ``letter`` (in either case), ``text`` (of the option, exactly), ``number`` (from 0), or ``auto``:
+    whatever it can be; where it can be two and they name different options, an InputError.
+    """
+    known, answer = lettered(options), answer.strip()
+    number = re.fullmatch(r"(\d+)(\.0+)?", answer)
+    named = {
+        "letter": [one for one in known if one == answer.upper()],
+        "text": [one for one, content in known.items() if content.strip() == answer],
+        "number": [one for one in known if number and one == LETTERS[int(number[1]) : int(number[1]) + 1]],
+    }
+    found = {
+        reading: named[reading][0] for reading in READINGS if named[reading] and how in ("auto", reading)
+    }
+    if not found:
+        way = "" if how == "auto" else f" read as a {how} (answers: {how})"
+        raise InputError(f"answer {answer!r}{way} is none of the options {list(known.values())}.")
+    if len(set(found.values())) > 1:
+        read = ", ".join(f"as a {reading} {letter}" for reading, letter in found.items())
+        raise InputError(
+            f"answer {answer!r} can be read in two ways: {read}. Say which in the definition, as "
+            f"answers: {next(iter(found))}; allowed: {', '.join(READINGS)}."
+        )
+    return next(iter(found.items())) if len(found) == 1 else ("any", next(iter(found.values())))
+
+
+class Readings:
+    """How the answers of one column were read: numbers beside texts or letters are two rules in one."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, int]] = {}
+
+    def add(self, reading: str, answer: str, number: int) -> None:
+        self._first.setdefault(reading, (answer, number))
+        for other in ("letter", "text"):
+            if "number" in self._first and other in self._first:
+                (text, row), (index, at) = self._first[other], self._first["number"]
+                raise InputError(
+                    f"answers are read in two ways: {text!r} (row {row + 1}) as a {other}, {index!r} (row "
+                    f"{at + 1}) as a number. Say which in the definition, as answers: {other}."
+                )
+
+
+# --- definitions -----------------------------------------------------------------------------------
 def custom(name: str, options: Mapping[str, Any]) -> Custom:
     """The benchmark that ``data.{name}.definition`` describes."""
     for key in options:
         if key not in ("definition", "protocol"):
             raise unknown(f"key (data.{name})", key, ("definition",))
-    path = Path(resolve(options["definition"])).expanduser()
+    if not isinstance(options["definition"], str | Path):
+        raise InputError(f"data.{name}.definition is {shown(options['definition'])}; a path is allowed.")
+    path = Path(resolve(str(options["definition"]))).expanduser()
     definition = read_definition(path)
     family = definition["family"] or re.sub(r"\W", "_", name)
     if not re.fullmatch(r"\w+", str(family)):  # part of the names of weight files
@@ -225,39 +339,62 @@ def read_definition(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such file (definition of a benchmark).")
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
         raise InputError(f"{path}: expected keys and values, found {type(given).__name__}.")
     for key in given:
         if key not in KEYS:
             raise unknown(f"key in {path}", key, KEYS)
-    defaults = {"images": ".", "version": 1, "family": None, "parser": "text", "metric": "equal"}
-    result = {**defaults, "max_new_tokens": 16, **given}
+    result = {**DEFAULTS, **given}
     for key in ("file", "columns", "prompt"):
         if key not in result:
             raise InputError(f"{path}: the key {key!r} is missing.")
-    for kind, known in (("parser", PARSERS), ("metric", METRICS)):
+    for key in ("file", "images", "prompt", "parser", "metric", "answers"):
+        if not isinstance(result[key], str) or not result[key]:
+            raise InputError(f"{path}: {key} is {shown(result[key])}; a text is allowed.")
+    choices = (("parser", PARSERS), ("metric", METRICS), ("answers", ("auto", *READINGS)))
+    for kind, known in choices:
         if result[kind] not in known:
             raise unknown(f"{kind} in {path}", result[kind], known)
     for key in ("version", "max_new_tokens"):
         if not isinstance(result[key], int) or isinstance(result[key], bool) or result[key] < 1:
-            raise InputError(f"{path}: {key} is {result[key]!r}; a whole number from 1 is allowed.")
+            raise InputError(f"{path}: {key} is {shown(result[key])}; a whole number from 1 is allowed.")
+    if result["family"] is not None and not isinstance(result["family"], str):
+        raise InputError(f"{path}: family is {shown(result['family'])}; a text is allowed.")
     _check_columns(path, result["columns"])
     _check_template(path, result["prompt"])
-    if result["parser"].startswith("letter") and "options" not in result["columns"]:
-        raise InputError(f"{path}: parser {result['parser']!r} needs columns.options.")
+    parser, metric = result["parser"], result["metric"]
+    if (parser, metric) in REFUSED_PAIRS:
+        raise InputError(
+            f"{path}: parser {parser!r} with metric {metric!r}: {REFUSED_PAIRS[parser, metric]}."
+        )
+    if parser.startswith("letter") and "options" not in result["columns"]:
+        raise InputError(f"{path}: parser {parser!r} needs columns.options.")
+    if result["answers"] != "auto" and not parser.startswith("letter"):
+        raise InputError(f"{path}: answers is {result['answers']!r}; parser {parser!r} gives no letter.")
     return result
 
 
 def _check_columns(path: Path, columns: Any) -> None:
     if not isinstance(columns, dict):
-        raise InputError(f"{path}: columns is {columns!r}; it maps {', '.join(COLUMNS)} to column names.")
-    for key in columns:
+        raise InputError(
+            f"{path}: columns is {shown(columns)}; it maps {', '.join(COLUMNS)} to column names."
+        )
+    for key, column in columns.items():
         if key not in COLUMNS:
             raise unknown(f"key columns in {path}", key, COLUMNS)
+        several = isinstance(column, list) and key == "options"
+        for one in column if several else [column]:
+            if column is not None and (not isinstance(one, str) or not one):
+                allowed = "a column's name, or a list of them" if key == "options" else "a column's name"
+                raise InputError(f"{path}: columns.{key} is {shown(column)}; {allowed} is allowed.")
+        if several and not 2 <= len(column) <= len(LETTERS):
+            raise InputError(
+                f"{path}: columns.options has {len(column)} names; 2 to {len(LETTERS)} are allowed."
+            )
     for key in ("question", "answer", "image"):
-        if key not in columns:
+        if columns.get(key) is None:
             raise InputError(f"{path}: columns.{key} is missing.")
 
 
@@ -282,22 +419,55 @@ def table_rows(name: str, path: Path) -> Iterator[dict[str, Any]]:
         raise unknown(f"kind of file ({path})", ending, ENDINGS)
     if not path.is_file():
         raise InputError(f"benchmark {name!r}: there is no file {path}.")
-    if ending == ".jsonl":
-        with open(path, encoding="utf-8") as lines:
-            for number, line in enumerate(filter(str.strip, lines), start=1):
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise InputError(f"{path}, line {number}: not JSON ({error}).") from None
-        return
-    import csv
+    try:
+        if ending == ".jsonl":
+            yield from _jsonl(path)
+        else:
+            yield from _csv(path, "\t" if ending == ".tsv" else ",")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as text in UTF-8 ({error}).") from None
 
+
+def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{path}, line {number}: not JSON ({error}).") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, line {number}: {shown(row)}; an object is allowed.")
+            yield row
+
+
+def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        yield from csv.DictReader(file, delimiter="\t" if ending == ".tsv" else ",")
+        reader = csv.DictReader(file, delimiter=delimiter)
+        while True:
+            # Python's limit of 131,072 characters a cell is one for the whole process.
+            limit = csv.field_size_limit(_LONGEST_CELL)
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise InputError(f"{path}, line {reader.line_num}: {error}.") from None
+            finally:
+                csv.field_size_limit(limit)
+            if None in row:
+                raise InputError(f"{path}, line {reader.line_num}: more cells than the header has columns.")
+            yield row
 
 
 def _parquet(name: str, path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     files = local_parquet(name, path)
-    yield from parquet_rows(files, pq.read_schema(files[0]).names)
+    try:
+        columns = pq.read_schema(files[0]).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{files[0]}: not a readable parquet file ({error}).") from None
+    yield from parquet_rows(files, columns)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import DatasetBenchmark, Identities
+from hawk.benchmarks.rules.cells import text
 from hawk.benchmarks.rules.metrics import bare_text, same_text
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
 from hawk.benchmarks.sources.tables import local_parquet, open_source, parquet_rows
@@ -39,7 +40,7 @@ class GQA(DatasetBenchmark):
         if self.source().kind == "tsv":
             yield from super().load()
             return
-        images, identify = self._images(), Identities()
+        images, identify = self._images(), Identities(self.name)
         for row in self._questions():
             image = images.get(str(row["imageId"]))
             if image is None:
@@ -87,8 +88,8 @@ class GQA(DatasetBenchmark):
         return Sample(
             sample_id=sample_id,
             group_id="",
-            question=str(row["question"]),
-            references=(str(row["answer"]),),
+            question=text(row["question"]) or "",
+            references=self.references(row, "answer", sample_id),
             images=self.images(row, sample_id),
             split=self.hub_split,
         )

@@ -8,13 +8,13 @@ question, so verbose answers are unreadable and count as wrong; the share of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark, check_groups
-from hawk.benchmarks.rules.metrics import UNKNOWN, yes_or_no
+from hawk.benchmarks.rules.metrics import UNKNOWN, yes_no_answer, yes_or_no
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, MS_VLMEVAL, SINGLE_WORD, VLMEVALKIT, YES_NO
 from hawk.core.errors import InputError
 
@@ -53,27 +53,21 @@ class HallusionBench(DatasetBenchmark):
 
     # --- data ---------------------------------------------------------------------------------
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        if row["gt_answer"] not in ("0", "1"):
-            raise InputError(
-                f"benchmark {self.name!r}, row {number}: gt_answer {row['gt_answer']!r}; "
-                "allowed: '1' (yes), '0' (no)."
-            )
         names = ("category", "subcategory", "set_id", "figure_id", "question_id")
         # The same six fields as VLMEvalKit's index.
         sample_id = "_".join([str(number), *(str(row[name]) for name in names)])
-        answer = "Yes" if row["gt_answer"] == "1" else "No"
-        return self._sample(row, sample_id, answer)
+        return self._sample(row, sample_id, "gt_answer")
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]), str(row["answer"]))
+        return self._sample(row, str(row["index"]), "answer")
 
-    def _sample(self, row: Mapping[str, Any], sample_id: str, answer: str) -> Sample:
+    def _sample(self, row: Mapping[str, Any], sample_id: str, column: str) -> Sample:
         category, kind, set_id, _, _ = keys(sample_id)
         return Sample(
             sample_id=sample_id,
             group_id="",
             question=str(row["question"]),
-            references=(answer,),
+            references=self.references(row, column, sample_id),
             images=self.images(row, sample_id),
             category=LEVEL.join([category, f"{category}_{kind}"]),
             # A set holds its figures and its question groups, which cross, so it stays whole.
@@ -81,9 +75,30 @@ class HallusionBench(DatasetBenchmark):
             split=self.hub_split,
         )
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        answer = {"gt_answer": "1" if references[0] == "Yes" else "0"} if references else {}
-        return {**super().stand_ins(references), **answer}
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        """The Hub's table writes 1 and 0, VLMEvalKit's Yes and No."""
+        return (yes_no_answer(value, {"1": "Yes", "0": "No"}),)
+
+    def identity(self, sample_id: str) -> str:
+        """The row's number, with which an index begins, is no part of it."""
+        return "_".join(keys(sample_id))
+
+    def lacking(self, members: Sequence[tuple[str, int]], rows: int) -> list[str]:
+        """In a part of the benchmark: the questions that a set asks about one figure and not about another.
+
+        Which rows a set has, only the whole benchmark tells.
+        """
+        if rows >= self.published_rows:
+            return []
+        fields = [keys(one) for one, _ in members]
+        figures, questions = ({one[place] for one in fields} for place in (3, 4))
+        there = {one[3:] for one in fields}
+        return [
+            "_".join((*fields[0][:3], figure, question))
+            for figure in sorted(figures)
+            for question in sorted(_without_gaps(questions))
+            if (figure, question) not in there
+        ]
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
@@ -138,6 +153,14 @@ def keys(sample_id: str) -> tuple[str, str, str, str, str]:
             "separated by '_', such as '0_VD_chart_1_0_2'."
         )
     return tuple(fields[1:])  # type: ignore[return-value]
+
+
+def _without_gaps(numbers: set[str]) -> set[str]:
+    """The numbers and those between them; other names as they are."""
+    if not all(one.isdecimal() for one in numbers):
+        return numbers
+    found = [int(one) for one in numbers]
+    return numbers | {str(one) for one in range(min(found), max(found) + 1)}
 
 
 def all_right(score: np.ndarray, label: list[str]) -> list[np.ndarray]:

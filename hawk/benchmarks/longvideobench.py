@@ -6,13 +6,14 @@ which is not offered here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.bases.multiple_choice import LETTERS, lettered
+from hawk.benchmarks.bases.multiple_choice import lettered
 from hawk.benchmarks.bases.video import VideoBenchmark
+from hawk.benchmarks.rules.cells import text, trimmed
 from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
 
 _OPTIONS = tuple(f"option{number}" for number in range(5))
@@ -35,23 +36,27 @@ class LongVideoBench(VideoBenchmark):
     licence: ClassVar[str] = "CC-BY-NC-SA-4.0, gated"
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        options = [str(row[one]) for one in _OPTIONS if row[one] not in (None, "N/A")]
-        group = row.get("duration_group")
+        cells = [text(row[one]) or "" for one in _OPTIONS]
+        options = trimmed("" if one == "N/A" else one for one in cells)
         return Sample(
             sample_id=str(row["id"]),
             group_id="",
-            question=str(row["question"]),
-            references=(LETTERS[int(row["correct_choice"])],),
+            question=text(row["question"]) or "",
+            references=self.references(row, "correct_choice", str(row["id"]), options),
             video=self.video(str(row["video_path"]), str(row["id"])),
-            options=tuple(options),
-            category=None if group is None else str(group),
+            options=options,
+            category=text(row.get("duration_group")),
             split=self.hub_split,
         )
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        answer = {"correct_choice": LETTERS.find(references[0])} if references else {}
-        options = dict.fromkeys(_OPTIONS, "")
-        return {**super().stand_ins(references), **options, **answer}
+    def letter(self, answer: str, options: Sequence[str]) -> str:
+        """The table has the number of an option from 0."""
+        number = answer.removesuffix(".0")  # pandas makes 1.0 of a 1 above an empty cell
+        known = number.isdecimal() and int(number) < len(self.letters)
+        return self.letters[int(number)] if known else answer
+
+    def stand_ins(self) -> dict[str, Any]:
+        return dict.fromkeys(_OPTIONS, "")
 
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)

@@ -6,15 +6,15 @@ VLMEvalKit ``utils/mlvu.py:check_ans_with_model`` and M-Avg, which pools all que
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.multiple_choice import LETTERS, lettered
 from hawk.benchmarks.bases.video import VideoBenchmark
+from hawk.benchmarks.rules.cells import text
 from hawk.benchmarks.rules.choices import REFUSED, infer_option
-from hawk.benchmarks.rules.metrics import listed
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, MS_VLMEVAL
 from hawk.core.errors import InputError
 
@@ -40,27 +40,31 @@ class MLVU(VideoBenchmark):
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
         """``candidates`` are bare texts; the answer is a letter or one of them."""
-        options, answer = listed(row["candidates"]), str(row["answer"]).strip()
-        if answer in options:
-            answer = LETTERS[options.index(answer)]
-        if answer not in LETTERS[: len(options)]:
-            raise InputError(f"benchmark 'mlvu', row {number}: answer {answer!r} is none of {list(options)}.")
-        question = str(row["question"]).partition("\n(A)")[0]
+        options = self.options_of(row["candidates"], str(number))
+        question = (text(row["question"]) or "").partition("\n(A)")[0]
         return Sample(
             sample_id=str(number),
             group_id="",
             question=question,
-            references=(answer,),
+            references=self.references(row, "answer", str(number), options),
             video=self.video(str(row["video_name"]), str(number)),
             options=options,
-            category=str(row["task_type"]) or None,
+            category=text(row["task_type"]),
             split=self.hub_split,
         )
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+    def letter(self, answer: str, options: Sequence[str]) -> str:
+        """A letter, or an option's text."""
+        if answer not in options:
+            return answer
+        letter = LETTERS[options.index(answer)]
+        if answer in LETTERS[: len(options)] and answer != letter:
+            raise InputError(f"the answer {answer!r} is a letter, and the text of option {letter}.")
+        return letter
+
+    def stand_ins(self) -> dict[str, Any]:
         """lmms-eval takes the mean over tasks; VLMEvalKit pools them."""
-        tasks = {} if self.protocol == LMMS_EVAL else {"task_type": ""}
-        return {**super().stand_ins(references), **tasks}
+        return {} if self.protocol == LMMS_EVAL else {"task_type": ""}
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:

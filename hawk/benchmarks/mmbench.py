@@ -7,13 +7,14 @@ g + k · 1,000,000. lmms-eval's default asks a GPT judge; what we follow under i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import Sample
-from hawk.benchmarks.bases.dataset import COUNT, LEVEL, check_groups, text
-from hawk.benchmarks.bases.multiple_choice import MultipleChoice, lettered, options_in, split_hint, with_hint
+from hawk.benchmarks.bases.dataset import COUNT, LEVEL, check_groups
+from hawk.benchmarks.bases.multiple_choice import MultipleChoice, lettered, split_hint, with_hint
+from hawk.benchmarks.rules.cells import options_by_letter, text
 from hawk.benchmarks.rules.choices import extract_option
 from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL, VLMEVALKIT
 from hawk.core.errors import InputError
@@ -61,31 +62,39 @@ class MMBench(MultipleChoice):
 
     # --- data ---------------------------------------------------------------------------------
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self.from_tsv({"l2-category": row["L2-category"], **row}, number)
+        return self.from_tsv(row, number)
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
         index = self._index(row["index"])
-        options = options_in(row)
-        category = [text(row.get("category")), text(row.get("l2-category"))]
+        second = text(row.get("l2-category")) or text(row.get("L2-category"))  # the Hub's name
+        category = [text(row.get("category")), second]
         return self.sample(
             row,
             str(index),
-            with_hint(text(row.get("hint")), str(row["question"])),
-            options,
-            str(row["answer"]).strip(),
+            with_hint(text(row.get("hint")), text(row["question"]) or ""),
+            options_by_letter(row),
             LEVEL.join(one for one in category if one) or None,
             str(index % _COPY),
         )
 
     def _index(self, value: Any) -> int:
-        try:
-            return int(value)
-        except (TypeError, ValueError):
+        try:  # pandas makes 7.0 of a 7 above an empty cell
+            if isinstance(value, bool) or float(value) != int(float(value)) or float(value) < 0:
+                raise ValueError
+            return int(value) if isinstance(value, str) and value.strip().isdecimal() else int(float(value))
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"benchmark {self.name!r}: index {value!r} is no whole number.") from None
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        none = dict.fromkeys(("hint", "C", "D", "category", "L2-category"), "")
-        return {**super().stand_ins(references), **none}
+    def stand_ins(self) -> dict[str, Any]:
+        return dict.fromkeys(("hint", "C", "D", "category", "L2-category"), "")
+
+    def lacking(self, members: Sequence[tuple[str, int]], rows: int) -> list[str]:
+        """A question has as many copies as options. Where one is empty, in some copy it is not the last."""
+        indices = [self._index(one) for one, _ in members]
+        count = max([*(options for _, options in members), *(index // _COPY + 1 for index in indices)])
+        question = indices[0] % _COPY
+        every = [question + copy * _COPY for copy in range(count)]
+        return [str(one) for one in every if one not in indices]
 
     # --- lmms-eval ------------------------------------------------------------------------------
     def lmms_prompt(self, sample: Sample) -> str:

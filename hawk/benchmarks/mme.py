@@ -8,13 +8,13 @@ Qwen2.5-VL-7B).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import DatasetBenchmark, check_categories, check_groups
-from hawk.benchmarks.rules.metrics import UNKNOWN, yes_or_no, yes_or_no_prefix
+from hawk.benchmarks.rules.metrics import UNKNOWN, yes_no_answer, yes_or_no, yes_or_no_prefix
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, SINGLE_WORD, YES_NO
 
 if TYPE_CHECKING:
@@ -65,17 +65,19 @@ class MME(DatasetBenchmark):
         return self._sample(row, str(row["image_path"]), str(row["index"]))
 
     def _sample(self, row: Mapping[str, Any], pair: str, sample_id: str) -> Sample:
-        answer = str(row["answer"]).strip().rstrip(".").lower()
         return Sample(
             sample_id=sample_id,
             group_id="",
             question=str(row["question"]),
-            references=(answer.capitalize(),),
+            references=self.references(row, "answer", sample_id),
             images=self.images(row, sample_id),
             category=str(row["category"]),
             metric_group=f"{row['category']}/{pair}",
             split=self.hub_split,
         )
+
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        return (yes_no_answer(value),)
 
     def expected_rows(self, found: int) -> int:
         return 2

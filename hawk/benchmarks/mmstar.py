@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.bases.dataset import LEVEL, levels, text
+from hawk.benchmarks.bases.dataset import LEVEL, levels
 from hawk.benchmarks.bases.multiple_choice import MultipleChoice, split_options
+from hawk.benchmarks.rules.cells import options_by_letter, text
 from hawk.benchmarks.rules.choices import extract_option
 from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL
 from hawk.core.errors import InputError
@@ -31,6 +32,7 @@ def _category(row: Mapping[str, Any]) -> str | None:
 @dataclass(frozen=True)
 class MMStar(MultipleChoice):
     name: ClassVar[str] = "mmstar"
+    version: ClassVar[int] = 2
     family: ClassVar[str] = "science"  # takes images of AI2D, ScienceQA and MMBench
     hub_id: ClassVar[str] = "Lin-Chen/MMStar"
     hub_split: ClassVar[str] = "val"
@@ -49,12 +51,14 @@ class MMStar(MultipleChoice):
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
         """The question stays as stored: lmms-eval asks it so. Options are read from it besides."""
+        question, answer = text(row["question"]) or "", text(row["answer"])
+        options = self.options_of(row.get("options"), str(row["index"])) or options_by_letter(row)
+        options = options or split_options(question, answer and answer.strip())[1]
         return self.sample(
             row,
             str(row["index"]),
-            str(row["question"]),
-            split_options(str(row["question"]))[1],
-            str(row["answer"]).strip(),
+            question,
+            options,
             _category(row),
         )
 
@@ -62,14 +66,14 @@ class MMStar(MultipleChoice):
         sample = super().from_tsv(row, number)
         return None if sample is None else replace(sample, category=_category(row))
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+    def stand_ins(self) -> dict[str, Any]:
         """VLMEvalKit's mean knows no category; lmms-eval's is one over categories."""
-        names = () if self.protocol == LMMS_EVAL else ("category", "l2_category")
-        return {**super().stand_ins(references), **dict.fromkeys(names, "")}
+        return {} if self.protocol == LMMS_EVAL else {"category": "", "l2_category": ""}
 
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         if protocol != LMMS_EVAL:
-            stem, options = split_options(sample.question)
+            answer = sample.references[0] if sample.references else None
+            stem, options = split_options(sample.question, answer)
             if options and options == sample.options:
                 sample = replace(sample, question=stem)
         return super().prompt(sample, protocol)

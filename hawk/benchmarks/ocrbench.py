@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import DatasetBenchmark
-from hawk.benchmarks.rules.metrics import contains_reference, formula_text, listed, ocr_text
+from hawk.benchmarks.rules.cells import text
+from hawk.benchmarks.rules.metrics import contains_reference, formula_text, ocr_text
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
 
 if TYPE_CHECKING:
@@ -50,23 +51,23 @@ class OCRBench(DatasetBenchmark):
 
     # --- data ---------------------------------------------------------------------------------
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        kind = row["question_type"] or row.get("category")
+        kind = text(row["question_type"]) or text(row.get("category"))
         if not kind and row["dataset"] == "HME100k":  # as lmms-eval tells them
             kind = _FORMULAS
         return self._sample(row, str(number), str(kind or ""))
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]), str(row["category"]))
+        return self._sample(row, str(row["index"]), text(row["category"]) or "")
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        return {**super().stand_ins(references), "dataset": "", "question_type": ""}
+    def stand_ins(self) -> dict[str, Any]:
+        return {"dataset": "", "question_type": ""}
 
     def _sample(self, row: Mapping[str, Any], sample_id: str, category: str) -> Sample:
         return Sample(
             sample_id=sample_id,
             group_id="",
-            question=str(row["question"]),
-            references=listed(row["answer"]),
+            question=text(row["question"]) or "",
+            references=self.references(row, "answer", sample_id),
             images=self.images(row, sample_id),
             category=category or None,
             split=self.hub_split,

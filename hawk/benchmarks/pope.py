@@ -8,13 +8,13 @@ at all for lmms-eval, where a garbling model keeps its recall.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark, check_categories
-from hawk.benchmarks.rules.metrics import UNKNOWN, yes_or_no
+from hawk.benchmarks.rules.metrics import UNKNOWN, yes_no_answer, yes_or_no
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, SINGLE_WORD, YES_NO
 from hawk.core.errors import InputError
 
@@ -46,21 +46,26 @@ class POPE(DatasetBenchmark):
         return self._sample(row, str(row["index"]), question)
 
     def _sample(self, row: Mapping[str, Any], sample_id: str, question: str) -> Sample:
-        answer = str(row["answer"]).strip().capitalize()
-        if answer not in ("Yes", "No"):
+        references = self.references(row, "answer", sample_id)
+        category, _, truth = str(row["category"]).partition(LEVEL)
+        if truth not in ("", *references):
             raise InputError(
-                f"benchmark {self.name!r}, sample {sample_id!r}: answer {row['answer']!r}; allowed: yes, no."
+                f"benchmark {self.name!r}, sample {sample_id!r}: the answer is {references[0]!r}, but the "
+                f"category says {truth!r}."
             )
         return Sample(
             sample_id=sample_id,
             group_id="",
             question=question,
-            references=(answer,),
+            references=references,
             images=self.images(row, sample_id),
             # The true answer is part of the category: an F1 needs it, and rows of both.
-            category=LEVEL.join([str(row["category"]), answer]),
+            category=LEVEL.join([category, *references]),
             split=self.hub_split,
         )
+
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        return (yes_no_answer(value),)
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:

@@ -1,8 +1,13 @@
-"""The step prepare_samples: which questions a run uses, and for what.
+"""Which questions a run uses, and for what.
 
-Images, not questions, are assigned to roles: every ``group_id`` falls into one role by its hash
-alone. So no image is ever used for calibration in one benchmark and for evaluation in another,
-without any step having to know of the others.
+Images, not questions, are assigned to roles: every ``group_id`` falls into one role by its hash and
+the seed alone. So no image is ever used for calibration in one benchmark and for evaluation in another,
+nor for development in one run and for evaluation in the next, without any step having to know of others.
+
+The border between evaluation and the rest never moves. Development's share lies on calibration's side of
+it: a run that has no use for it lets calibration take from there what its own share cannot give. Hence what
+a study looked at while it chose is never what it evaluates on, whatever either config says; and where
+calibration's own share suffices, or ``evaluation.development`` is set, both runs calibrate on the same.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import pyarrow.parquet as pq
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
 from hawk.core.files import read_table
-from hawk.core.images import open_image
+from hawk.core.images import open_image, refuse_long_side
 from hawk.core.schemas import SAMPLES
 
 
@@ -29,6 +34,20 @@ def groups_hash(group_ids: Iterable[str]) -> str:
 
 # Share of all images per role under holdout "disjoint".
 SHARES = {"calibration": 0.3, "development": 0.2, "evaluation": 0.5}
+
+
+def pool(
+    samples: Sequence[Sample], role: str, seed: int, wanted: int | None, keep_development: bool
+) -> list[Sample]:
+    """What a role may draw from under holdout "disjoint": its own share of the images.
+
+    Where that gives fewer than ``wanted`` samples, calibration has development's share as well, unless
+    ``keep_development``: the run evaluates on it, or another run of the study does.
+    """
+    share = [sample for sample in samples if role_of(sample.group_id, seed) == role]
+    if role != "calibration" or keep_development or wanted is None or len(share) >= wanted:
+        return share
+    return [s for s in samples if role_of(s.group_id, seed) in ("calibration", "development")]
 
 
 def _uniform(*words: object) -> float:
@@ -48,27 +67,30 @@ def role_of(group_id: str, seed: int) -> str:
 
 
 def checked(bench: Benchmark, samples: Iterable[Sample]) -> list[Sample]:
-    """All samples, or an error: none at all, an id twice, no image, nothing to compare with."""
+    """All samples, or an error: none at all, an id twice, no image, an answer that nobody can give."""
     out: list[Sample] = []
     seen: set[str] = set()
     for sample in samples:
+        what = f"benchmark {bench.name!r}: sample"
         if sample.sample_id in seen:
-            raise InputError(f"benchmark {bench.name!r}: sample id {sample.sample_id!r} occurs twice.")
+            raise InputError(f"{what} id {sample.sample_id!r} occurs twice.")
         seen.add(sample.sample_id)
         if not sample.images and sample.video is None:
-            raise InputError(f"benchmark {bench.name!r}: sample {sample.sample_id!r} has no image or video.")
+            raise InputError(f"{what} {sample.sample_id!r} has no image or video.")
         if not sample.references:
-            raise InputError(
-                f"benchmark {bench.name!r}: sample {sample.sample_id!r} has no reference answer."
-            )
+            raise InputError(f"{what} {sample.sample_id!r} has no reference answer.")
+        bench.check_reachable(sample)
         out.append(sample)
     if not out:
         raise InputError(f"benchmark {bench.name!r} is empty: its source gave no sample.")
     return out
 
 
-def check_files(samples: Sequence[Sample]) -> None:
-    """Decode every image, and a frame of every video, so that a broken file is not found in a GPU job."""
+def check_files(samples: Sequence[Sample], name: str = "") -> None:
+    """Decode every image, and a frame of every video, so that a broken file is not found in a GPU job.
+
+    name: the benchmark's, for the message.
+    """
     from hawk.core.video import decode_video
 
     good = set()
@@ -76,15 +98,17 @@ def check_files(samples: Sequence[Sample]) -> None:
         try:
             for number, image in enumerate(sample.images):
                 what = f"image {number}"
-                open_image(image["bytes"])
+                refuse_long_side(*open_image(image["bytes"]).size)
             if sample.video is not None:
                 what = "video"
                 source = sample.video["bytes"] or str(sample.video["path"])
                 if source not in good:  # several questions are asked about a video
-                    decode_video(source, frames=1)
+                    height, width = decode_video(source, frames=1).frames.shape[1:3]
+                    refuse_long_side(width, height)
                     good.add(source)
         except InputError as error:
-            raise InputError(f"sample {sample.sample_id!r}, {what}: {error}") from None
+            where = f"benchmark {name!r}, " if name else ""
+            raise InputError(f"{where}sample {sample.sample_id!r}, {what}: {error}") from None
 
 
 def draw(bench: Benchmark, samples: Sequence[Sample], wanted: int | None, seed: int) -> list[Sample]:

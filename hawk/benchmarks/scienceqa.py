@@ -5,12 +5,11 @@ VLMEvalKit ``ScienceQA_TEST`` (2,017 rows, issue #1300); lmms-eval ``scienceqa_i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import Sample
-from hawk.benchmarks.bases.dataset import text
 from hawk.benchmarks.bases.multiple_choice import (
     LETTERS,
     MultipleChoice,
@@ -19,6 +18,7 @@ from hawk.benchmarks.bases.multiple_choice import (
     split_hint,
     with_hint,
 )
+from hawk.benchmarks.rules.cells import text
 from hawk.benchmarks.rules.protocols import LETTER
 
 
@@ -40,14 +40,17 @@ class ScienceQA(MultipleChoice):
         return self.sample(
             row,
             str(number),
-            with_hint(text(row["hint"]), str(row["question"])),
-            row["choices"],
-            as_letter(row["answer"], row["choices"]),
+            with_hint(text(row["hint"]), text(row["question"]) or ""),
+            self.options_of(row["choices"], str(number)),
             text(row.get("category")),
         )
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        return {**super().stand_ins(references), "hint": ""}
+    def letter(self, answer: str, options: Sequence[str]) -> str:
+        """The Hub's table has the number of an option from 0, VLMEvalKit's its letter."""
+        return as_letter(answer, options)
+
+    def stand_ins(self) -> dict[str, Any]:
+        return {"hint": ""}
 
     def lmms_prompt(self, sample: Sample) -> str:
         hint, question = split_hint(sample.question)

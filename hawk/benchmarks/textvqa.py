@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from hawk.benchmarks.base import Sample
 from hawk.benchmarks.bases.vqa import AnnotatedVQA
-from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.rules.cells import text
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class TextVQA(AnnotatedVQA):
     licence: ClassVar[str] = "CC-BY-4.0"
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["question_id"]), row["answers"])
+        return self._sample(row, str(row["question_id"]), "answers")
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]), row["answer"])
+        return self._sample(row, str(row["index"]), "answer")
 
-    def _sample(self, row: Mapping[str, Any], sample_id: str, answers: Any) -> Sample:
+    def _sample(self, row: Mapping[str, Any], sample_id: str, column: str) -> Sample:
         return Sample(
             sample_id=sample_id,
             group_id="",
-            question=str(row["question"]),
-            references=listed(answers),
+            question=text(row["question"]) or "",
+            references=self.references(row, column, sample_id),
             images=self.images(row, sample_id),
             split=self.hub_split,
         )

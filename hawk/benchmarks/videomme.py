@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from hawk.benchmarks.base import Sample
 from hawk.benchmarks.bases.dataset import LEVEL
 from hawk.benchmarks.bases.video import VideoBenchmark
-from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.rules.cells import text
 from hawk.benchmarks.rules.protocols import LETTER
 
 _LMMS = (
@@ -54,26 +54,27 @@ class VideoMME(VideoBenchmark):
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
         sample_id = str(row["question_id"])
         parts = ("duration", "domain", "sub_category", "task_type")
+        options = self.options_of(row["options"], sample_id)
         return Sample(
             sample_id=sample_id,
             group_id="",
-            question=str(row["question"]),
-            references=(str(row["answer"]).strip(),),
+            question=text(row["question"]) or "",
+            references=self.references(row, "answer", sample_id, options),
             video=self.video(str(row["videoID"]), sample_id),
-            options=tuple(map(str, row["options"])),
-            category=LEVEL.join(str(row[one]) for one in parts) if row["duration"] else None,
+            options=options,
+            category=LEVEL.join(str(row[one]) for one in parts) if text(row["duration"]) else None,
             split=self.hub_split,
         )
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
         """VLMEvalKit's names; options are a list literal."""
-        names = {"question_id": row["index"], "options": listed(row["candidates"])}
+        names = {"question_id": row["index"], "options": row["candidates"]}
         return self.from_hub({"videoID": row.get("video", ""), **row, **names}, number)
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+    def stand_ins(self) -> dict[str, Any]:
         """The letter is looked for in the answer alone; the parts are for the report."""
         parts = dict.fromkeys(("duration", "domain", "sub_category", "task_type"), "")
-        return {**super().stand_ins(references), **parts, "options": [], "candidates": []}
+        return {**parts, "options": [], "candidates": []}
 
     def lmms_prompt(self, sample: Sample) -> str:
-        return "\n".join([f"{_LMMS}{sample.question}", *sample.options, "", LETTER])
+        return "\n".join([f"{_LMMS}{sample.question}", *filter(None, sample.options), "", LETTER])

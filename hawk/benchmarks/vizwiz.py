@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from hawk.benchmarks.base import Sample
 from hawk.benchmarks.bases.vqa import AnnotatedVQA
-from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.rules.cells import text
 from hawk.benchmarks.rules.protocols import SINGLE_WORD
 
 
@@ -41,9 +41,9 @@ class VizWiz(AnnotatedVQA):
         return Sample(
             sample_id=sample_id,
             group_id="",
-            question=str(row["question"]),
-            references=listed(row["answers"]),
+            question=text(row["question"]) or "",
+            references=self.references(row, "answers", sample_id),
             images=self.images(row, sample_id),
-            category=row.get("category"),
+            category=text(row.get("category")),
             split=self.hub_split,
         )

@@ -14,7 +14,8 @@ from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import LEVEL
 from hawk.benchmarks.bases.multiple_choice import LETTERS
 from hawk.benchmarks.bases.video import VideoBenchmark
-from hawk.benchmarks.rules.metrics import any_letter, listed
+from hawk.benchmarks.rules.cells import text
+from hawk.benchmarks.rules.metrics import any_letter
 from hawk.benchmarks.rules.protocols import LMMS_EVAL
 
 _WATCH = (
@@ -59,27 +60,28 @@ class WorldSense(VideoBenchmark):
         sample_id = str(row["index"])
         row = {**row, "task_domain": row["task_domain"] or row.get("domain")}
         parts = ("duration", "task_domain", "task_type")
+        options = self.options_of(row["candidates"], sample_id)
         return Sample(
             sample_id=sample_id,
             group_id="",
-            question=str(row["question"]),
-            references=(str(row["answer"]).strip(),),
+            question=text(row["question"]) or "",
+            references=self.references(row, "answer", sample_id, options),
             video=self.video(str(row["video_path"]), sample_id),
-            options=tuple(map(str, row["candidates"])),
-            category=LEVEL.join(str(row[one]) for one in parts) if row["duration"] else None,
+            options=options,
+            category=LEVEL.join(str(row[one]) for one in parts) if text(row["duration"]) else None,
             split=self.hub_split,
         )
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
         """VLMEvalKit's names; options are a list literal."""
-        names = {"task_domain": row["domain"], "candidates": listed(row["candidates"])}
+        names = {"task_domain": row["domain"]}
         return self.from_hub({"video_path": row.get("video", ""), **row, **names}, number)
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
+    def stand_ins(self) -> dict[str, Any]:
         """lmms-eval's rule depends on how many options there are; VLMEvalKit's does not."""
         parts = dict.fromkeys(("duration", "task_domain", "domain", "task_type"), "")
         options: dict[str, Any] = {} if self.protocol == LMMS_EVAL else {"candidates": []}
-        return {**super().stand_ins(references), **parts, **options}
+        return {**parts, **options}
 
     def messages(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> list[dict[str, Any]]:
         """VLMEvalKit says what to do before it shows the video, lmms-eval after."""
@@ -89,7 +91,8 @@ class WorldSense(VideoBenchmark):
         return messages
 
     def lmms_prompt(self, sample: Sample) -> str:
-        return "".join([_WATCH, _LMMS, *(f"{one}\n" for one in (sample.question, *sample.options))])
+        lines = [sample.question, *filter(None, sample.options)]
+        return "".join([_WATCH, _LMMS, *(f"{one}\n" for one in lines)])
 
     def lmms_parse(self, prediction: str, sample: Sample) -> str:
         """Only A to C where there are three options, else A to D; "A. " is cut from the contents."""

@@ -99,13 +99,14 @@ def _check_evaluation(config: dict[str, Any]) -> None:
 
 
 def _check_holdout(config: dict[str, Any]) -> None:
-    """Only disjoint roles set images apart for development."""
+    """Only disjoint roles set images apart for development; a run that uses them keeps them aside."""
     role, holdout = config["evaluation"]["role"], config["calibration"]["holdout"]
     if role == "development" and holdout != "disjoint":
         raise InputError(
             f"evaluation.role: 'development' needs calibration.holdout 'disjoint', not {holdout!r}, under "
             "which the images of development are those of evaluation."
         )
+    config["evaluation"]["development"] |= role == "development"
 
 
 def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:

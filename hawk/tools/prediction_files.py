@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from hawk.benchmarks.base import Sample
+from hawk.benchmarks.bases.dataset import HARNESS
+from hawk.benchmarks.rules.cells import shown
 from hawk.core.errors import InputError, unknown
 from hawk.core.files import provenance_of, read_table
 from hawk.core.schemas import EVALUATION, SAMPLES, SCORES
@@ -54,7 +56,7 @@ def read(path: str | Path, samples: str | Path | None = None) -> tuple[list[Pred
     for name in table.columns.intersection(["answer", "answers"]):  # text as well, upstream
         table[name] = [str(value) for value in table[name]]
     records = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [Prediction(str(row["prediction"]), row) for row in records], {}
+    return [Prediction(str(row["prediction"]), {**row, HARNESS: True}) for row in records], {}
 
 
 # --- VLMEvalKit ----------------------------------------------------------------------------------
@@ -85,11 +87,28 @@ def _read_jsonl(path: Path) -> Iterator[Prediction]:
                 continue
             try:
                 row = json.loads(line.decode("utf-8"))
-            except ValueError as error:  # no UTF-8, or no JSON
+            except (ValueError, RecursionError) as error:  # no UTF-8, or no JSON
                 raise InputError(f"{path}, line {number}: not JSON ({error}).") from None
-            if not isinstance(row, dict) or not isinstance(row.get("prediction"), str | int | float):
+            if not isinstance(row, dict) or not _is_answer(row.get("prediction")):
                 raise InputError(f"{path}, line {number}: needs an object with a text 'prediction'.")
+            if "references" in row:
+                _check_references(row["references"], f"{path}, line {number}")
             yield Prediction(str(row["prediction"]), row)
+
+
+def _is_answer(value: object) -> bool:
+    """A text, or a number that is one."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
+
+
+def _check_references(value: object, where: str) -> None:
+    good = isinstance(value, str) or (isinstance(value, list) and value and all(map(_is_item, value)))
+    if not good:
+        raise InputError(f"{where}: references is {shown(value)}; a list of texts is allowed, or one text.")
+
+
+def _is_item(value: object) -> bool:
+    return value is None or _is_answer(value)
 
 
 # --- ours ----------------------------------------------------------------------------------------
@@ -103,11 +122,14 @@ def _read_ours(path: Path, samples: str | Path | None) -> tuple[list[Prediction]
         raise InputError(f"{path}: not a readable parquet file ({error}).") from None
     table = read_table(path, schema)
     provenance = provenance_of(table, path)
-    known = read_samples(samples or samples_of(path, provenance.get("identity", {})))
+    identity = provenance.get("identity", {})
+    known = read_samples(samples or samples_of(path, identity), identity.get("benchmark"))
     result = []
     for row in table.to_pylist():
         if row["sample_id"] not in known:
             raise InputError(f"{path}: sample {row['sample_id']!r} is not among the samples.")
+        if row["prediction"] is None:
+            raise InputError(f"{path}: sample {row['sample_id']!r} has no prediction.")
         part = {key: row[key] for key in ("pruning_ratio", "seed") if key in row}
         result.append(Prediction(row["prediction"], row, known[row["sample_id"]], tuple(part.items())))
     return result, provenance
@@ -127,13 +149,16 @@ def samples_of(path: Path, identity: Mapping[str, str]) -> Path:
     )
 
 
-def read_samples(path: str | Path) -> dict[str, Sample]:
-    """Samples by id, without their images."""
+def read_samples(path: str | Path, name: str | None = None) -> dict[str, Sample]:
+    """Samples by id, without their images; ``name`` is the benchmark that they must be of."""
     columns = [name for name in SAMPLES.names if name not in ("images", "video")]
-    rows = read_table(path, SAMPLES, columns=columns).to_pylist()
+    table = read_table(path, SAMPLES, columns=columns)
+    found = provenance_of(table, path).get("identity", {}).get("benchmark")
+    if name is not None and found is not None and found != name:
+        raise InputError(f"{path}: samples of benchmark {found!r}; the predictions are of {name!r}.")
     return {
         row["sample_id"]: Sample(
             **{**row, "options": tuple(row["options"] or ()), "references": tuple(row["references"] or ())}
         )
-        for row in rows
+        for row in table.to_pylist()
     }

@@ -9,16 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hawk.benchmarks import Benchmark, benchmark
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.bases.dataset import COUNT, DatasetBenchmark
+from hawk.benchmarks.bases.dataset import COUNT, HARNESS, DatasetBenchmark
 from hawk.benchmarks.bases.multiple_choice import MultipleChoice
 from hawk.benchmarks.custom import Custom
-from hawk.benchmarks.rules.metrics import listed
+from hawk.benchmarks.rules.cells import is_empty, options, text
 from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
 from hawk.tools.prediction_files import Prediction, read
@@ -53,7 +54,13 @@ def score_predictions(
     bench.check_protocol(protocol)
     if not found:
         raise InputError(f"{predictions}: there is no row.")
+    written_for = provenance.get("identity", {}).get("benchmark")
+    if written_for not in (None, name):
+        raise InputError(
+            f"{predictions}: predictions for benchmark {written_for!r}; --benchmark is {name!r}."
+        )
     scored = [one(bench, protocol, item, number) for number, item in enumerate(found)]
+    refuse_doubled(bench, found, scored, str(predictions))
     table = _table(bench, scored)
     if rows is not None:
         write_text(rows, "".join(json.dumps(_line(row), ensure_ascii=False) + "\n" for row in scored))
@@ -67,7 +74,11 @@ def score_predictions(
 
 def one(bench: Benchmark, protocol: str, item: Prediction, number: int) -> dict[str, Any]:
     """A row's sample, parsed answer and score."""
-    sample = item.sample or sample_of(bench, item.row, number)
+    sample = item.sample
+    if sample is None:
+        sample = sample_of(bench, item.row, number)
+        if not item.row.get(HARNESS):
+            bench.check_reachable(sample, protocol)
     parsed = bench.parse(item.text, sample, protocol)
     score = 0.0 if parsed is None else float(bench.score(parsed, sample, protocol))
     return {
@@ -87,22 +98,77 @@ def sample_of(bench: Benchmark, row: Mapping[str, Any], number: int) -> Sample:
     """The sample that a row of predictions answers, as far as scoring needs it."""
     if isinstance(bench, Custom):
         return bench.from_answer(row, number)
-    grouped = isinstance(bench, DatasetBenchmark) and bench.grouped
-    if "sample_id" in row and "references" in row and (row.get("metric_group") or not grouped):
-        fields = {key: row[key] for key in ("category", "metric_group", "question") if row.get(key)}
-        sample = Sample(
-            **{"question": "", **fields},
-            sample_id=str(row["sample_id"]),
-            group_id="",
-            references=listed(row["references"]),
-            options=listed(row.get("options")),
-        )
-        if sample.options or not isinstance(bench, MultipleChoice):
-            return sample
-        return dataclasses.replace(bench.from_answer(row, number), sample_id=sample.sample_id)
-    if not isinstance(bench, DatasetBenchmark):
+    if isinstance(bench, DatasetBenchmark) and not _is_ours(bench, row):
+        sample = bench.from_answer(row, number)
+        category = text(row.get("category"))
+        return sample if sample.category or not category else dataclasses.replace(sample, category=category)
+    if is_empty(row.get("sample_id")) or is_empty(row.get("references")):
         raise InputError(f"benchmark {bench.name!r}, row {number}: needs 'sample_id' and 'references'.")
-    return bench.from_answer(row, number)
+    sample_id = str(row["sample_id"])
+    try:
+        given = options(row.get("options"))
+        references = bench.as_references(row["references"], given)
+    except InputError as error:
+        raise InputError(f"benchmark {bench.name!r}, sample {sample_id!r}: {error}") from None
+    return Sample(
+        sample_id=sample_id,
+        group_id="",
+        question=text(row.get("question")) or "",
+        references=references,
+        options=given,
+        category=text(row.get("category")),
+        metric_group=text(row.get("metric_group")),
+    )
+
+
+def _is_ours(bench: DatasetBenchmark, row: Mapping[str, Any]) -> bool:
+    """A line as ``--rows`` writes it: all that is known of the sample, none of the dataset's own columns."""
+    needed = ["sample_id", "references"]
+    needed += ["metric_group"] if bench.grouped else []
+    needed += ["options"] if isinstance(bench, MultipleChoice) else []
+    needed += ["parsed", "category"] if bench.needs_every_category and not bench.grouped else []
+    if any(one not in row or (one != "parsed" and is_empty(row[one])) for one in needed):
+        return False
+    own = {*bench.columns, *bench.tsv_columns} - {"question", "options", "category", "image", "index"}
+    return not any(not is_empty(row.get(one)) for one in own)
+
+
+def refuse_doubled(
+    bench: Benchmark, found: Sequence[Prediction], scored: Sequence[Mapping[str, Any]], where: str
+) -> None:
+    """Refuse a question that occurs twice in a table: it would count twice.
+
+    Rows without an id of their own are told apart by what they hold. Equal ones are doubled if a column
+    names their image, or if there are more rows than the benchmark has; else they are reported.
+    """
+    seen: Counter[tuple[object, ...]] = Counter()
+    for item, row in zip(found, scored, strict=True):
+        seen[item.part, bench.identity(row["sample_id"])] += 1
+    doubled = [str(one) for (_, one), count in seen.items() if count > 1]
+    if doubled:
+        raise InputError(
+            f"{where}: {_named(doubled)} more than once; every question counts once. Remove the doubled rows."
+        )
+    numbers: dict[str, int] = {}
+    equal = []
+    for number, (item, row) in enumerate(zip(found, scored, strict=True)):
+        if item.sample is None and row["sample_id"] == str(number) and not is_empty(item.row.get("question")):
+            cells = {one: cell for one, cell in item.row.items() if one not in ("prediction", "image")}
+            first = numbers.setdefault(json.dumps(cells, sort_keys=True, default=str), number)
+            if first != number:
+                equal.append((first, number))
+    if not equal:
+        return
+    text = f"row {equal[0][1]} is row {equal[0][0]} again, and {len(equal) - 1} more like it"
+    too_many = isinstance(bench, DatasetBenchmark) and len(found) > bench.published_rows
+    if too_many or not is_empty(found[equal[0][1]].row.get("image_path")):
+        raise InputError(f"{where}: {text}; every question counts once. Remove the doubled rows.")
+    log.warning("%s: %s, but for the prediction; without an id each counts as another question.", where, text)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{', '.join(map(repr, names[:8]))}{more}"
 
 
 def _table(bench: Benchmark, scored: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -113,6 +179,12 @@ def _table(bench: Benchmark, scored: Sequence[Mapping[str, Any]]) -> pd.DataFram
     table = pd.DataFrame([[row[key] for key in columns] for row in scored], columns=columns)
     if isinstance(bench, DatasetBenchmark) and bench.grouped:
         groups = table["metric_group"].astype(str)
+        uncounted: dict[str, list[tuple[str, int]]] = {}
+        for group, row in zip(groups, scored, strict=True):
+            if COUNT not in group:
+                member = (row["sample_id"], len(row["options"] or ()))
+                uncounted.setdefault(group, []).append(member)
+        bench.check_complete(uncounted, len(table))
         sizes = groups.value_counts()
         table["metric_group"] = [
             one if COUNT in one else f"{one}{COUNT}{bench.expected_rows(int(sizes[one]))}" for one in groups

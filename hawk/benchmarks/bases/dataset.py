@@ -6,14 +6,14 @@ import dataclasses
 import functools
 import hashlib
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Benchmark, Sample
 from hawk.benchmarks.rules import protocols
+from hawk.benchmarks.rules.cells import is_empty, text
 from hawk.benchmarks.rules.metrics import listed
 from hawk.benchmarks.sources.tables import Source, files_hash, open_source, root_of
 from hawk.core.errors import InputError, unknown
@@ -28,6 +28,10 @@ OPTIONS = ("source", "id", "config", "revision", "split", "path", "prompt", "pro
 LEVEL = " > "
 # A metric group ends in its number of rows, so that a missing row is noticed.
 COUNT = "#"
+# Columns in which a row of predictions may have its answer, the first that has something.
+ANSWERS = ("references", "answer", "answers", "gt_answer", "correct_choice")
+# Under this key a row says that it is of a harness's result file: it is scored as upstream scores it.
+HARNESS = "\0harness"
 
 
 @dataclass(frozen=True)
@@ -84,23 +88,44 @@ class DatasetBenchmark(Benchmark):
         """A sample from a row of VLMEvalKit's TSV."""
         raise InputError(f"benchmark {self.name!r} has no TSV loader; use source hub or parquet.")
 
+    def references(
+        self, row: Mapping[str, Any], column: str, sample_id: str, options: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """A row's reference answers in the parser's form, from ``references`` or else its own column.
+
+        A row of a harness's result file keeps an answer that no reply can meet: it scores 0 there as well.
+        """
+        value = row.get(column) if is_empty(row.get("references")) else row["references"]
+        try:
+            return self.as_references(value, options)
+        except InputError as error:
+            if row.get(HARNESS):
+                return listed(value)
+            raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: {error}") from None
+
     def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
         """A sample for scoring alone, from a row of predictions: no image, and no file is looked for.
 
         The row has the columns of the Hub's table, of VLMEvalKit's TSV, or ``references`` and
-        whatever of those the metric needs.
+        whatever of those the metric needs. The answer may stand in any of ``ANSWERS``.
         """
+        answer = next((row[one] for one in ANSWERS if not is_empty(row.get(one))), None)
+        if answer is not None:
+            empty = [one for one in ANSWERS if is_empty(row.get(one))]
+            row = {**row, **dict.fromkeys([*empty, "references"], answer)}
+        if "index" in self.keys and is_empty(row.get("index")) and not is_empty(row.get("sample_id")):
+            row = {**row, "index": row["sample_id"]}
         names = {one: str(number) for one in ("index", "question_id", "id") if one not in self.keys}
-        stand_ins = {**names, "imageId": "", **self.stand_ins(listed(row.get("references")))}
-        given = {one for one, cell in row.items() if cell is not None}
-        row = {**stand_ins, **row}
-        for one, other in (("answer", "answers"), ("answers", "answer")):
-            row.setdefault(one, row.get(other))
+        stand_ins = {"image": {"bytes": b"-", "path": None}, "question": "", "imageId": "", **names}
+        given = {one for one, cell in row.items() if cell is not None and one not in ANSWERS}
+        stand_ins |= self.stand_ins()
+        row = {**stand_ins, **{one: cell for one, cell in row.items() if cell is not None}}
         readers = [(self.from_hub, self.columns), (self.from_tsv, self.tsv_columns)]
         if type(self).from_tsv is DatasetBenchmark.from_tsv:
             readers.pop()
         # Stand-ins may fit the row to both tables: it is of the one that it was given more of.
-        readers.sort(key=lambda one: (len(set(one[1]) - given - {"image"}), -len(given & set(one[1]))))
+        unread = {"image", *ANSWERS}
+        readers.sort(key=lambda one: (len(set(one[1]) - given - unread), -len(given & set(one[1]))))
         for read, needed in readers:
             if all(row.get(one) is not None for one in needed):
                 sample = read(row, number)
@@ -113,17 +138,37 @@ class DatasetBenchmark(Benchmark):
             )
         if sample is None:
             raise InputError(f"benchmark {self.name!r}, row {number}: not a row that is scored.")
-        references = listed(row.get("references")) or sample.references
-        return dataclasses.replace(sample, references=references)
+        if "index" in self.keys:  # groups are read from it
+            return sample
+        unnamed = sample.sample_id == str(number)  # a reader that counts rows
+        columns = ("sample_id", *(names if unnamed else ()))
+        own = next((name for one in columns if one in given and (name := text(row[one]))), None)
+        return sample if own is None else dataclasses.replace(sample, sample_id=own)
 
-    def stand_ins(self, references: tuple[str, ...]) -> dict[str, Any]:
-        """Cells that scoring does not read, and the answer column where only references are given."""
-        answer = {"answer": references[0], "answers": list(references)} if references else {}
-        return {"image": {"bytes": b"-", "path": None}, "question": "", **answer}
+    def stand_ins(self) -> dict[str, Any]:
+        """Cells that scoring does not read."""
+        return {}
 
     def expected_rows(self, found: int) -> int:
         """How many rows a metric group has, of which ``found`` are there."""
         return found
+
+    def lacking(self, members: Sequence[tuple[str, int]], rows: int) -> list[str]:
+        """Sample ids that a metric group lacks, where those that it has tell.
+
+        ``members``: (sample id, number of options) of its rows; ``rows``: of the whole table.
+        """
+        return []
+
+    def check_complete(self, groups: Mapping[str, Sequence[tuple[str, int]]], rows: int) -> None:
+        """Refuse groups that lack a row, naming it; arguments as of :meth:`lacking`."""
+        for group, members in groups.items():
+            missing = self.lacking(members, rows)
+            if missing:
+                raise InputError(
+                    f"benchmark {self.name!r}: metric group {group!r} lacks {', '.join(missing[:8])}; it has "
+                    f"{', '.join(one for one, _ in members[:8])}. Its metric needs all of them."
+                )
 
     def source(self) -> Source:
         """Resolved once: rows and provenance are of one commit, should the branch move meanwhile."""
@@ -151,21 +196,24 @@ class DatasetBenchmark(Benchmark):
 
     def load(self) -> Iterator[Sample]:
         source = self.source()
-        identify = Identities()
+        identify = Identities(self.name)
         if not self.grouped:
             for sample in self._drafts(source):
                 yield dataclasses.replace(sample, group_id=identify(sample))
             return
         # Twice over the rows: how many a group has and which images it ties is known at the end.
-        sizes: Counter[str | None] = Counter()
+        groups: dict[str, list[tuple[str, int]]] = {}
         for sample in self._drafts(source):
-            sizes[sample.metric_group] += 1
+            members = groups.setdefault(str(sample.metric_group), [])
+            members.append((sample.sample_id, len(sample.options)))
             identify.tie(sample.metric_group, identify(sample))
+        self.check_complete(groups, self.published_rows)
         for sample in self._drafts(source):
+            found = len(groups[str(sample.metric_group)])
             yield dataclasses.replace(
                 sample,
                 group_id=identify.connected(identify(sample)),
-                metric_group=f"{sample.metric_group}{COUNT}{self.expected_rows(sizes[sample.metric_group])}",
+                metric_group=f"{sample.metric_group}{COUNT}{self.expected_rows(found)}",
             )
 
     def _drafts(self, source: Source) -> Iterator[Sample]:
@@ -184,7 +232,9 @@ class DatasetBenchmark(Benchmark):
     def images(self, row: Mapping[str, Any], sample_id: str) -> tuple[Mapping[str, Any], ...]:
         """The row's image with its original bytes; a row without one is an error."""
         image = row.get("image")
-        if not image or not image.get("bytes"):
+        if isinstance(image, bytes):
+            image = {"bytes": image}
+        if not isinstance(image, Mapping) or not isinstance(image.get("bytes"), bytes) or not image["bytes"]:
             raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: there is no image.")
         return ({"bytes": image["bytes"], "path": image.get("path")},)
 
@@ -192,7 +242,8 @@ class DatasetBenchmark(Benchmark):
 class Identities:
     """Group ids of samples: the hash of what they show, one for all that a metric group ties."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name  # of the benchmark
         self._seen: dict[bytes, str] = {}  # of encoded bytes → of pixels
         self._parent: dict[str, str] = {}
         self._first: dict[str, str] = {}
@@ -208,7 +259,9 @@ class Identities:
                 try:
                     self._seen[key] = pixel_hash(image["bytes"])
                 except InputError as error:
-                    raise InputError(f"sample {sample.sample_id!r}: {error}") from None
+                    raise InputError(
+                        f"benchmark {self._name!r}, sample {sample.sample_id!r}: {error}"
+                    ) from None
             hashes.append(self._seen[key])
         if len(hashes) == 1:
             return hashes[0]
@@ -270,11 +323,3 @@ def check_categories(name: str, found: set[str], needed: tuple[str, ...]) -> Non
 def levels(rows: pd.DataFrame) -> pd.DataFrame:
     """The levels of the categories, one column each; None where a row has none."""
     return rows["category"].fillna("").str.split(LEVEL, expand=True)
-
-
-def text(value: object) -> str | None:
-    """A cell as text; None for an empty cell, a missing one and NaN."""
-    if value is None or value != value:
-        return None
-    value = str(value)
-    return value if value and value != "nan" else None

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark, text
+from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark
+from hawk.benchmarks.rules.cells import answers, is_empty, options, options_by_letter, single, text, trimmed
 from hawk.benchmarks.rules.choices import REFUSED, infer_option
-from hawk.benchmarks.rules.metrics import listed
 from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL
 from hawk.core.errors import InputError
 
@@ -33,15 +33,8 @@ def lettered(options: Sequence[str]) -> dict[str, str]:
     return {letter: option for letter, option in zip(LETTERS, options, strict=False) if option}
 
 
-def options_in(row: Mapping[str, Any]) -> list[str]:
-    """The cells A, B, … up to the last that has something, as text; empty ones are ""."""
-    cells = ["" if text(row.get(letter)) is None else str(row[letter]) for letter in LETTERS]
-    return cells[: max((number for number, cell in enumerate(cells, 1) if cell), default=0)]
-
-
-def as_letter(answer: Any, options: Sequence[str]) -> str:
+def as_letter(answer: str, options: Sequence[str]) -> str:
     """An answer given as the number of an option from 0, or as its letter already."""
-    answer = str(answer).strip()
     known = answer.isdecimal() and int(answer) < len(options)
     return LETTERS[int(answer)] if known else answer
 
@@ -63,15 +56,35 @@ class MultipleChoice(DatasetBenchmark):
     tsv_columns: ClassVar[tuple[str, ...]] = ("index", "question", "answer", "A", "B")
 
     # --- data ---------------------------------------------------------------------------------
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        """One letter, of an option that is there."""
+        given = single(answers(value))
+        answer = self.letter(given, options)
+        if answer not in (lettered(options) if options else LETTERS):
+            raise InputError(
+                f"answer {given!r} is none of the {len(lettered(options)) or 26} options "
+                f"({', '.join(lettered(options)) or 'A, B, …'})."
+            )
+        return (answer,)
+
+    def letter(self, answer: str, options: Sequence[str]) -> str:
+        """An answer as the benchmark's table writes it → its letter."""
+        return answer
+
+    def options_of(self, value: Any, sample_id: str) -> tuple[str, ...]:
+        """The options in a cell; what is none is an error with the sample's name."""
+        try:
+            return options(value)
+        except InputError as error:
+            raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: {error}") from None
+
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample | None:
-        options = options_in(row)
         category = LEVEL.join(one for one in (text(row.get("category")), text(row.get("l2-category"))) if one)
         return self.sample(
             row,
             str(row["index"]),
-            with_hint(text(row.get("hint")), str(row["question"])),
-            options,
-            str(row["answer"]).strip(),
+            with_hint(text(row.get("hint")), text(row["question"]) or ""),
+            options_by_letter(row),
             category or None,
         )
 
@@ -81,22 +94,16 @@ class MultipleChoice(DatasetBenchmark):
         sample_id: str,
         question: str,
         options: Sequence[str],
-        answer: str,
         category: str | None = None,
         metric_group: str | None = None,
     ) -> Sample:
-        if options and answer not in lettered(options):
-            raise InputError(
-                f"benchmark {self.name!r}, sample {sample_id!r}: answer {answer!r} is none of the "
-                f"{len(lettered(options))} options ({', '.join(lettered(options))})."
-            )
         return Sample(
             sample_id=sample_id,
             group_id="",
             question=question,
-            references=(answer,),
+            references=self.references(row, "answer", sample_id, options),
             images=self.images(row, sample_id),
-            options=tuple(map(str, options)),
+            options=tuple(options),
             category=category,
             metric_group=metric_group,
             split=self.hub_split,
@@ -104,16 +111,15 @@ class MultipleChoice(DatasetBenchmark):
 
     def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
         """Options may be a list, or one per letter, whichever of the two tables has it so."""
-        given = next((row[one] for one in ("options", "choices") if row.get(one) is not None), None)
-        options = options_in(given) if isinstance(given, Mapping) else list(listed(given))
-        cells = options or options_in(row)
+        listed_ones = next((row[one] for one in ("options", "choices") if not is_empty(row.get(one))), None)
+        given = self.options_of(listed_ones, text(row.get("sample_id")) or str(number))
+        cells = given or options_by_letter(row)
         if cells:  # an empty one is no missing column
-            row = {**row, **dict.fromkeys("AB", ""), **dict(zip(LETTERS, cells, strict=False))}
-        if options:
-            row = {**row, "options": options, "choices": options}
+            others = {one: cell for one, cell in row.items() if one not in LETTERS}
+            row = {**others, **dict.fromkeys("AB", ""), **dict(zip(LETTERS, cells, strict=False))}
+        if given:
+            row = {**row, "options": given, "choices": given}
         sample = super().from_answer(row, number)
-        if options and sample.options != tuple(options):  # where the question's text was to hold them
-            sample = replace(sample, options=tuple(options))
         self.check_options(sample)
         return sample
 
@@ -152,7 +158,9 @@ class MultipleChoice(DatasetBenchmark):
         self.check_protocol(protocol)
         if protocol == LMMS_EVAL:
             return self.lmms_parse(prediction, sample)
-        letter = infer_option(prediction, lettered(sample.options), protocol == MS_VLMEVAL)
+        # Where no option could be read from the question, a letter is still one.
+        known = lettered(sample.options) or dict.fromkeys(LETTERS[:4], "")
+        letter = infer_option(prediction, known, protocol == MS_VLMEVAL)
         return None if letter == REFUSED else letter
 
     def lmms_parse(self, prediction: str, sample: Sample) -> str | None:
@@ -181,11 +189,21 @@ _MARKS = (
 _LEAD = re.compile(r"\s*(?:Options|Choices)\s*:?\s*$", re.IGNORECASE)
 
 
-def split_options(question: str) -> tuple[str, tuple[str, ...]]:
+def split_options(question: str, answer: str | None = None) -> tuple[str, tuple[str, ...]]:
     """The question without its options, and the options; none if it has no run of A, B, ….
 
-    Of several runs the last is taken: a question may itself speak of points A and B.
+    Of several runs the last is taken: a question may itself speak of points A and B. Where the run does
+    not reach ``answer``, a letter, marks at the start of a line are taken in any form ("B text" among
+    "A. text"), and a letter whose mark is missing has an empty option, so that the others keep theirs.
     """
+    stem, found = _marked(question)
+    if answer is None or len(answer) != 1 or answer not in LETTERS or answer in lettered(found):
+        return stem, found
+    loose = _loosely_marked(question)
+    return loose if answer in lettered(loose[1]) else (stem, found)
+
+
+def _marked(question: str) -> tuple[str, tuple[str, ...]]:
     best: tuple[int, str, tuple[str, ...]] = (-1, question, ())
     for mark in _MARKS:
         starts = list(re.finditer(mark.format("A"), question))
@@ -201,11 +219,34 @@ def split_options(question: str) -> tuple[str, tuple[str, ...]]:
                 continue
             options.append(question[position:])
             if start.start() > best[0]:
-                stem = _LEAD.sub("", question[: start.start()].rstrip())
-                best = (start.start(), stem.rstrip(), tuple(map(_option, options)))
+                best = (start.start(), _stem(question, start.start()), trimmed(map(_option, options)))
             break
     return best[1], best[2]
 
 
-def _option(text: str) -> str:
-    return text.strip().rstrip(",;").rstrip()
+_LINE_MARK = re.compile(r"^[ \t]*\(?([A-Z])(?:[.:)][ \t]*|[ \t]+)", re.MULTILINE)
+
+
+def _loosely_marked(question: str) -> tuple[str, tuple[str, ...]]:
+    """The last run of ascending letters from A that begin a line, whatever follows them."""
+    run: list[re.Match[str]] = []
+    for mark in _LINE_MARK.finditer(question):
+        if mark[1] == "A":
+            run = [mark]
+        elif run and mark[1] > run[-1][1]:
+            run.append(mark)
+    if len(run) < 2:
+        return question, ()
+    cells = dict.fromkeys(LETTERS, "")
+    for mark, following in zip(run, [*run[1:], None], strict=True):
+        cells[mark[1]] = _option(question[mark.end() : following.start() if following else None])
+    return _stem(question, run[0].start()), trimmed(cells.values())
+
+
+def _stem(question: str, end: int) -> str:
+    return _LEAD.sub("", question[:end].rstrip()).rstrip()
+
+
+def _option(cell: str) -> str:
+    """An option without the comma behind it; a stored "nan" is none."""
+    return text(cell.strip().rstrip(",;").rstrip()) or ""

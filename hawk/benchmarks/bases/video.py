@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import DatasetBenchmark, levels
+from hawk.benchmarks.rules.cells import answers, is_empty, options, single, trimmed
 from hawk.benchmarks.rules.choices import extract_option
 from hawk.benchmarks.rules.metrics import first_letter
 from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL
@@ -34,6 +36,9 @@ FRAMES = (
     "\nThese are the frames of a video. Select the best answer to the following multiple-choice "
     "question based on the video. Respond with only the letter (A, B, C, or D) of the correct option.\n"
 )
+
+
+_NO_OPTION = re.compile(r"\(?[A-Z][.):]\s*(nan|null)?", re.IGNORECASE)  # of a table that had no such option
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,41 @@ class VideoBenchmark(DatasetBenchmark):
         )
 
     def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
-        return super().from_answer({**row, "videoID": "", "video_path": "", "video_name": ""}, number)
+        """Options may stand under the name of any of the tables."""
+        row = {**row, "videoID": "", "video_path": "", "video_name": ""}
+        columns = ("candidates", "options")
+        given = next((row[one] for one in columns if not is_empty(row.get(one))), None)
+        if given is not None:
+            row |= {one: given for one in columns if is_empty(row.get(one))}
+        return super().from_answer(row, number)
+
+    def options_of(self, value: Any, sample_id: str) -> tuple[str, ...]:
+        """The options in a cell, "A. " before each; what is none is an error with the sample's name."""
+        try:
+            found = options(value)
+        except InputError as error:
+            raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: {error}") from None
+        return trimmed("" if _NO_OPTION.fullmatch(one) else one for one in found)
+
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        """One letter, of an option that is there."""
+        given = single(answers(value))
+        answer = self.letter(given, options)
+        allowed = [one for one, content in zip(self.letters, options, strict=False) if content]
+        if answer not in (allowed if options else tuple(self.letters)):
+            raise InputError(
+                f"the answer is {given!r}; allowed: {', '.join(allowed if options else self.letters)}."
+            )
+        return (answer,)
+
+    def letter(self, answer: str, options: Sequence[str]) -> str:
+        """An answer as the benchmark's table writes it → its letter."""
+        return answer
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)
-        options = "\n".join(sample.options)
+        options = "\n".join(one for one in sample.options if one)
         if protocol == LMMS_EVAL:
             return self.lmms_prompt(sample)
         text = f"{FRAMES}Question: {sample.question}\n{options}\nAnswer: "

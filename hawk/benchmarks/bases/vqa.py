@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import DatasetBenchmark
+from hawk.benchmarks.rules.cells import scalars, shown, text
 from hawk.benchmarks.rules.metrics import vqa_accuracy
 from hawk.benchmarks.rules.normalise import evalai_text, vqa_text
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
+from hawk.core.errors import InputError
+
+ANNOTATORS = 4  # so many have to agree for a full score
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,18 @@ class AnnotatedVQA(DatasetBenchmark):
     instruction: ClassVar[str | None] = SINGLE_WORD
     lmms_instruction: ClassVar[str] = SINGLE_WORD
     lmms_tokens: ClassVar[int] = 128  # the task names none; lmms-eval's chat classes default to it
+
+    def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+        """Every annotator's answer; an empty one counts, for leaving an annotator out needs them all."""
+        found = tuple(text(one) or "" for one in scalars(value, "an answer"))
+        if not any(found):
+            raise InputError(f"the annotators' answers are {shown(value)}; there is nothing to compare with.")
+        if len(found) < ANNOTATORS:
+            raise InputError(
+                f"{len(found)} annotators' answers ({shown(value)}); where one is left out in turn, fewer "
+                f"than {ANNOTATORS} that agree are never wholly right. The benchmark has ten."
+            )
+        return found
 
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)

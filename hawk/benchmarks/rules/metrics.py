@@ -7,12 +7,13 @@ string. Option letters are in :mod:`hawk.benchmarks.rules.choices`, answer forms
 
 from __future__ import annotations
 
-import ast
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 
+from hawk.benchmarks.rules.cells import answers, items, single
 from hawk.benchmarks.rules.normalise import without_punctuation
+from hawk.core.errors import InputError
 
 UNKNOWN = "Unknown"
 
@@ -29,6 +30,21 @@ def yes_or_no(text: str) -> str:
     if yes == no:
         return UNKNOWN
     return "Yes" if yes else "No"
+
+
+def yes_no_answer(value: object, words: Mapping[str, str] = {}) -> str:
+    """``Yes`` or ``No`` as a reference: the word in any case, with or without a full stop.
+
+    words: further ways in which a table writes it. Raises InputError for anything else.
+    """
+    answer = single(answers(value))
+    word = answer.rstrip(".").capitalize()
+    if word not in ("Yes", "No"):
+        word = words.get(answer, "")
+    if not word:
+        allowed = ", ".join(["yes", "no", *words])
+        raise InputError(f"the answer is {answer!r}; allowed: {allowed}.")
+    return word
 
 
 def yes_or_no_prefix(text: str) -> str:
@@ -179,18 +195,7 @@ def any_letter(text: str, options: Mapping[str, str]) -> str:
 
 # --- answers as stored ---------------------------------------------------------------------------
 def listed(answer: object) -> tuple[str, ...]:
-    """The answers in a cell: a list, a list literal in a string, or one answer."""
-    if isinstance(answer, str):
-        if not answer.lstrip().startswith("["):
-            return (answer,)
-        try:
-            value = ast.literal_eval(answer.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return (answer,)
-        return tuple(map(str, value)) if isinstance(value, list) else (answer,)
+    """The answers in a cell: a list, the text of a list, or one answer; a null within a list is ""."""
     if answer is None:
         return ()
-    if isinstance(answer, Sequence) or hasattr(answer, "tolist"):
-        values = answer.tolist() if hasattr(answer, "tolist") else answer
-        return tuple(map(str, values)) if isinstance(values, list | tuple) else (str(values),)
-    return (str(answer),)
+    return tuple("" if one is None else str(one) for one in items(answer))

@@ -17,7 +17,7 @@ from typing import Any
 
 from hawk.benchmarks.sources import hub
 from hawk.core.errors import InputError, unknown
-from hawk.core.images import file_hash
+from hawk.core.images import file_hash, read_bytes
 from hawk.core.ledger import pinned
 
 KINDS = ("hub", "parquet", "tsv")
@@ -125,8 +125,11 @@ def parquet_rows(
                     f"{path}: no column {', '.join(map(repr, missing))}. It has: {', '.join(there)}."
                 )
             wanted = [*columns, *(one for one in optional if one in there)]
-            for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
-                yield from batch.to_pylist()
+            try:
+                for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
+                    yield from batch.to_pylist()
+            except (pa.ArrowException, OSError) as error:
+                raise InputError(f"{path}: not a readable parquet file ({error}).") from None
 
 
 def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -137,7 +140,10 @@ def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """
     import pandas as pd
 
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=[""])
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=[""])
+    except (ValueError, OSError) as error:  # pandas' own, and no UTF-8
+        raise InputError(f"{path}: not a readable TSV ({error}).") from None
     missing = [one for one in columns if one not in table.columns]
     if missing:
         raise InputError(
@@ -171,7 +177,4 @@ def tsv_image(
 
 def read_file(path: Path) -> dict[str, Any]:
     """An encoded file as the contract holds it."""
-    try:
-        return {"bytes": path.read_bytes(), "path": path.name}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    return {"bytes": read_bytes(path), "path": path.name}
