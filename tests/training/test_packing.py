@@ -49,6 +49,48 @@ def test_packed_equals_single_turn(tiny: TinyModel) -> None:
             assert (other - expected).abs().max() > 1e-2, "the check must notice another image"
 
 
+def left_out(packed: Packed, packer: Packer, kept: torch.Tensor) -> tuple[torch.Tensor, Packed]:
+    """One image's packed sequence without its removed visual tokens; and which places remain."""
+    remains = torch.ones(packed.ids.shape[1], dtype=torch.bool)
+    remains[: len(packer.header)][packer.is_visual] = kept
+    place = remains.cumsum(0) - 1
+    shorter = Packed(
+        packed.ids[:, remains],
+        packed.positions[..., remains],
+        packed.mask[..., remains, :][..., remains],
+        place[packed.sources],
+        packed.targets,
+    )
+    return remains, shorter
+
+
+@torch.no_grad()
+def test_hidden_visual_tokens_are_as_if_left_out_at_their_own_positions(tiny: TinyModel) -> None:
+    images, _, packer, packed = pack(tiny)
+    features = tiny.visual_tokens(tiny.preprocess(images))
+    kept = torch.from_numpy(np.random.default_rng(3).random((IMAGES, 64)) < 0.3)
+    logits = packer.logits(packed, features, kept)
+    for i in range(IMAGES):
+        one = Packed(
+            packed.ids[i : i + 1],
+            packed.positions,
+            packed.mask,
+            packed.sources[i : i + 1],
+            packed.targets[i : i + 1],
+        )
+        remains, shorter = left_out(one, packer, kept[i])
+        is_visual = packer.is_visual
+        try:
+            packer.is_visual = is_visual[remains[: len(packer.header)]]
+            packer.header, header = packer.header[remains[: len(packer.header)]], packer.header
+            expected = packer.logits(shorter, features[i : i + 1, kept[i]])
+        finally:
+            packer.is_visual, packer.header = is_visual, header
+        torch.testing.assert_close(logits[i : i + 1], expected, atol=1e-4, rtol=0)
+        other = packer.logits(one, features[i : i + 1], kept[1 - i : 2 - i])
+        assert (other - expected).abs().max() > 1e-2, "the check must notice other tokens"
+
+
 @torch.no_grad()
 def test_targets_are_the_answer_from_the_last_word_on_and_the_end_of_turn(tiny: TinyModel) -> None:
     _, questions, packer, packed = pack(tiny)
