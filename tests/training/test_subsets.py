@@ -31,8 +31,10 @@ def test_shares_of_the_draw(objects: np.ndarray) -> None:
     # Half lie below the geometric middle of 1/16 and 1.
     assert np.mean(some <= 16) == pytest.approx(0.5, abs=0.04)
     share_on_objects = (kept & objects).sum(1) / counts
-    assert np.mean(share_on_objects == 1) > 0.02
-    assert np.mean(share_on_objects == 0) > 0.02
+    for low in np.arange(0, 0.9, 0.1):  # subsets of every share of objects occur
+        assert np.mean((share_on_objects >= low) & (share_on_objects <= low + 0.1)) > 0.005
+    assert (share_on_objects == 0).any()
+    assert (share_on_objects == 1).any()
 
 
 def test_background_is_as_much_as_asked(objects: np.ndarray) -> None:
@@ -57,9 +59,10 @@ def test_a_crop_is_one_rectangle_but_for_its_last_row(objects: np.ndarray) -> No
 
 def test_a_grid_is_spread_over_the_image(objects: np.ndarray) -> None:
     random = np.random.default_rng(0)
-    grid = subset("grid", 16, objects, random).reshape(8, 8)
-    for part in (grid[:4], grid[4:], grid[:, :4], grid[:, 4:]):
-        assert part.sum() == 8
+    for _ in range(100):
+        grid = subset("grid", 16, objects, random).reshape(8, 8)
+        for part in (grid[:4], grid[4:], grid[:, :4], grid[:, 4:]):
+            assert 4 <= part.sum() <= 12
 
 
 def test_objects_are_where_pixels_are_bright() -> None:
