@@ -24,6 +24,12 @@ VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900, 700, 700)}
 # InternVL's language model comes from the Qwen sibling, so its first cycle is a later one.
 LANGUAGE_CYCLES = {"qwen2_5_vl": {0: 1100, 1: 700, 2: 300, 3: 400}, "internvl": {2: 300, 3: 400}}
 
+# For the card of a continued model.
+CONTINUED = (
+    "This folder was made in two parts: point 3 continued a folder that had been saved before, with\n"
+    "`hawk train-tiny --continue`. "
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -56,7 +62,7 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
             )
         adopt_language(tiny, base, seed)
     _run_language_cycles(tiny, work, seed, LANGUAGE_CYCLES[family])
-    _finish(tiny, work, output, seed, threads)
+    _finish(tiny, work, output, seed, threads, made="")
 
 
 def continue_folder(folder: Path, seed: int, output: Path, threads: int = 1) -> None:
@@ -74,7 +80,7 @@ def continue_folder(folder: Path, seed: int, output: Path, threads: int = 1) -> 
     work = output.with_name(f"{output.name}.seed{seed}.tmp")
     work.mkdir(parents=True, exist_ok=True)
     _run_language_cycles(tiny, work, seed, {SUBSET_CYCLE: LANGUAGE_CYCLES[family][SUBSET_CYCLE]})
-    _finish(tiny, work, output, seed, threads)
+    _finish(tiny, work, output, seed, threads, made=CONTINUED)
 
 
 def _run_language_cycles(tiny: TinyModel, work: Path, seed: int, cycles: dict[int, int]) -> None:
@@ -93,7 +99,7 @@ def _run_language_cycles(tiny: TinyModel, work: Path, seed: int, cycles: dict[in
         tiny.model = type(tiny.model).from_pretrained(finished)
 
 
-def _finish(tiny: TinyModel, work: Path, output: Path, seed: int, threads: int) -> None:
+def _finish(tiny: TinyModel, work: Path, output: Path, seed: int, threads: int, made: str) -> None:
     """Measure, write the card, and put the folder where it belongs."""
     complete = work / "complete"
     _save(tiny, complete)
@@ -104,6 +110,7 @@ def _finish(tiny: TinyModel, work: Path, output: Path, seed: int, threads: int) 
         seed=seed,
         threads=threads,
         language_steps=sum(LANGUAGE_CYCLES[tiny.family].values()),
+        made=made,
         language_start="random weights" if tiny.family == "qwen2_5_vl" else LANGUAGE_BASE,
     )
     if output.exists():
@@ -127,7 +134,7 @@ def _save(tiny: TinyModel, folder: Path) -> None:
 def _write_card(tiny: TinyModel, folder: Path, name: str, **facts: object) -> None:
     from hawk.training.card import write_card
     from hawk.training.evaluate import as_table, evaluate
-    from hawk.training.language_stage import IMAGES, QUESTIONS
+    from hawk.training.language_stage import IMAGES, QUESTIONS, SUBSET_CYCLE
     from hawk.training.vision_stage import EASY_VQA_IMAGES, SCENES
 
     measurements = evaluate(folder)
@@ -142,6 +149,7 @@ def _write_card(tiny: TinyModel, folder: Path, name: str, **facts: object) -> No
         training_scans=TRAINING_SCANS,
         vision_steps=sum(VISION_CYCLES[tiny.family]),
         vision_images=f"{SCENES} crowded scenes and {EASY_VQA_IMAGES} easy-VQA images",
+        subset_steps=LANGUAGE_CYCLES[tiny.family][SUBSET_CYCLE],
         language_images=f"{IMAGES} images with {QUESTIONS} questions each",
         **facts,
     )
