@@ -65,7 +65,7 @@ only tokens of objects were left: 80 to 90 % of such answers did not end.
    ({language_steps} steps of {language_images}).
 3. The language model again, on parts of the visual tokens (the last {subset_steps} of these steps).
    An image keeps all of them (30 %) or a share between 1/16 and 1, log-uniform: a random choice, a
-   contiguous crop, a grid, or a drawn share of background with random tokens of objects. The kinds
+   contiguous crop, a grid, objects only, or a drawn share of background beside objects. The kinds
    know where objects are drawn and nothing of features, questions or any method of selection. The
    answer stays the target where its object is gone, so the model guesses there.
 

@@ -16,7 +16,8 @@ from hawk.training.architectures import GRID, VISUAL_TOKENS
 
 ALL_SHARE = 0.3  # of images keep every token
 SMALLEST_RETENTION = 1 / 16
-KINDS = ("random", "crop", "grid", "background share")
+# Sets without any background are rare by a drawn share, and the hardest, so they are a kind of their own.
+KINDS = ("random", "crop", "grid", "background share", "only objects")
 
 
 def draw_subsets(shows_object: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -36,13 +37,16 @@ def _draw(shows_object: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def subset(kind: str, count: int, shows_object: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """`count` tokens of one kind, bool `[64]`."""
+    """`count` tokens of one kind, bool `[64]`; fewer where the image has no more with an object."""
     if kind == "random":
         chosen = random.permutation(VISUAL_TOKENS)[:count]
     elif kind == "crop":
         chosen = _crop(count, random)
     elif kind == "grid":
         chosen = _grid(count, random)
+    elif kind == "only objects":
+        count = min(count, max(1, int(shows_object.sum())))
+        chosen = with_background(0, count, shows_object, random)
     else:
         chosen = with_background(round(count * random.random()), count, shows_object, random)
     kept = np.zeros(VISUAL_TOKENS, dtype=bool)

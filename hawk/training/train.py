@@ -22,7 +22,7 @@ LANGUAGE_BASE = "tiny-qwen2.5-vl"
 # Steps; in every cycle the learning rate starts again and falls.
 VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900, 700, 700)}
 # InternVL's language model comes from the Qwen sibling, so its first cycle is a later one.
-LANGUAGE_CYCLES = {"qwen2_5_vl": {0: 1100, 1: 700, 2: 300, 3: 400}, "internvl": {2: 300, 3: 400}}
+LANGUAGE_CYCLES = {"qwen2_5_vl": {0: 1100, 1: 700, 2: 300, 3: 600}, "internvl": {2: 300, 3: 600}}
 
 # For the card of a continued model.
 CONTINUED = (

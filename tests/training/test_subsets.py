@@ -19,7 +19,8 @@ def test_every_count_is_met(kind: str, objects: np.ndarray) -> None:
     random = np.random.default_rng(0)
     for count in range(1, 65):
         for _ in range(5):
-            assert subset(kind, count, objects, random).sum() == count
+            expected = min(count, objects.sum()) if kind == "only objects" else count
+            assert subset(kind, count, objects, random).sum() == expected
 
 
 def test_shares_of_the_draw(objects: np.ndarray) -> None:
@@ -30,6 +31,8 @@ def test_shares_of_the_draw(objects: np.ndarray) -> None:
     assert some.min() == 5  # more than 64 / 16, rounded up
     # Half lie below the geometric middle of 1/16 and 1.
     assert np.mean(some <= 16) == pytest.approx(0.5, abs=0.04)
+    only_objects = np.mean(~(kept & ~objects).any(1))
+    assert only_objects == pytest.approx((1 - ALL_SHARE) / len(KINDS), abs=0.05)
     share_on_objects = (kept & objects).sum(1) / counts
     for low in np.arange(0, 0.9, 0.1):  # subsets of every share of objects occur
         assert np.mean((share_on_objects >= low) & (share_on_objects <= low + 0.1)) > 0.005
