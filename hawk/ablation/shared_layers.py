@@ -21,6 +21,7 @@ from hawk.core.progress import progress
 from hawk.inference.prompts import Prompts
 from hawk.inference.scoring import batches, prepared, score_prompt
 from hawk.models.base import Family
+from hawk.models.partial import run_to
 from hawk.pruning.methods.unpruned import Unpruned
 from hawk.pruning.prompt import PrunedPrompt
 
@@ -64,20 +65,11 @@ class LayersBelow:
             self._run(model, prompt)
 
     def _run(self, model: nn.Module, prompt: PrunedPrompt) -> None:
-        """Through the model and not its decoder: it may add to hidden states on the way (Qwen3-VL)."""
-
-        def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            kept = kwargs["past_key_values"].layers[: self.layer]
-            self.hidden, self.cached = args[0], [(layer.keys, layer.values) for layer in kept]
-            raise _Reached
-
-        handle = self.layers[self.layer].register_forward_pre_hook(stop, with_kwargs=True)
-        try:
-            model(**prompt.kwargs(), use_cache=True, logits_to_keep=1)
-        except _Reached:
-            pass
-        finally:
-            handle.remove()
+        args, kwargs = run_to(
+            model, self.layers[self.layer], **prompt.kwargs(), use_cache=True, logits_to_keep=1
+        )
+        filled = kwargs["past_key_values"].layers[: self.layer]
+        self.hidden, self.cached = args[0], [(layer.keys, layer.values) for layer in filled]
 
     @contextmanager
     def reused(self) -> Iterator[None]:
@@ -117,7 +109,3 @@ def _from_cache(forward: Any, number: int, keys: Tensor, values: Tensor) -> Any:
         return hidden_states
 
     return pass_on
-
-
-class _Reached(Exception):
-    """Ends a partial forward pass."""

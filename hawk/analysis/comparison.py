@@ -16,7 +16,7 @@ import numpy as np
 
 from hawk.analysis import statistics
 from hawk.analysis.controls import Cell, control_rows, is_calibrated
-from hawk.analysis.evaluation_files import Evaluated, Scored, canonical_ratio
+from hawk.analysis.evaluation_files import Evaluated, Scored
 from hawk.analysis.resampling import (
     JointGroups,
     Pairing,
@@ -28,6 +28,7 @@ from hawk.analysis.resampling import (
     rng_of,
     sign_flip_pvalues,
 )
+from hawk.pruning.budget import ratio_text
 
 OVERALL = "overall"
 BASELINE = "baseline"
@@ -55,7 +56,7 @@ def compare(
 
 def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
     """(variant, method, ratio) in the order of the table."""
-    ratios = [canonical_ratio(ratio) for ratio in config["evaluation"]["ratios"]]
+    ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     conditions: list[tuple[str, str, str | None]] = [(BASELINE, BASELINE, "0")]
     conditions += [
         (one["name"], one["method"], ratio) for one in config["evaluation"]["variants"] for ratio in ratios
@@ -228,7 +229,7 @@ def _published(config: Mapping[str, Any], variant: str, ratio: str | None, bench
     published = {one["name"] for one in config["evaluation"]["variants"] if is_calibrated(one)} | {BASELINE}
     if ratio is None or variant not in published:
         return None
-    by_ratio = {canonical_ratio(key): values for key, values in table.items()}
+    by_ratio = {ratio_text(key): values for key, values in table.items()}
     value = by_ratio.get(ratio, {}).get(benchmark)
     return None if value is None else float(value)
 

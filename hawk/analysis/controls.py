@@ -7,23 +7,33 @@ from typing import Any
 
 import numpy as np
 
-from hawk.analysis.evaluation_files import canonical_ratio
 from hawk.analysis.resampling import percentile_interval
+from hawk.pruning import REGISTRY
+from hawk.pruning.budget import ratio_text
+from hawk.pruning.options import facts
 
 Cell = tuple[str, str | None, str]  # variant, ratio, benchmark
 
 
 def is_control(variant: Mapping[str, Any]) -> bool:
     """Whether a variant is one that any calibrated method must beat."""
-    if variant["method"] in ("random", "grid", "downscale", "blind"):
-        return True
+    method = facts(variant["method"])
     changed = variant.get("permute") or variant.get("shuffle_query") or variant.get("rope")
-    return variant["method"] == "hawk" and bool(changed or variant.get("weights", "uniform") == "uniform")
+    uncalibrated = bool(changed or variant.get("weights", "uniform") == "uniform")
+    return method.is_control or (method.takes_weights and uncalibrated)
 
 
 def is_calibrated(variant: Mapping[str, Any]) -> bool:
     """HAWK with weights from ablation, nothing about it disturbed."""
-    return variant["method"] == "hawk" and not is_control(variant)
+    return facts(variant["method"]).takes_weights and not is_control(variant)
+
+
+def is_floor(method: str) -> bool:
+    """Whether a row of the tables is of a method that shows the model nothing.
+
+    Rows of no method (the baseline, the majority answer) are none.
+    """
+    return method in REGISTRY and facts(method).is_floor
 
 
 def control_rows(
@@ -42,7 +52,7 @@ def control_rows(
     found = []
     for one in filter(is_calibrated, variants):
         for control in filter(is_control, variants):
-            for ratio in map(canonical_ratio, config["evaluation"]["ratios"]):
+            for ratio in map(ratio_text, config["evaluation"]["ratios"]):
                 gap = np.mean(
                     [draws[one["name"], ratio, name] - draws[control["name"], ratio, name] for name in names],
                     axis=0,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,12 @@ from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
+from hawk.pruning.budget import ratio_text
+from hawk.pruning.options import facts
 
 # What all files of a comparison must share, and what those of one benchmark must.
 EVERYWHERE = ("protocol", "model", "geometry", "device", "batch_size", "preprocessing")
 PER_BENCHMARK = ("samples", "prompts", "benchmark_version", "holdout")
-NO_BUDGET = frozenset({"blind"})  # methods that show no visual token, whatever the ratio
 MAJORITY_CANDIDATES = 50
 _COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens"]
 
@@ -65,12 +65,6 @@ class Evaluated:
         return self.samples.benchmark.name
 
 
-def canonical_ratio(value: Any) -> str:
-    """``0.80``, ``"0.8"`` and ``0.8`` are one ratio; written without trailing zeros."""
-    number = Decimal(str(value)).normalize()
-    return format(number if number else Decimal(0), "f")
-
-
 def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
     """Every benchmark's baseline and variants, checked and audited."""
     made: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
@@ -98,7 +92,7 @@ def _benchmark(
     samples.require(sample_ids(table), path)
     made[path] = block.get("settings", {})
     baseline = _scored(samples, [table])
-    ratios = [canonical_ratio(ratio) for ratio in config["evaluation"]["ratios"]]
+    ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     variants = {}
     for variant in config["evaluation"]["variants"]:
         path = paths.evaluation(name, variant["name"])
@@ -126,7 +120,7 @@ def _variant(
             "Delete the file and run again."
         )
     frame = table.select(["pruning_ratio", "seed"]).to_pandas()
-    frame["pruning_ratio"] = frame["pruning_ratio"].map(canonical_ratio)
+    frame["pruning_ratio"] = frame["pruning_ratio"].map(ratio_text)
     by_ratio: dict[str, Scored] = {}
     for ratio, places in frame.groupby("pruning_ratio", sort=False).indices.items():
         part = table.take(places)
@@ -140,8 +134,8 @@ def _variant(
             )
         _require_one_budget(samples, variant["name"], str(ratio), seeds)
         by_ratio[str(ratio)] = _scored(samples, seeds)
-    if variant["method"] in NO_BUDGET and by_ratio:
-        # Without visual tokens the ratio means nothing: one measurement serves them all.
+    if facts(variant["method"]).ratio_free and by_ratio:
+        # Where the ratio means nothing, one measurement serves them all.
         anything = next(iter(by_ratio.values()))
         by_ratio = {ratio: by_ratio.get(ratio, anything) for ratio in ratios}
     missing = [ratio for ratio in ratios if ratio not in by_ratio]
@@ -176,17 +170,19 @@ def _scored(samples: SampleIndex, seeds: list[pa.Table]) -> Scored:
 
 
 def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
-    """At each ratio every variant but ``blind`` must keep equally many tokens of every sample.
+    """At each ratio every variant must keep equally many tokens of every sample.
 
-    ``downscale`` keeps at most as many: not every count is a grid of the image's shape.
+    But those whose method keeps no budget (the blind control), and those that keep at most as many
+    (the downscale control: not every count is a grid of the image's shape).
     """
-    methods = {one["name"]: one["method"] for one in config["evaluation"]["variants"]}
-    bound = [name for name in evaluated.variants if methods[name] not in NO_BUDGET]
-    bound.sort(key=lambda name: methods[name] == "downscale")  # never the one that others must equal
+    methods = {one["name"]: facts(one["method"]) for one in config["evaluation"]["variants"]}
+    bound = [name for name in evaluated.variants if methods[name].keeps_budget]
+    at_most = {name for name in bound if methods[name].keeps_budget == "at most"}
+    bound.sort(key=lambda name: name in at_most)  # never the one that others must equal
     for name in bound:
         for ratio, scored in evaluated.variants[name].items():
             other = scored.visual_tokens != evaluated.baseline.visual_tokens
-            if methods[name] != "downscale" and other.any():
+            if not methods[name].other_images and other.any():
                 row = int(np.argmax(other))
                 raise InputError(
                     f"benchmark {evaluated.name!r}, ratio {ratio}: sample "
@@ -198,7 +194,7 @@ def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
         for ratio, scored in evaluated.variants[name].items():
             first = evaluated.variants[bound[0]][ratio]
             differs = scored.kept_tokens != first.kept_tokens
-            if methods[name] == "downscale":
+            if name in at_most:
                 differs = scored.kept_tokens > first.kept_tokens
             if differs.any():
                 row = int(np.argmax(differs))

@@ -26,6 +26,7 @@ from hawk.benchmarks.rules.normalise import vqa_text
 from hawk.benchmarks.rules.protocols import ALL
 from hawk.benchmarks.sources.tables import files_hash, local_parquet, parquet_rows, read_file, root_of
 from hawk.core.errors import InputError, unknown
+from hawk.core.shipped import resolve
 
 KEYS = ("file", "images", "version", "family", "columns", "prompt", "parser", "metric", "max_new_tokens")
 COLUMNS = ("id", "question", "answer", "image", "options", "hint", "category", "group")
@@ -203,7 +204,7 @@ def custom(name: str, options: Mapping[str, Any]) -> Custom:
     for key in options:
         if key not in ("definition", "protocol"):
             raise unknown(f"key (data.{name})", key, ("definition",))
-    path = Path(options["definition"]).expanduser()
+    path = Path(resolve(options["definition"])).expanduser()
     definition = read_definition(path)
     family = definition["family"] or re.sub(r"\W", "_", name)
     if not re.fullmatch(r"\w+", str(family)):  # part of the names of weight files

@@ -96,6 +96,7 @@ def _pruner(method: str, weights: str, ratio: str, options: tuple[str, ...]) -> 
     import yaml
 
     from hawk.pruning import pruner
+    from hawk.pruning.options import facts
 
     chosen: dict[str, Any] = {}
     for option in options:
@@ -103,7 +104,7 @@ def _pruner(method: str, weights: str, ratio: str, options: tuple[str, ...]) -> 
         if not equals:
             raise InputError(f"--option {option!r}: write it as KEY=VALUE.")
         chosen[key] = yaml.safe_load(value)
-    if method == "hawk":
+    if facts(method).takes_weights:
         chosen["weights"] = None if weights == "uniform" else weights
     elif weights != "uniform":
         raise InputError(f"--weights {weights!r}: method {method!r} takes no head weights.")

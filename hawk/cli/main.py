@@ -6,15 +6,14 @@ inside the commands: ``hawk --help`` imports neither torch nor transformers.
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
 import sys
 from typing import NoReturn
 
 import click
 
 from hawk.cli import analysis, generate, steps, tools
+from hawk.core import extras
 from hawk.core.errors import InputError
 from hawk.tools import warm
 
@@ -34,43 +33,29 @@ for _command in (*steps.COMMANDS, *analysis.COMMANDS, *tools.COMMANDS, *generate
 
 
 def main() -> NoReturn:
-    """Run the command line; a user's mistake ends with its reason as the last line, and code 1."""
-    try:
-        done = warm.delegate(sys.argv[1:])
-    except KeyboardInterrupt:
-        done = _interrupted()
-    if done is not None:
-        os._exit(done)
-    # A third of a job's start-up is garbage collection while torch is imported: it is off until
-    # the model is loaded (hawk.scoring.load_for).
-    gc.disable()
+    """Run the command line in a process of its own; a user's mistake ends with its reason, and code 1."""
+    warm.run(command_line)
+
+
+def command_line() -> int:
+    """Run the command that ``sys.argv`` names; returns the exit code. Errors are one line on stderr."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    code = 0
     try:
         # Outside its standalone mode click returns the code of ``Exit``, and does not raise it.
-        code = cli.main(prog_name="hawk", standalone_mode=False) or 0
+        return cli.main(prog_name="hawk", standalone_mode=False) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        code = 1
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        code = _interrupted()
+        return warm.interrupted()
     except Exception as error:
-        logging.getLogger("hawk").exception("unexpected error")
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
-        code = 1
-    # Everything is written and closed. Skipping the interpreter's own shutdown saves most of a
-    # second of a job that has torch loaded.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _interrupted() -> int:
-    print("error: interrupted; nothing was half-written.", file=sys.stderr)
-    return 130
+        missing = extras.explain(error)
+        if missing is None:
+            logging.getLogger("hawk").exception("unexpected error")
+        print(f"error: {missing or f'{type(error).__name__}: {error}'}", file=sys.stderr)
+    return 1

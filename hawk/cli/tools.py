@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import textwrap
 from pathlib import Path
 
 import click
@@ -106,44 +105,22 @@ def fetch(config_source: str, ledger: Path | None) -> None:
 @click.command()
 @click.option("--config", "config_source", required=True, help="The config of the run.")
 @click.option(
-    "--samples",
-    type=click.IntRange(0, 1000),
-    default=8,
-    show_default=True,
-    help="Samples to time on this machine; 0 needs neither model nor data and prints jobs only.",
+    "--measure",
+    type=click.IntRange(1, 1000),
+    default=None,
+    metavar="N",
+    help="Time N samples on this machine for hours and disk; loads the model.",
 )
-def plan(config_source: str, samples: int) -> None:
-    """Jobs, GPU hours and disk per stage, calibrated by a few samples."""
+def plan(config_source: str, measure: int | None) -> None:
+    """Jobs and scored samples per stage, by arithmetic; hours and disk with --measure."""
     from hawk.config.load import load_config
     from hawk.core.gpu import claim
-    from hawk.tools.plan import counted, measure, stages, table
+    from hawk.tools.plan import plan as text_of
 
     config = load_config(config_source)
-    if samples:
+    if measure:
         claim(config["model"]["device"])
-    found = stages(config, counted(config) if samples else lambda role, name: 0)
-    timing = measure(config, samples) if samples else None
-    click.echo(table(found, timing, config["features"] == "stored"))
-    if timing is None:
-        return
-    click.echo()
-    _say(
-        f"Timed on {timing.device}: {timing.start:.0f} s to start a job, {timing.encode * 1e3:.0f} ms per "
-        f"image, {timing.score * 1e3:.0f} ms per scored sample. Pruned samples count like whole ones, and "
-        "every image as distinct: an upper bound."
-    )
-    per_job = config["ablation"]["heads_per_job"]
-    ablation = next(stage for stage in found if stage.name == "ablation")
-    starts = ablation.jobs * timing.start / 3600
-    if starts > 0.2 * timing.hours(ablation) and per_job != "all":
-        _say(
-            f"{starts / timing.hours(ablation):.0%} of the ablation is starting jobs; a larger "
-            f"ablation.heads_per_job (now {per_job}) saves most of it and changes no result."
-        )
-
-
-def _say(text: str) -> None:
-    click.echo(textwrap.fill(text, 79))
+    click.echo(text_of(config, measure or 0))
 
 
 @click.command("train-tiny")
@@ -187,6 +164,21 @@ def demo(cores: int) -> None:
     raise click.exceptions.Exit(run(cores))
 
 
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--configfile", default=None, help="A config file or a shipped config's name; default: the demo's."
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(configfile: str | None, arguments: tuple[str, ...]) -> None:
+    """Run the workflow in this folder; further ARGUMENTS are Snakemake's.
+
+    hawk run --configfile tiny_internvl --cores 2
+    """
+    from hawk.tools.run import run as run_workflow
+
+    raise click.exceptions.Exit(run_workflow(configfile, arguments))
+
+
 @click.command("warm", context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def warm(command: tuple[str, ...]) -> None:
@@ -199,4 +191,16 @@ def warm(command: tuple[str, ...]) -> None:
     raise click.exceptions.Exit(run_beside(command))
 
 
-COMMANDS: list[click.Command] = [init, plan, fetch, demo, warm, train_tiny, score, show, compare, sensitivity]
+COMMANDS: list[click.Command] = [
+    init,
+    plan,
+    fetch,
+    run,
+    demo,
+    warm,
+    train_tiny,
+    score,
+    show,
+    compare,
+    sensitivity,
+]

@@ -10,7 +10,8 @@ from typing import Any
 from hawk import benchmarks, pruning
 from hawk.config.queries import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES, weights_subset
 from hawk.core.errors import InputError, unknown
-from hawk.pruning.options import option_names
+from hawk.core.shipped import resolve
+from hawk.pruning.options import facts, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
 RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
@@ -131,7 +132,7 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
     hub_id = (
         source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
     )
-    if not hub_id and source not in shipped() and not Path(source).is_file():
+    if not hub_id and source not in shipped() and not Path(resolve(source)).is_file():
         allowed = ["uniform", *config["ablation"]["interventions"], *shipped()]
         raise unknown(f"weights in {where} (no file, and no Hub id user/repo):", source, allowed)
 
@@ -151,20 +152,24 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
     method = variant["method"]
     if method not in pruning.REGISTRY:
         raise unknown(f"method in {where}:", method, pruning.REGISTRY)
-    allowed = [name for name in option_names(method) if name not in COMPARISON_KEYS]
+    known = facts(method)
+    allowed = [name for name in known.options if name not in (*COMPARISON_KEYS, "seed")]
     for key in variant:
         if key in COMPARISON_KEYS:
             raise InputError(
                 f"{where}: {key} is the same for all variants of a comparison; set evaluation.{key} instead."
             )
+        if key == "seed" and known.seeded:
+            raise InputError(f"{where}: give seeds, how many there are; seed is then 0, 1, 2 and so on.")
         if key not in VARIANT_KEYS and key not in allowed:
             raise unknown(f"key in {where}:", key, [*VARIANT_KEYS, *allowed])
     weights = variant.get("weights")
-    if weights is not None and method != "hawk":
-        raise InputError(f"{where}: weights belong to method hawk, not to {method!r}.")
-    if variant.get("permute") and method != "hawk":
+    weighted = ", ".join(name for name in pruning.REGISTRY if facts(name).takes_weights)
+    if weights is not None and not known.takes_weights:
+        raise InputError(f"{where}: weights belong to method {weighted}, not to {method!r}.")
+    if variant.get("permute") and not known.takes_weights:
         raise InputError(
-            f"{where}: permute shuffles the weights of method hawk, not of {method!r}; where a scorer "
+            f"{where}: permute shuffles the weights of method {weighted}, not of {method!r}; where a scorer "
             "has them, write it into the scorer, as {method: hawk, weights: ..., permute: true}."
         )
     if weights in WEIGHT_SOURCES:
@@ -188,12 +193,18 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             if key in scorer:
                 raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
         _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
+    if variant.get("seeds", 1) > 1 and not varies_by_seed(variant):
+        seeded = ", ".join(name for name in pruning.REGISTRY if facts(name).seeded)
+        raise InputError(
+            f"{where}: seeds {variant['seeds']} would measure the same thing as often; method {method!r} "
+            f"draws nothing. Seeds are for {seeded}, and for permute and shuffle_query."
+        )
 
 
 def _check_model_folder(config: dict[str, Any]) -> None:
     """Layers and heads against the model's own config.json, where the model is a folder here."""
     model = config["model"]
-    folder = Path(model["path"])
+    folder = Path(resolve(model["path"]))
     if not folder.is_dir():
         if model["path"].startswith((".", "/", "~", "data/")) or model["path"].count("/") != 1:
             raise InputError(f"model.path: there is no folder {model['path']!r}.")

@@ -20,7 +20,7 @@ import yaml
 
 from hawk.config.checks import check
 from hawk.core.errors import InputError
-from hawk.core.shipped import resolve, shipped
+from hawk.core.shipped import config_file, shipped
 from hawk.core.yaml_files import read_yaml
 
 SCHEMA = shipped("config", "schemas", "config.schema.yaml")
@@ -35,7 +35,7 @@ def load_config(source: str | Path) -> dict[str, Any]:
         except ValueError as error:
             raise InputError(f"the inline config is not valid JSON: {error}.") from None
         return fill(raw, "the inline config", partial=True)
-    path = resolve(text)
+    path = str(config_file(text))
     return check(fill(read_yaml(path), path), path)
 
 

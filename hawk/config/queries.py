@@ -82,7 +82,8 @@ def weights_path(variant: Mapping[str, Any]) -> str | None:
 
     source = weight_source(variant)
     own = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
-    return source if own and Path(source).is_file() else None
+    path = resolve(source) if own else ""
+    return path if Path(path).is_file() else None
 
 
 def variant_named(config: Mapping[str, Any], name: str) -> dict[str, Any]:

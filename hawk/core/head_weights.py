@@ -12,6 +12,7 @@ from typing import Any
 from hawk.core.atomic import write_json
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Geometry
+from hawk.core.shipped import resolve
 from hawk.core.shipped import shipped as shipped_files
 
 FORMAT = 1
@@ -166,7 +167,7 @@ def _resolve(source: str, revision: str | None) -> Path:
     names = shipped()
     if source in names:
         return names[source]
-    path = Path(source)
+    path = Path(resolve(source))
     if path.is_file():
         return path
     if path.suffix == ".json" or source.count("/") != 1 or source.startswith((".", "/", "~")):

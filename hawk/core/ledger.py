@@ -1,4 +1,8 @@
-"""``data/versions.tsv``: which commit of which repository a benchmark's numbers rest on."""
+"""``data/versions.tsv``: which commit of which repository a benchmark's numbers rest on.
+
+An installed package's own file is not written to: what is fetched there goes into ``data/versions.tsv``
+of the working directory, which is read first.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hawk.core.atomic import atomic_path, output_lock
-from hawk.core.shipped import shipped
+from hawk.core.shipped import INSTALLED, shipped
 
 COLUMNS = (
     "name",  # benchmark or model
@@ -21,11 +25,20 @@ COLUMNS = (
     "sha256",  # over the downloaded files, see hawk.fetch
     "added",
 )
-PATH = shipped("data", "versions.tsv")
+PATH = Path("data/versions.tsv") if INSTALLED else shipped("data", "versions.tsv")
 
 
 def read(path: Path | None = None) -> list[dict[str, str]]:
-    path = path or PATH
+    """The entries of a ledger; without a path, of all that is known here, one for each kind and name."""
+    rows = _rows(path or PATH)
+    if path is not None or not INSTALLED:
+        return rows
+    known = {(row["kind"], row["name"]) for row in rows}
+    more = _rows(shipped("data", "versions.tsv"))
+    return rows + [row for row in more if (row["kind"], row["name"]) not in known]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with open(path, encoding="utf-8", newline="") as file:

@@ -1,16 +1,19 @@
 """Where the files lie that ship with hawk: the workflow, its configs and profiles, models, data, weights.
 
 In a clone they are folders beside the package; a wheel carries the same files inside it, under
-``hawk/workflow`` (see ``force-include`` in pyproject.toml).
+``hawk/workflow`` (see hatch_build.py).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from hawk.core.errors import InputError
+
 PACKAGE = Path(__file__).resolve().parents[1]
 _INSIDE = PACKAGE / "workflow"
-ROOT = _INSIDE if _INSIDE.is_dir() else PACKAGE.parent
+INSTALLED = _INSIDE.is_dir()  # as a wheel, in a place that is not ours to write to
+ROOT = _INSIDE if INSTALLED else PACKAGE.parent
 
 
 def shipped(*parts: str) -> Path:
@@ -27,3 +30,24 @@ def resolve(path: str) -> str:
         return path
     inside = shipped(path)
     return str(inside) if inside.exists() else path
+
+
+def config_file(name: str) -> Path:
+    """A config file: a path, or a shipped one by its path or bare name (``tiny_internvl``).
+
+    Raises InputError, with the shipped names, if there is none.
+    """
+    for path in (Path(name), shipped(name), shipped("config", name), shipped("config", f"{name}.yaml")):
+        if path.is_file():
+            return path
+    names = sorted(path.stem for path in shipped("config").glob("*.yaml"))
+    raise InputError(
+        f"config file {name!r}: there is no such file, and no shipped config of that name; "
+        f"those are {', '.join(names)}."
+    )
+
+
+def profile(name: str) -> str:
+    """A Snakemake profile: a path or name as it is, or the place of a shipped one (``slurm``)."""
+    inside = shipped("profiles", name)
+    return str(inside) if name and not Path(name).exists() and inside.is_dir() else name

@@ -17,7 +17,6 @@ from hawk.inference.preprocessing import image_arguments, prepare_image, read_cl
 from hawk.inference.visual_files import VisualFile, visual_files
 from hawk.models.base import VisionLanguageModel, VisualItem
 from hawk.pruning.base import Pruner
-from hawk.pruning.methods.downscale import Downscale
 from hawk.pruning.methods.unpruned import Unpruned
 
 KEPT_BYTES = 2 << 30
@@ -39,7 +38,7 @@ def encode(
     assert isinstance(file.source, bytes)
     image = prepare_image(vlm, file.source, preprocessing)
     limits = image_arguments(vlm, preprocessing)
-    if isinstance(pruner, Downscale):
+    if pruner is not None and pruner.other_images:
         image, limits = shrink(vlm, image, limits, pruner)
     # Beside itself, an image is encoded as it is beside any other.
     images = [image, image] if file.among_others else [image]
@@ -53,7 +52,7 @@ def _encode_video(
     vlm: VisionLanguageModel, file: VisualFile, preprocessing: Mapping[str, Any], pruner: Pruner | None
 ) -> VisualItem:
     """All frames of a video as one item; ``meta`` says how the prompt shows them one by one."""
-    if isinstance(pruner, Downscale):
+    if pruner is not None and pruner.other_images:
         raise InputError("downscale makes single images smaller; it is not for samples with a video.")
     clip = read_clip(vlm, file, preprocessing)
     found, observed = _tower(vlm, [{"type": "video"}], video_arguments(vlm, clip, preprocessing), pruner)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.base import Pruner
+from hawk.pruning.context import LastRun
 from hawk.pruning.prompt import prune
 
 
@@ -50,11 +51,11 @@ def generate_by_phase(
     pruner: Pruner | None,
     max_new_tokens: int,
     fixed_length: bool = False,
-) -> tuple[Phases, Tensor]:
-    """Greedy generation; the new tokens [batch, new] beside what they took.
+) -> tuple[Phases, Tensor, LastRun]:
+    """Greedy generation: what it took, the new tokens [batch, new], and what was kept of every row.
 
-    pruner: None calls the plain model. fixed_length: always ``max_new_tokens``, so that runs can
-    be compared.
+    pruner: None calls the plain model, and what was kept is empty. fixed_length: always
+    ``max_new_tokens``, so that runs can be compared.
     """
     from transformers import DynamicCache
 
@@ -78,7 +79,7 @@ def generate_by_phase(
         settings["min_new_tokens"] = max_new_tokens
     placeholders = vlm.family.placeholders(model.config).values()
     visual = int(sum((inputs["input_ids"] == token).sum() for token in placeholders))
-    kept, selected = visual, 0.0
+    last, selected = LastRun(), 0.0
     with _peak_memory(device) as peak, _vision_time(vlm, device) as vision:
         start = _now(device)
         if pruner is None:
@@ -87,9 +88,9 @@ def generate_by_phase(
         else:
             prompt = prune(pruner, model, vlm.family, inputs)
             selected = _now(device) - start - sum(vision)
-            with pruner.hooks(model, vlm.family):
+            with pruner.hooks(model, vlm.family, prompt):
                 out = model.generate(**prompt.kwargs(), **settings)
-            width, kept = prompt.input_ids.shape[1], sum(pruner.last.kept_tokens)
+            width, last = prompt.input_ids.shape[1], prompt.last
         end = _now(device)
     steps = len(stamps) - 1
     real = inputs.get("attention_mask")
@@ -103,9 +104,9 @@ def generate_by_phase(
         peak_memory_bytes=peak[0],
         prompt_tokens=int(real.sum()) if real is not None else inputs["input_ids"].numel(),
         visual_tokens=visual,
-        kept_tokens=kept,
+        kept_tokens=visual if pruner is None else sum(last.kept_tokens),
     )
-    return phases, out[:, width:]
+    return phases, out[:, width:], last
 
 
 def _now(device: torch.device) -> float:

@@ -11,7 +11,8 @@ from hawk.core.images import open_image, rgb
 from hawk.core.video import DEFAULT_FRAMES, Clip, decode_video
 from hawk.inference.visual_files import VisualFile, visual_files
 from hawk.models.base import VisionLanguageModel
-from hawk.pruning.methods.downscale import Downscale, target_size
+from hawk.pruning.base import Pruner
+from hawk.pruning.methods.downscale import target_size
 
 
 def sample_inputs(
@@ -39,7 +40,7 @@ def sample_inputs(
 
 
 def shrink(
-    vlm: VisionLanguageModel, image: Any, limits: Mapping[str, Any], pruner: Downscale
+    vlm: VisionLanguageModel, image: Any, limits: Mapping[str, Any], pruner: Pruner
 ) -> tuple[Any, dict[str, Any]]:
     """The image resized to the budget that ``pruner`` has for it, and arguments that keep it so."""
     processor = vlm.processor.image_processor

@@ -57,6 +57,7 @@ def score_samples(
     return [row for row in rows if row is not None]
 
 
+@torch.inference_mode()
 def score_batch(
     prompts: Prompts,
     pruner: Pruner,
@@ -68,6 +69,7 @@ def score_batch(
     return score_prompt(prompts, pruner, prompt, chosen)
 
 
+@torch.inference_mode()
 def prepared(
     prompts: Prompts,
     pruner: Pruner,
@@ -80,6 +82,7 @@ def prepared(
     return prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries)
 
 
+@torch.inference_mode()
 def score_prompt(
     prompts: Prompts,
     pruner: Pruner,
@@ -89,10 +92,10 @@ def score_prompt(
     """Generate and score a prepared batch. ``pruner`` is the one that prepared it."""
     vlm, bench, protocol = prompts.vlm, prompts.bench, prompts.protocol
     samples = [prompts.samples[i] for i in chosen]
-    with pruner.hooks(vlm.model, vlm.family):
+    with pruner.hooks(vlm.model, vlm.family, prompt):
         texts, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))
         logprobs = reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])
-    last = pruner.last
+    last = prompt.last
     out = []
     for row, (sample, text) in enumerate(zip(samples, texts, strict=True)):
         parsed = bench.parse(text, sample, protocol)

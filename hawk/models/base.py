@@ -7,6 +7,7 @@ are, which token ids stand for visual tokens, how positions are computed, and in
 
 from __future__ import annotations
 
+import platform
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -325,3 +326,8 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
 
 def inference_device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
+
+
+def hardware_name(device: torch.device) -> str:
+    """What a result ran on, in words: the GPU's name, else the processor's kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()

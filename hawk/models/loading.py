@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hawk.core.errors import InputError, unknown
+from hawk.core.shipped import resolve
 from hawk.models import family_by_type
 from hawk.models.base import VisionLanguageModel, remember_markers
 
@@ -25,7 +26,7 @@ def resolve_device(device: str) -> str:
 
 def check_folder(path: str) -> None:
     """A path that looks local must exist: otherwise transformers would ask the Hub for it."""
-    folder = Path(path)
+    folder = Path(resolve(path))
     local = path.startswith((".", "/", "~", "data/")) or path.count("/") != 1
     if local and not (folder / "config.json").is_file():
         raise InputError(f"model.path {path!r}: no such model folder (a folder with config.json).")
@@ -34,7 +35,7 @@ def check_folder(path: str) -> None:
 def read(kind: Any, path: str, what: str, revision: str | None = None) -> Any:
     """``kind.from_pretrained``; what is wrong with a checkpoint is said in words."""
     try:
-        return kind.from_pretrained(path, revision=revision)
+        return kind.from_pretrained(resolve(path), revision=revision)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
         if "trust_remote_code" in str(error):
@@ -81,7 +82,7 @@ def load(
     config = read(AutoConfig, path, "config", revision)
     family = family_by_type(config.model_type)
     model = AutoModelForImageTextToText.from_pretrained(
-        path, revision=revision, dtype=getattr(torch, dtype), attn_implementation=attention
+        resolve(path), revision=revision, dtype=getattr(torch, dtype), attn_implementation=attention
     )
     if not vision:
         family.drop_vision(model)

@@ -18,18 +18,20 @@ from torch import Tensor, nn
 from hawk.core.errors import InputError
 from hawk.models import family_of
 from hawk.models.base import Family, inference_device, remember_markers
-from hawk.pruning.base import Pruner
+from hawk.pruning.context import LastRun, Selector
 from hawk.pruning.prompt import CONSUMED, prune
 
 
 @contextmanager
-def attach(pruner: Pruner, model: nn.Module, processor: Any = None) -> Iterator[None]:
+def attach(pruner: Selector, model: nn.Module, processor: Any = None) -> Iterator[None]:
     """Prune in every ``model.generate`` call inside the context.
 
     The result has the same shape and meaning as without pruning: full prompt + new tokens, with
     ``max_length`` and ``min_length`` counted on the full prompt, whatever the decoding strategy
     (greedy, sampling, beams, several returned sequences, assisted, static cache, streamer). With
     no visual token, or at ratio 0, the plain ``generate`` is called with its arguments untouched.
+    Refused, at any ratio above 0: ``inputs_embeds``, in which visual tokens cannot be told, and a cache
+    that holds something already, whose positions are not those of a pruned prompt.
 
     Not hidden: attentions, hidden states and caches in the result, custom logits processors and
     stopping criteria see the pruned prompt. For families with plain 2-D positions ``use_cache``
@@ -40,7 +42,7 @@ def attach(pruner: Pruner, model: nn.Module, processor: Any = None) -> Iterator[
     ``model(...)`` called directly is not pruned, nor is a deep copy of the model. Nested contexts:
     the innermost pruner is used, alone. Threads: a thread that attached something uses its own
     innermost pruner; one that attached nothing (a worker that generates into a streamer, say) uses
-    the one attached last by any thread. ``pruner.last`` then tells of the call that pruned last.
+    the one attached last by any thread. ``pruner.last`` then tells of the call that came last.
     Pruners that hook into the model while it generates serve one call at a time.
 
     The override lies on the instance and is gone when the last context ends, also by an exception.
@@ -68,7 +70,7 @@ def attach(pruner: Pruner, model: nn.Module, processor: Any = None) -> Iterator[
 class _Entry:
     """One open ``attach``."""
 
-    pruner: Pruner
+    pruner: Selector
     family: Family
     thread: int
 
@@ -89,6 +91,21 @@ class _Override:
 
 _OVERRIDES: weakref.WeakKeyDictionary[nn.Module, _Override] = weakref.WeakKeyDictionary()
 _LOCK = threading.Lock()
+
+# What happened in a pruner's last call, by the pruner's id: pruners that are equal, or cannot be
+# hashed, each have their own. It holds token numbers only, and goes with its pruner.
+_LAST: dict[int, LastRun] = {}
+
+
+def last_run(pruner: Selector) -> LastRun:
+    """What happened in the last ``generate`` inside :func:`attach`; empty before the first."""
+    return _LAST.get(id(pruner), LastRun())
+
+
+def _remember(pruner: Selector, last: LastRun) -> None:
+    if id(pruner) not in _LAST:
+        weakref.finalize(pruner, _LAST.pop, id(pruner), None).atexit = False
+    _LAST[id(pruner)] = last
 
 
 def _push(model: nn.Module, entry: _Entry) -> None:
@@ -119,21 +136,24 @@ def _generate(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     entry = None if override is None else override.current()
     if override is None or entry is None:  # a deep copy, or a context that closed meanwhile
         return type(self).generate(self, *args, **kwargs)
+    pruner = entry.pruner
+    _remember(pruner, LastRun())  # whatever happens now, nothing is told of an older call
     given = _by_name(override.plain, args, kwargs)
+    if not pruner.inactive:
+        _refuse(given)
     ids = given.get("input_ids") if given.get("inputs") is None else given["inputs"]
     if ids is None:
         return override.plain(*args, **kwargs)
     visual = _visual_tokens(ids, entry.family.placeholders(self.config).values())
-    if entry.pruner.inactive or not visual.any():
-        entry.pruner.note_unpruned(visual.tolist())
+    if pruner.inactive or not visual.any():
+        _remember(pruner, LastRun.unpruned(visual.tolist()))
         return override.plain(*args, **kwargs)
-    return _pruned(self, entry.pruner, entry.family, override.plain, ids, given)
+    return _pruned(self, pruner, entry.family, override.plain, ids, given)
 
 
 def _pruned(
-    model: nn.Module, pruner: Pruner, family: Family, plain: Any, ids: Tensor, kwargs: dict[str, Any]
+    model: nn.Module, pruner: Selector, family: Family, plain: Any, ids: Tensor, kwargs: dict[str, Any]
 ) -> Any:
-    _refuse(kwargs)
     device = inference_device(model)
     inputs = {**kwargs, "input_ids": ids, **_mask(model, ids, kwargs)}
     inputs = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
@@ -145,10 +165,13 @@ def _pruned(
         kwargs["streamer"] = _FullPromptStreamer(kwargs["streamer"], prompt.full_ids)
     if family.position_rows == 1:
         kwargs["use_cache"] = True  # 2-D positions with gaps are only right with a cache
-    if type(pruner).hooks is not Pruner.hooks:  # on a GPU transformers compiles decoding with a static cache
+    if pruner.inside_model:  # on a GPU transformers compiles decoding with a static cache
         kwargs.setdefault("disable_compile", True)
-    with pruner.hooks(model, family):
+    else:
+        _remember(pruner, prompt.last)  # already while it generates, for who reads from a streamer
+    with pruner.hooks(model, family, prompt):
         result = plain(**prompt.kwargs(), **kwargs)
+    _remember(pruner, prompt.last)
     return _restore_prompt(result, prompt.full_ids, prompt.input_ids.shape[1])
 
 

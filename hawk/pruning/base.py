@@ -2,25 +2,27 @@
 
 A pruner is a frozen dataclass in one file: its fields are its hyper-parameters, its ``repr`` goes
 into the results. Most override ``scores`` (a number per visual token; the highest stay) or
-``select`` (a set of tokens). Everything around that, the budget, the positions, the batch and the
-model's own ``generate``, is in :mod:`hawk.pruning.prompt` and :mod:`hawk.pruning.attach`.
+``select`` (a set of tokens). Everything around that, the positions, the batch and the model's own
+``generate``, is the engine below it: :mod:`hawk.pruning.prompt` and :mod:`hawk.pruning.attach`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
 from hawk.models.base import Family
+from hawk.pruning.attach import attach, last_run
 from hawk.pruning.budget import ROUNDING, exact_ratio, kept_count
 from hawk.pruning.context import LastRun, PruningContext
 from hawk.pruning.positions import POLICIES
+from hawk.pruning.prompt import PrunedPrompt
 
 BUDGETS = ("pooled", "per_image")
 
@@ -29,21 +31,38 @@ BUDGETS = ("pooled", "per_image")
 class Pruner:
     """Base class and common fields.
 
-    pruning_ratio: fraction of visual tokens removed, in [0, 1), at most four decimals.
-    rounding: of tokens x (1 - ratio): "ceil" (authors' code), "floor" (paper) or "round".
-    budget: "pooled" over all images of a sample, or "per_image": for every image, and every
-        frame of a video, its own share.
-    position_policy: "keep", "rebase" or "repack", see :mod:`hawk.pruning.positions`.
+    Parameters
+    ----------
+    pruning_ratio : float or str, default 0
+        Fraction of visual tokens removed, in [0, 1), at most four decimals.
+    rounding : {"ceil", "floor", "round"}, default "ceil"
+        Of tokens x (1 - ratio): "ceil" (authors' code), "floor" (paper) or "round".
+    budget : {"pooled", "per_image"}, default "pooled"
+        Over all images of a sample; or for every image, and every frame of a video, its own share.
+    position_policy : {"keep", "rebase", "repack"}, default "keep"
+        See :mod:`hawk.pruning.positions`.
     """
 
     pruning_ratio: float | str = 0.0
     rounding: str = "ceil"
     budget: str = "pooled"
     position_policy: str = "keep"
-    _state: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    # --- facts of a method -----------------------------------------------------------------
+    # What the rest of the package must know of a method without asking for its name. A method
+    # overrides them with literals: hawk.pruning.options reads them, as the fields, from the source.
+    paper: ClassVar[str] = ""  # "TITLE, VENUE, arXiv NUMBER", or "control"
+    is_control: ClassVar[bool] = False  # what every other method must beat
+    is_floor: ClassVar[bool] = False  # a control that shows the model no visual token
+    keeps_budget: ClassVar[Literal[True, False, "at most"]] = True  # as many tokens as the ratio says?
+    ratio_free: ClassVar[bool] = False  # the same at every ratio: measured once
+    other_images: ClassVar[bool] = False  # works on the images: other features at every ratio
+    takes_weights: ClassVar[bool] = False  # has an option ``weights`` for HeadWeights
+    takes_scoring: ClassVar[tuple[str, ...]] = ()  # options that the section ``scoring`` of a run sets
     uses_query: ClassVar[bool] = False  # does the selection depend on the question?
+    reads_other_question: ClassVar[bool] = False  # can it be given another sample's question?
     uses_tower: ClassVar[bool] = False  # does it need the vision tower, so no stored features?
+    inside_model: ClassVar[bool] = False  # does it remove tokens in ``hooks``, while the model runs?
 
     def __post_init__(self) -> None:
         exact_ratio(self.pruning_ratio)
@@ -60,9 +79,43 @@ class Pruner:
         """Importance of every visual token, [n], higher is kept. Override this or ``select``."""
         raise TypeError(f"{type(self).__name__} defines neither scores nor select.")
 
+    def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
+        """``count`` distinct entries of ``candidates`` (indices into the sample's visual tokens).
+
+        Called once per image where the budget is per image. What it needs of the whole prompt it
+        asks for through ``context.once``.
+        """
+        return highest(self.finite_scores(context), candidates, count)
+
+    def check(self, model: nn.Module, family: Family) -> None:
+        """Refuse a model that does not fit (head weights of another geometry)."""
+
+    def watch(self, model: nn.Module, family: Family) -> AbstractContextManager[list[Tensor]]:
+        """A context manager around the encoding of a batch, for methods that look into the tower.
+
+        It yields a list that gets one tensor per run of the tower: a number per visual token.
+        """
+        return nullcontext([])
+
+    def hooks(self, model: nn.Module, family: Family, prompt: PrunedPrompt) -> AbstractContextManager[None]:
+        """A context manager for what a method does *inside* the model; nothing for most.
+
+        It serves every forward pass over ``prompt``: generation, teacher forcing. A method that
+        removes tokens there says so by ``inside_model`` and writes what it removed to ``prompt.last``.
+        """
+        return nullcontext()
+
+    # --- what callers use ------------------------------------------------------------------
     def finite_scores(self, context: PruningContext) -> Tensor:
+        """``scores``, computed once per prompt and refused where one is NaN or infinite."""
+
+        def compute() -> Tensor:
+            return self.finite(self.scores(context).to(context.visual_index.device))
+
+        return context.once("scores", self, compute)
+
+    def finite(self, scores: Tensor) -> Tensor:
         """``scores``, refused where one is NaN or infinite."""
-        scores = self.scores(context).to(context.visual_index.device)
         if not torch.isfinite(scores).all():
             raise InputError(
                 f"{self!r}: {int((~torch.isfinite(scores)).sum())} of {len(scores)} token scores are "
@@ -70,31 +123,27 @@ class Pruner:
             )
         return scores
 
-    def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
-        """``count`` distinct entries of ``candidates`` (indices into the sample's visual tokens)."""
-        scores = self.finite_scores(context)
-        # A stable sort keeps the lower position first among equal scores.
-        order = torch.sort(scores[candidates], descending=True, stable=True).indices
-        return candidates[order[:count]]
-
-    def check(self, model: nn.Module, family: Family) -> None:
-        """Refuse a model that does not fit (head weights of another geometry)."""
-
-    # --- what callers use ------------------------------------------------------------------
     def kept_indices(self, context: PruningContext) -> Tensor:
         """The kept visual tokens of one sample, ascending, exactly as many as the budget says."""
-        every = torch.arange(context.tokens, device=context.visual_index.device)
+
+        def choose(candidates: Tensor, count: int) -> Tensor:
+            return self.select(context, candidates, count)
+
+        return self.within_budget(context.budget_group, choose)
+
+    def within_budget(self, group: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """What ``choose(candidates, count)`` keeps, asked as often as the budget has shares; ascending.
+
+        group: the image or frame of every visual token, [n].
+        """
+        every = torch.arange(len(group), device=group.device)
         if exact_ratio(self.pruning_ratio) == 0:
             return every
-        if self.budget == "pooled":
-            groups = [every]
-        else:
-            group = context.budget_group
-            groups = [every[group == i] for i in group.unique()]
+        shares = [every] if self.budget == "pooled" else [every[group == i] for i in group.unique()]
         chosen = []
-        for candidates in groups:
+        for candidates in shares:
             count = self.count(len(candidates))
-            picked = candidates if count == len(candidates) else self.select(context, candidates, count)
+            picked = candidates if count == len(candidates) else choose(candidates, count)
             if len(picked) != count or len(torch.unique(picked)) != count:
                 raise AssertionError(
                     f"{self!r} chose {len(torch.unique(picked))} distinct of {len(picked)} tokens; "
@@ -112,43 +161,26 @@ class Pruner:
         """Visual tokens kept of ``tokens``."""
         return kept_count(tokens, self.pruning_ratio, self.rounding)
 
-    @property
-    def last(self) -> LastRun:
-        """What happened in the last ``generate`` inside ``attach`` (or the last ``prune``)."""
-        return self._state.get("last", LastRun())
-
-    def note_unpruned(self, visual_tokens: list[int]) -> None:
-        """Record a call in which nothing was removed, so that ``last`` never tells of an older one."""
-        kept = [torch.arange(count) for count in visual_tokens]
-        self._state["last"] = LastRun(list(visual_tokens), list(visual_tokens), kept)
-
     @contextmanager
     def attach(self, model: nn.Module, processor: Any = None) -> Iterator[Pruner]:
         """Inside this context ``model.generate`` prunes; see :func:`hawk.pruning.attach.attach`."""
-        from hawk.pruning.attach import attach
-
         with attach(self, model, processor):
             yield self
 
-    def watch(self, model: nn.Module, family: Family) -> Any:
-        """A context manager around the encoding of a batch, for methods that look into the tower.
+    @property
+    def last(self) -> LastRun:
+        """What happened in the last ``generate`` inside ``attach``; empty before the first.
 
-        It yields a list that gets one tensor per run of the tower: a number per visual token.
+        Whoever calls :func:`hawk.pruning.prompt.prune` reads ``last`` of what that returns.
         """
-        return nullcontext([])
-
-    def prepared(self, prompt: Any, contexts: Sequence[PruningContext | None]) -> None:
-        """Told after a batch was pruned; contexts are per row, None for rows without images."""
-
-    def hooks(self, model: nn.Module, family: Family) -> Any:
-        """A context manager for what a method does *inside* the model; none for most.
-
-        It serves every forward pass over the batch pruned last: generation, teacher forcing.
-        """
-        return nullcontext()
+        return last_run(self)
 
     def settings(self) -> Mapping[str, Any]:
         """The fields, for the results."""
-        from dataclasses import fields
-
         return {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
+
+
+def highest(scores: Tensor, candidates: Tensor, count: int) -> Tensor:
+    """The ``count`` candidates with the highest scores [n]; among equal ones the lower positions."""
+    order = torch.sort(scores[candidates], descending=True, stable=True).indices
+    return candidates[order[:count]]

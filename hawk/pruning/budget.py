@@ -33,9 +33,9 @@ def exact_ratio(value: object) -> Fraction:
 
 def ratio_text(value: object) -> str:
     """The canonical decimal of a ratio, as files carry it: 0.80 → "0.8", 0 → "0"."""
-    text = format(Decimal(str(value)).normalize(), "f")
-    exact_ratio(text)
-    return text
+    exact_ratio(value)
+    number = Decimal(str(value)).normalize()
+    return format(number if number else Decimal(0), "f")  # and no "-0"
 
 
 def kept_count(tokens: int, ratio: object, rounding: str = "ceil") -> int:

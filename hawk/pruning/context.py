@@ -1,15 +1,20 @@
-"""One sample as a pruner sees it, and what happened to it."""
+"""One sample as a pruner sees it, what happened to it, and what the engine asks of a pruner."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from hawk.models.base import Family, ScoringLayer, VisualItem, instruction_index, markers_of
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -27,6 +32,19 @@ class PruningContext:
     hidden_at: Callable[[int], Tensor]  # layer → input of that decoder layer, [T, hidden]
     query_ids: Tensor | None = None  # [Q] another sample's question instead of this one's
     observed: Tensor | None = None  # [n] what the pruner's ``watch`` saw in the vision tower
+    _known: dict[tuple[str, int], tuple[object, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def once(self, what: str, owner: object, compute: Callable[[], T]) -> T:
+        """``compute()``, called once per prompt: what a selection image by image needs of all of it.
+
+        owner: the pruner on whose options it depends; None where it depends on nothing but ``what``.
+        """
+        key = (what, id(owner))
+        if key not in self._known:
+            self._known[key] = owner, compute()  # the owner stays, so that its id stays its own
+        return self._known[key][1]
 
     @property
     def tokens(self) -> int:
@@ -46,7 +64,10 @@ class PruningContext:
 
     @cached_property
     def budget_group(self) -> Tensor:
-        """Which image, or which frame of a video, every visual token belongs to, [n]."""
+        """Which image, or which frame of a video, every visual token belongs to, [n].
+
+        ``budget: per_image`` gives each of them its own share.
+        """
         groups = torch.zeros_like(self.item_of)
         used = 0
         for i, item in enumerate(self.items):
@@ -62,6 +83,9 @@ class PruningContext:
 
         What stands between the frames of one video (their times, in Qwen3-VL) is no query.
         """
+        return self.once(f"query {span}", None, lambda: self._find_query(span))
+
+    def _find_query(self, span: str) -> Tensor:
         visual = set(self.family.placeholders(self.model.config).values())
         markers = markers_of(self.model, self.family)
         found = instruction_index(self.ids.tolist(), visual, markers, span)
@@ -83,16 +107,47 @@ class PruningContext:
 
     def generator(self, seed: int) -> torch.Generator:
         """Random numbers that depend on seed and sample, not on batch or order."""
-        import hashlib
-
         state = hashlib.sha256(f"{seed}:".encode() + self.key).digest()
         return torch.Generator().manual_seed(int.from_bytes(state[:8], "little") >> 1)
 
 
 @dataclass
 class LastRun:
-    """What a pruner did in its last call, per sample of the batch."""
+    """What happened to a batch, per sample; empty where it is not known."""
 
     visual_tokens: list[int] = field(default_factory=list)
     kept_tokens: list[int] = field(default_factory=list)
     kept_index: list[Tensor] = field(default_factory=list)  # among the sample's visual tokens
+
+    @classmethod
+    def of(cls, visual_tokens: list[int], kept_index: list[Tensor]) -> LastRun:
+        return cls(list(visual_tokens), [len(index) for index in kept_index], kept_index)
+
+    @classmethod
+    def unpruned(cls, visual_tokens: list[int]) -> LastRun:
+        """Of a batch from which nothing was removed."""
+        return cls.of(visual_tokens, [torch.arange(count) for count in visual_tokens])
+
+
+class Selector(Protocol):
+    """What :mod:`hawk.pruning.prompt` and :mod:`hawk.pruning.attach` ask of a pruner.
+
+    :class:`hawk.pruning.base.Pruner` says what each of these is.
+    """
+
+    @property
+    def position_policy(self) -> str: ...
+
+    @property
+    def inside_model(self) -> bool: ...
+
+    @property
+    def inactive(self) -> bool: ...
+
+    def check(self, model: nn.Module, family: Family) -> None: ...
+
+    def watch(self, model: nn.Module, family: Family) -> AbstractContextManager[list[Tensor]]: ...
+
+    def kept_indices(self, context: PruningContext) -> Tensor: ...
+
+    def hooks(self, model: nn.Module, family: Family, prompt: Any) -> AbstractContextManager[None]: ...

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from hawk.models.base import Family, by_modality
-
-if TYPE_CHECKING:
-    from hawk.pruning.rows import Rows
+from hawk.models.partial import run_to
+from hawk.pruning.rows import Rows
 
 
 class HiddenStates:
@@ -41,33 +39,17 @@ class HiddenStates:
         return embeds
 
     def _run(self, layer: int) -> Tensor:
-        """The batch through the model up to the input of ``layer``, [batch, T, hidden].
-
-        Through the model and not its decoder: it may add to hidden states on the way (Qwen3-VL).
-        """
+        """The batch through the model up to the input of ``layer``, [batch, T, hidden]."""
         features, levels = by_modality(item for items in self.rows.items for item in items)
         positions = self.rows.positions
-        captured: list[Tensor] = []
-
-        def stop(module: nn.Module, args: tuple[Any, ...]) -> None:
-            captured.append(args[0])
-            raise _Reached
-
-        handle = self.family.layers(self.model)[layer].register_forward_pre_hook(stop)
-        try:
-            self.model(
-                input_ids=self.rows.ids,
-                attention_mask=self.rows.mask.long(),
-                position_ids=positions if len(positions) > 1 else positions[0],
-                mm_encoder_outputs=self.family.encoder_outputs(features, levels),
-                use_cache=False,
-            )
-        except _Reached:
-            pass
-        finally:
-            handle.remove()
-        return captured[0].to(self.rows.ids.device)  # a split model computes layers on several
-
-
-class _Reached(Exception):
-    """Ends a partial forward pass."""
+        args, _ = run_to(
+            self.model,
+            self.family.layers(self.model)[layer],
+            input_ids=self.rows.ids,
+            attention_mask=self.rows.mask.long(),
+            position_ids=positions if len(positions) > 1 else positions[0],
+            mm_encoder_outputs=self.family.encoder_outputs(features, levels),
+            use_cache=False,
+        )
+        hidden: Tensor = args[0]
+        return hidden.to(self.rows.ids.device)  # a split model computes layers on several

@@ -1,42 +1,135 @@
-"""The options of every pruning method, read from its source so that nothing imports torch."""
+"""What a pruning method is and takes, read from its source so that nothing imports torch.
+
+The config's checks, the tables and the page that lists all methods need it in places that must not
+load a model's libraries. Fields are options; a literal with the name of a fact is that fact; both are
+inherited as the classes are.
+"""
 
 from __future__ import annotations
 
 import ast
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
 
 from hawk import pruning
-from hawk.core.shipped import PACKAGE
+from hawk.core.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """The class variables of a method that :class:`hawk.pruning.base.Pruner` explains, and its options."""
+
+    method: str
+    summary: str  # what it keeps: the first line of its docstring
+    options: tuple[str, ...]  # its fields, pruning_ratio aside
+    seeded: bool  # it has a field ``seed``
+    paper: str
+    is_control: bool
+    is_floor: bool
+    keeps_budget: Literal[True, False, "at most"]
+    ratio_free: bool
+    other_images: bool
+    takes_weights: bool
+    takes_scoring: tuple[str, ...]
+    uses_query: bool
+    reads_other_question: bool
+    uses_tower: bool
+    inside_model: bool
+
+
+_READ = tuple(MethodFacts.__annotations__)[4:]  # the names that stand in the source as literals
+
+
+def facts(method: str) -> MethodFacts:
+    """The facts of a registered method; an unknown one is an error that lists the known ones."""
+    if method not in pruning.REGISTRY:
+        raise unknown("method", method, pruning.REGISTRY)
+    module, _, cls = pruning.REGISTRY[method].partition(":")
+    names, values, summary = _read(module, cls)
+    options = tuple(name for name in names if name != "pruning_ratio")
+    return MethodFacts(method, summary, options, "seed" in options, **values)
 
 
 def option_names(method: str) -> list[str]:
-    """A method's fields, read from its source: importing it would import torch."""
-    module, _, cls = pruning.REGISTRY[method].partition(":")
-    names = _fields(module, cls)
-    return [name for name in names if not name.startswith("_") and name != "pruning_ratio"]
+    """A method's options, without the pruning ratio."""
+    return list(facts(method).options)
+
+
+def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A variant of a config, and the scorer in it, and the scorer in that: whatever has a method."""
+    scorer = variant.get("scorer")
+    inner = with_scorers(scorer) if isinstance(scorer, Mapping) and "method" in scorer else []
+    return [variant, *inner]
+
+
+def varies_by_seed(variant: Mapping[str, Any]) -> bool:
+    """Whether ``seeds`` of a variant can make a difference."""
+    if variant.get("shuffle_query"):
+        return True
+    return any(one.get("permute") or facts(one["method"]).seeded for one in with_scorers(variant))
 
 
 @cache
-def _fields(module: str, cls: str) -> list[str]:
-    root = PACKAGE.parent
-    path = root.joinpath(*module.split(".")).with_suffix(".py")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _read(module: str, cls: str) -> tuple[list[str], dict[str, Any], str]:
+    """(field names, facts, first line of the docstring) of a class, its bases' included."""
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls), None)
+    if node is None:
+        raise InputError(f"{module} has no class {cls!r} at its top level.")
     imported = {
-        alias.asname or alias.name: (node.module or "", alias.name)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
+        alias.asname or alias.name: (statement.module or "", alias.name)
+        for statement in tree.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
     }
-    node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls)
     names: list[str] = []
-    for base in node.bases:
-        if isinstance(base, ast.Name) and base.id in imported:
-            source, name = imported[base.id]
-            names += _fields(source, name) if source.startswith("hawk.") else []
-        elif isinstance(base, ast.Name) and base.id not in ("ABC", "object"):
-            names += _fields(module, base.id)
+    values: dict[str, Any] = {}
+    for base in reversed(node.bases):  # the first base wins, as in Python
+        where, name = imported.get(ast.unparse(base), (module, ast.unparse(base)))
+        if name == "object" or where in sys.stdlib_module_names:
+            continue
+        if "." in name or where == "hawk":
+            raise InputError(
+                f"{module}: base {ast.unparse(base)} of {cls} cannot be read from its source; import it "
+                "from its own module, as in: from hawk.pruning.base import Pruner"
+            )
+        inherited = _read(where, name)
+        names = [*inherited[0], *(name for name in names if name not in inherited[0])]
+        values = {**values, **inherited[1]}
     for statement in node.body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        name, value = _assigned(statement)
+        if name in _READ:
+            values[name] = _literal(value, f"{module}: {name} of {cls}")
+        elif isinstance(statement, ast.AnnAssign) and name not in ("", *names) and not name.startswith("_"):
             if "ClassVar" not in ast.unparse(statement.annotation):
-                names.append(statement.target.id)
-    return names
+                names.append(name)
+    summary = (ast.get_docstring(node) or "").split("\n")[0]
+    return names, values, summary
+
+
+def _source(module: str) -> Path:
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        raise InputError(f"hawk.pruning.REGISTRY names the module {module!r}, which does not exist.")
+    return Path(found.origin)
+
+
+def _assigned(statement: ast.stmt) -> tuple[str, ast.expr | None]:
+    """The name and the value of ``name = value`` and ``name: type = value``; "" for anything else."""
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return statement.target.id, statement.value
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+        return statement.targets[0].id, statement.value
+    return "", None
+
+
+def _literal(value: ast.expr | None, what: str) -> Any:
+    try:
+        return ast.literal_eval(value)  # type: ignore[arg-type]
+    except ValueError:
+        raise InputError(f"{what} must be a literal: it is read from the source.") from None

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import MODALITIES, Family, VisualItem, by_modality
-from hawk.pruning.base import Pruner
-from hawk.pruning.context import LastRun, PruningContext
+from hawk.pruning.context import LastRun, PruningContext, Selector
 from hawk.pruning.hidden import HiddenStates
 from hawk.pruning.positions import remaining_positions
 from hawk.pruning.rows import Rows, take_apart
@@ -33,7 +32,14 @@ CONSUMED = (
 
 @dataclass
 class PrunedPrompt:
-    """A pruned batch. L is its width, T that of the unpruned one; both are left-padded."""
+    """A pruned batch. L is its width, T that of the unpruned one; both are left-padded.
+
+    visual_columns: per row where in ``input_ids`` its remaining visual tokens stand, [kept].
+    budget_group: per row the image or frame of each of them, see
+        :attr:`hawk.pruning.context.PruningContext.budget_group`.
+    last: what happened. A method that works inside the model writes there what it removed, once
+        the model has read the prompt; until then everything that enters the model counts as kept.
+    """
 
     family: Family
     input_ids: Tensor  # [batch, L]
@@ -42,9 +48,10 @@ class PrunedPrompt:
     full_ids: Tensor  # [batch, T]
     features: dict[str, Tensor]  # modality → [kept, hidden], in batch order
     levels: dict[str, tuple[Tensor, ...]]
-    visual_tokens: list[int]
-    kept_index: list[Tensor]
     prompt_tokens: list[int]
+    visual_columns: list[Tensor]
+    budget_group: list[Tensor]
+    last: LastRun
 
     @property
     def removed_width(self) -> int:
@@ -61,7 +68,7 @@ class PrunedPrompt:
 
 
 def prune(
-    pruner: Pruner,
+    pruner: Selector,
     model: nn.Module,
     family: Family,
     inputs: Mapping[str, Any],
@@ -71,7 +78,7 @@ def prune(
     """Select and leave out visual tokens of every row.
 
     inputs: what a processor gives (ids, mask, pixels, grids), or ids with stored features in
-    ``mm_encoder_outputs``, and in ``observed`` what :meth:`Pruner.watch` saw when they were made,
+    ``mm_encoder_outputs``, and in ``observed`` what ``Pruner.watch`` saw when they were made,
     one tensor per modality. keys name the samples for seeded pruners; without them the prompt's ids
     do. queries are other samples' question ids (the shuffled-query control).
     """
@@ -81,15 +88,14 @@ def prune(
     seen = family.place_observed(model, inputs, seen)
     observed = _observed(seen or inputs.get("observed") or [], rows)
     hidden = HiddenStates(model, family, rows)
-    kept_index, keeps, prompt_tokens = [], [], []
-    contexts: list[PruningContext | None] = []
+    kept_index: list[Tensor] = []
+    groups: list[Tensor] = []
     for row in range(len(rows.ids)):
         real = rows.mask[row]
         item_of = rows.item_of[row, real]
         visual_index = (item_of >= 0).nonzero().flatten()
-        keep = torch.ones(len(item_of), dtype=torch.bool, device=rows.ids.device)
         kept = torch.arange(len(visual_index), device=rows.ids.device)
-        context = None
+        group = torch.zeros_like(kept)
         if len(visual_index):
             ids = rows.ids[row, real]
             context = PruningContext(
@@ -108,20 +114,10 @@ def prune(
             if not pruner.inactive:
                 _refuse_not_finite(context, keys[row] if keys is not None else str(row))
             kept = pruner.kept_indices(context)
-            keep[visual_index] = False
-            keep[visual_index[kept]] = True
-        contexts.append(context)
+            group = context.budget_group[kept]
         kept_index.append(kept)
-        keeps.append(keep)
-        prompt_tokens.append(int(real.sum()))
-    pruned = _pack(pruner, family, rows, keeps, kept_index, prompt_tokens)
-    pruner._state["last"] = LastRun(
-        visual_tokens=pruned.visual_tokens,
-        kept_tokens=[len(index) for index in kept_index],
-        kept_index=kept_index,
-    )
-    pruner.prepared(pruned, contexts)
-    return pruned
+        groups.append(group)
+    return _pack(family, rows, kept_index, groups, pruner.position_policy)
 
 
 def _observed(seen: Sequence[Tensor], rows: Rows) -> list[Tensor | None]:
@@ -146,21 +142,26 @@ def _refuse_not_finite(context: PruningContext, name: str) -> None:
         raise InputError(f"sample {name}: its visual features hold NaN or infinity.")
 
 
+def _keep(rows: Rows, row: int, kept: Tensor) -> Tensor:
+    """Which of a row's tokens remain: all text, and the visual tokens ``kept``; bool [T without padding]."""
+    item_of = rows.item_of[row, rows.mask[row]]
+    keep = item_of < 0
+    keep[(item_of >= 0).nonzero().flatten()[kept]] = True
+    return keep
+
+
 def _pack(
-    pruner: Pruner,
-    family: Family,
-    rows: Rows,
-    keeps: list[Tensor],
-    kept_index: list[Tensor],
-    prompt_tokens: list[int],
+    family: Family, rows: Rows, kept_index: list[Tensor], groups: list[Tensor], position_policy: str
 ) -> PrunedPrompt:
     """Left-pad what remains of every row to one width and gather the features of kept tokens."""
+    keeps = [_keep(rows, row, kept) for row, kept in enumerate(kept_index)]
     batch, device = len(keeps), rows.ids.device
     width = max(int(keep.sum()) for keep in keeps)
     ids = torch.empty(batch, width, dtype=torch.long, device=device)
     mask = torch.zeros(batch, width, dtype=torch.long, device=device)
     positions = torch.zeros(len(rows.positions), batch, width, dtype=torch.long, device=device)
     remaining: list[VisualItem] = []
+    columns: list[Tensor] = []
     for row, keep in enumerate(keeps):
         real = rows.mask[row]
         length = int(keep.sum())
@@ -168,9 +169,10 @@ def _pack(
         ids[row, width - length :] = rows.ids[row, real][keep]
         mask[row, width - length :] = 1
         positions[:, row, width - length :] = remaining_positions(
-            rows.positions[:, row, real], keep, rows.item_of[row, real], pruner.position_policy
+            rows.positions[:, row, real], keep, rows.item_of[row, real], position_policy
         )
         item_of = rows.item_of[row, real]
+        columns.append(width - length + (item_of[keep] >= 0).nonzero().flatten())
         for i, item in enumerate(rows.items[row]):
             chosen = keep[item_of == i]
             levels = tuple(level[chosen] for level in item.levels)
@@ -184,9 +186,10 @@ def _pack(
         full_ids=rows.ids,
         features=features,
         levels=kept_levels,
-        visual_tokens=[int((item >= 0).sum()) for item in rows.item_of],
-        kept_index=kept_index,
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=[int(real.sum()) for real in rows.mask],
+        visual_columns=columns,
+        budget_group=groups,
+        last=LastRun.of([int((item >= 0).sum()) for item in rows.item_of], kept_index),
     )
 
 

@@ -3,10 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
 
 from hawk.core.errors import InputError
+from hawk.models.base import Family
 from hawk.pruning import REGISTRY, pruner, pruner_class
 from hawk.pruning.base import Pruner
+
+
+@dataclass(frozen=True)
+class Combined(Pruner):
+    """Base of methods that combine a scorer with something else.
+
+    Parameters
+    ----------
+    scorer : Pruner, mapping or None
+        A pruner with a score for every token, or its config ``{method: ..., options}``.
+
+    The method's facts say what holds without a scorer; an instance's say what holds with its own.
+    """
+
+    scorer: Any = None
+
+    scorer_name: ClassVar[str] = ""  # of the method, for messages
+    needs_scorer: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scorer is None and not self.needs_scorer:
+            return
+        object.__setattr__(self, "scorer", as_scorer(self.scorer, self.scorer_name))
+        for fact in ("uses_query", "reads_other_question", "uses_tower"):
+            object.__setattr__(self, fact, getattr(self, fact) or getattr(self.scorer, fact))
+
+    def check(self, model: nn.Module, family: Family) -> None:
+        if self.scorer is not None:
+            self.scorer.check(model, family)
+
+    def watch(self, model: nn.Module, family: Family) -> AbstractContextManager[list[Tensor]]:
+        return super().watch(model, family) if self.scorer is None else self.scorer.watch(model, family)
 
 
 def as_scorer(scorer: object, owner: str) -> Pruner:

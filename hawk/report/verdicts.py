@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, OVERALL
-from hawk.analysis.controls import is_calibrated
+from hawk.analysis.controls import is_calibrated, is_floor
 from hawk.config.queries import WEIGHT_SOURCES, weight_source
 from hawk.report.tables import interval, number, p_text
 
@@ -180,7 +180,7 @@ def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
     if zero:
         text = f"The unpruned model scores 0 on {', '.join(zero)}: retention, and its mean, is undefined."
         out.append(Statement("warning", text))
-    blind = frame[(frame["method"] == "blind") & (frame["benchmark"] != OVERALL)]
+    blind = frame[frame["method"].map(is_floor) & (frame["benchmark"] != OVERALL)]
     weak = blind.drop_duplicates("benchmark")
     weak = weak[weak["retention"] > 90.0]
     if not len(weak):

@@ -19,6 +19,7 @@ from hawk.inference.prompts import Prompts
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
+from hawk.pruning.options import facts
 from hawk.steps.session import Session
 from hawk.steps.variants import build, needs_tower
 
@@ -53,6 +54,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     """Score the evaluation samples under a variant and write ``evaluation/{benchmark}/{variant}``."""
     config, paths, name = session.config, session.paths, session.name
     variant = variant_named(config, variant_name)
+    method = facts(variant["method"])
     subset = weights_subset(config, variant, name)
     weights_path = None if subset is None else paths.head_weights(*subset)
     source = weights_path or weight_source(variant)
@@ -68,9 +70,9 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
             if not pruners:
                 check_measured_on(pruner, session.vlm)
             pruners[f"{ratio}:{seed}"] = repr(pruner)
-            if prompts is None or variant["method"] == "downscale":  # other images at every ratio
+            if prompts is None or method.other_images:
                 prompts = session.prompts_for(pruner)
-            if done is None or variant["method"] != "blind":  # blind does not know the ratio
+            if done is None or not method.ratio_free:
                 done = session.score(
                     prompts,
                     pruner=pruner,

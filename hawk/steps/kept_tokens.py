@@ -8,7 +8,7 @@ from typing import Any
 from hawk.config.queries import weights_subset
 from hawk.core.paths import RunPaths
 from hawk.inference.preprocessing import prepare_image, read_clip
-from hawk.inference.scoring import score_samples
+from hawk.inference.scoring import prepared, score_prompt
 from hawk.inference.visual_files import VisualFile
 from hawk.models.base import Layout, VisionLanguageModel, VisualItem
 from hawk.pruning.budget import ratio_text
@@ -64,8 +64,9 @@ def _example(session: Session, ratio: str) -> KeptTokens:
         subset = weights_subset(config, variant, session.name)
         weights = None if subset is None else session.paths.head_weights(*subset)
         pruner = build(config, variant, ratio, 0, vlm.geometry, weights)
-        (row,) = score_samples(prompts, 1, pruner=pruner)
-        chosen = set(pruner.last.kept_index[0].tolist())
+        prompt = prepared(prompts, pruner, [0])
+        (row,) = score_prompt(prompts, pruner, prompt, [0])
+        chosen = set(prompt.last.kept_index[0].tolist())
         kept[variant["name"]] = [i for i, token in enumerate(layout.tokens) if token in chosen]
         notes[variant["name"]] = f"{row['prediction']} ({row['kept_tokens']})"
     title = f"{what}{sample.question} {sample.references[0]}"

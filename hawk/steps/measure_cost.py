@@ -7,7 +7,6 @@ that the headline is a ratio and not a time: machines differ, and so do their ho
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -25,9 +24,10 @@ from hawk.inference.phases import Phases, generate_by_phase
 from hawk.inference.preprocessing import (
     sample_inputs,
 )
-from hawk.models.base import VisionLanguageModel
+from hawk.models.base import VisionLanguageModel, hardware_name
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
+from hawk.pruning.options import facts
 from hawk.steps.session import load_for
 from hawk.steps.variants import build
 
@@ -84,12 +84,12 @@ def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
             start = (number + repeat) % len(pruners)
             order = [*pruners][start:] + [*pruners][:start]
             for key in order:
-                phases, _ = generate_by_phase(vlm, one, pruners[key], length, fixed_length=True)
+                phases, *_ = generate_by_phase(vlm, one, pruners[key], length, fixed_length=True)
                 found[key].append(phases)
         rows += [_row(*key, repeat, phases) for key, phases in found.items()]
     settings = {
         "model": dict(vlm.source),
-        "device": device_name(vlm),
+        "device": hardware_name(vlm.model.device),
         "threads": config["model"]["threads"],
         "cost": dict(section),
         "samples": len(samples),
@@ -111,7 +111,7 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
     for variant in variants:
         if wanted is not None and variant["name"] not in wanted:
             continue
-        if variant["method"] == "downscale":
+        if facts(variant["method"]).other_images:
             log.info("cost: %s is left out; it takes other images", variant["name"])
             continue
         for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
@@ -138,12 +138,3 @@ def _row(variant: str, ratio: str, repeat: int, phases: Sequence[Phases]) -> dic
             row[field.name] = value if field.type == "double" else round(value)
     row["peak_memory_bytes"] = max(one.peak_memory_bytes for one in phases)
     return row
-
-
-def device_name(vlm: VisionLanguageModel) -> str:
-    import torch
-
-    device = vlm.model.device
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()

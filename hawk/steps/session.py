@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,7 +21,7 @@ from hawk.inference.encoding import Recomputed
 from hawk.inference.feature_store import FeatureStore
 from hawk.inference.prompts import Features, Prompts
 from hawk.inference.scoring import score_samples
-from hawk.models.base import VisionLanguageModel
+from hawk.models.base import VisionLanguageModel, hardware_name
 from hawk.models.loading import load
 from hawk.pruning.base import Pruner
 
@@ -148,7 +147,7 @@ class Session:
             "model": {**self.vlm.source, "family": self.vlm.family.name},
             "geometry": asdict(self.vlm.geometry),
             "device": str(device),
-            "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+            "hardware": hardware_name(device),
             "threads": self.config["model"]["threads"],
             "benchmark_version": self.benchmark.version,
             "protocol": self.protocol,

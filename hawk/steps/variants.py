@@ -10,8 +10,9 @@ from hawk.config.queries import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES, t
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
-from hawk.pruning import pruner, pruner_class
+from hawk.pruning import REGISTRY, pruner
 from hawk.pruning.base import Pruner
+from hawk.pruning.options import facts, with_scorers
 
 
 def build(
@@ -34,12 +35,12 @@ def build(
         own = _options(config, inner, seed, geometry, weights_path)
         options["scorer"] = pruner(scorer["method"], **own)
     built = pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
-    # FastV attends from the prompt itself, in which no other question can stand.
-    if variant.get("shuffle_query") and (not built.uses_query or variant["method"] == "fastv"):
+    if variant.get("shuffle_query") and not built.reads_other_question:
+        able = ", ".join(method for method in REGISTRY if facts(method).reads_other_question)
         raise InputError(
             f"variant {variant['name']!r}: shuffle_query changes nothing for method {variant['method']!r}, "
-            "which reads no question apart from its prompt. Allowed for: hawk, hawk_signed, cdpruner, mmtok, "
-            "and mmr or facility_location with hawk as their scorer."
+            f"which reads no question apart from its prompt. Allowed for: {able}, and methods with one of "
+            "them as their scorer."
         )
     return built
 
@@ -59,22 +60,20 @@ def _options(
 ) -> dict[str, Any]:
     """A method's own options, with what the run decides: weights, token score, seed."""
     options = {key: value for key, value in variant.items() if key not in VARIANT_KEYS}
-    if variant["method"] == "hawk":
+    method = facts(variant["method"])
+    score = {**token_score_options(config["scoring"]), "layer": config["scoring"]["layer"]}
+    if method.takes_weights:
         weights = load_weights(config, variant, geometry, weights_path)
-        if variant.get("permute"):
-            weights = permuted(weights, seed)
-        options = {**token_score_options(config["scoring"]), **options, "weights": weights}
-    elif variant["method"] == "random":
+        options["weights"] = permuted(weights, seed) if variant.get("permute") else weights
+        del score["layer"]  # the weights say of which layer they are, and that was checked
+    if method.seeded:
         options["seed"] = seed
-    return options
+    return {**{key: score[key] for key in method.takes_scoring if key in score}, **options}
 
 
 def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
-    scorer = variant.get("scorer")
-    if isinstance(scorer, Mapping) and "method" in scorer and needs_tower(scorer):
-        return True
-    return pruner_class(variant["method"]).uses_tower is True
+    return any(facts(one["method"]).uses_tower for one in with_scorers(variant))
 
 
 def load_weights(

@@ -21,6 +21,7 @@ from hawk.core.schemas import EVALUATION, SCORES
 from hawk.inference.scoring import score_samples
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.budget import ratio_text
+from hawk.pruning.options import facts
 from hawk.study.develop import pruner_of
 from hawk.study.forced import Memo, remembering
 from hawk.study.images import prepare, session_of
@@ -56,7 +57,7 @@ def evaluate(
         memo: Memo = {}
         for variant in missing:
             scored = []
-            for ratio in ratios[:1] if variant["method"] == "blind" else ratios:
+            for ratio in ratios[:1] if facts(variant["method"]).ratio_free else ratios:
                 for seed in range(variant.get("seeds", 1)):
                     pruner = remembering(pruner_of(config, vlm, variant, bench, ratio, seed), memo)
                     what = f"{name} {variant['name']} at {ratio}"

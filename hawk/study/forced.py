@@ -68,11 +68,11 @@ class ForcedScorer:
             for chosen, inputs in self.batches:
                 keys = [f"{self.bench.name}:{self.prompts.samples[i].sample_id}" for i in chosen]
                 prompt = prune(pruner, vlm.model, vlm.family, dict(inputs), keys)
-                with pruner.hooks(vlm.model, vlm.family):
+                with pruner.hooks(vlm.model, vlm.family, prompt):
                     right, logprob = self._force(prompt, [self.prompts.answers[i] for i in chosen])
                 out.score[chosen] = right.cpu().numpy()
                 out.logprob[chosen] = logprob.cpu().numpy()
-                out.kept[chosen] = pruner.last.kept_tokens
+                out.kept[chosen] = prompt.last.kept_tokens
         return out
 
     def _force(self, prompt: PrunedPrompt, answers: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,7 @@ def remembering(pruner: Pruner, memo: Memo) -> Pruner:
     if not isinstance(pruner, Hawk) or pruner.inactive:
         return pruner
     copy = object.__new__(_remembering_class(type(pruner)))
-    copy.__dict__.update(pruner.__dict__, _state={}, _memo=memo)
+    copy.__dict__.update(pruner.__dict__, _memo=memo)
     return copy
 
 

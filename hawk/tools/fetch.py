@@ -20,6 +20,7 @@ from hawk.benchmarks.sources.tables import files_hash, root_of
 from hawk.config.load import load_config
 from hawk.core import ledger
 from hawk.core.errors import InputError
+from hawk.core.shipped import resolve
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def fetch_config(config: str | Path, path: Path | None = None) -> Iterator[dict[
 
 def fetch_model(model: Mapping[str, Any], path: Path | None = None) -> dict[str, str] | None:
     repo = model["path"]
-    if Path(repo).is_dir():
+    if Path(resolve(repo)).is_dir():
         return None
     recorded = _recorded("model", repo, path)
     revision = hub.commit(repo, model["revision"] or recorded.get("revision"), "model")

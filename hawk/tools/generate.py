@@ -27,11 +27,9 @@ def answer(
     vlm: VisionLanguageModel, inputs: dict[str, Any], pruner: Pruner | None, max_new_tokens: int
 ) -> Answer:
     """Greedy decoding; ``pruner=None`` keeps every visual token."""
-    phases, new = generate_by_phase(vlm, inputs, pruner, max_new_tokens)
+    phases, new, last = generate_by_phase(vlm, inputs, pruner, max_new_tokens)
     text = vlm.processor.tokenizer.decode(new[0], skip_special_tokens=True).strip()
-    kept = list(range(phases.visual_tokens))
-    if pruner is not None and phases.visual_tokens:
-        kept = pruner.last.kept_index[0].tolist()
+    kept = last.kept_index[0].tolist() if last.kept_index else list(range(phases.visual_tokens))
     return Answer(text, phases, kept)
 
 

@@ -1,9 +1,10 @@
-"""What a run will cost: jobs, GPU hours and disk per stage, from its config and a timing of a few samples."""
+"""What a run will cost: jobs, images and scored samples per stage, and if asked for hours and disk."""
 
 from __future__ import annotations
 
 import math
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -107,11 +108,49 @@ def _scores(name: str, jobs: int, scorings: int, stored: bool, files: int | None
     return Stage(name, jobs, True, images, scorings, jobs if files is None else files)
 
 
+def plan(config: Mapping[str, Any], samples: int = 0) -> str:
+    """The plan of a run as text: arithmetic on its config, or with a timing of a few samples on this machine.
+
+    With ``samples`` 0 no model is loaded, nothing is downloaded and no GPU is needed.
+    """
+    found = stages(config, counted(config))
+    if not samples:
+        return table(found, None, False) + "\n\n" + _paragraph(
+            "Counted from the config and the published sizes of its benchmarks. Hours and disk: --measure 8, "
+            "which times 8 samples on this machine, with the model loaded."
+        )  # fmt: skip
+    timing = measure(config, samples)
+    stored = config["features"] == "stored"
+    return "\n\n".join([table(found, timing, stored), *map(_paragraph, _remarks(config, found, timing))])
+
+
+def _remarks(config: Mapping[str, Any], found: list[Stage], timing: Timing) -> list[str]:
+    words = [
+        f"Timed on {timing.device}: {timing.start:.0f} s to start a job, {timing.encode * 1e3:.0f} ms per "
+        f"image, {timing.score * 1e3:.0f} ms per scored sample. Pruned samples count like whole ones, and "
+        "every image as distinct: an upper bound."
+    ]
+    per_job = config["ablation"]["heads_per_job"]
+    ablation = next(stage for stage in found if stage.name == "ablation")
+    starts = ablation.jobs * timing.start / 3600 / timing.hours(ablation)
+    if starts > 0.2 and per_job != "all":
+        words.append(
+            f"{starts:.0%} of the ablation is starting jobs; a larger ablation.heads_per_job (now "
+            f"{per_job}) saves most of it and changes no result."
+        )
+    return words
+
+
 def counted(config: Mapping[str, Any]) -> Count:
-    """Samples per role and benchmark: as prepared already, as the config says, or as there are."""
+    """Samples per role and benchmark: as prepared already, else what the config asks for of what there is.
+
+    Benchmarks on a hub count with their published size, so that nothing is downloaded; shares of images stand
+    for those of questions.
+    """
     from hawk.benchmarks import benchmark
 
     paths = RunPaths(f"outputs/{config['run']}")
+    disjoint = config["calibration"]["holdout"] == "disjoint"
 
     def count(role: str, name: str) -> int:
         prepared = Path(paths.samples(role, name))
@@ -120,10 +159,14 @@ def counted(config: Mapping[str, Any]) -> Count:
 
             return pq.read_metadata(prepared).num_rows
         wanted = config["calibration" if role == "calibration" else "evaluation"]["samples"]
-        if wanted is not None:
+        bench = benchmark(name, config["data"].get(name))
+        rows = getattr(bench, "published_rows", None)
+        if rows is None and wanted is not None:
             return wanted
-        every = sum(1 for _ in benchmark(name, config["data"].get(name)).load())
-        return round(every * SHARES[role]) if config["calibration"]["holdout"] == "disjoint" else every
+        if rows is None:  # ships with hawk, or is a table of the user's
+            rows = sum(1 for _ in bench.load())
+        there = round(rows * SHARES[role]) if disjoint else rows
+        return there if wanted is None else min(wanted, there)
 
     return count
 
@@ -177,27 +220,41 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
 
 
 def table(found: list[Stage], timing: Timing | None, stored: bool) -> str:
-    """The plan as a person reads it; without a timing, jobs only."""
+    """The plan as a person reads it; hours and disk only with a timing."""
     hours = "hours" if timing is not None and timing.device == "cpu" else "GPU hours"
-    rows = [["stage", "jobs", hours, "disk"]]
+    rows = [["stage", "jobs", "images", "scored", *([hours, "disk"] if timing is not None else [])]]
     for stage in found:
-        spent = disk = ""
+        row = [stage.name, f"{stage.jobs:,}", _count(stage.images), _count(stage.scorings)]
         if timing is not None:
-            spent = _hours(timing.hours(stage)) if stage.gpu else ""
-            disk = _bytes(timing.disk(stage, stored))
-        rows.append([stage.name, f"{stage.jobs:,}", spent, disk])
-    total = ["total", f"{sum(stage.jobs for stage in found):,}", "", ""]
+            row += [
+                _hours(timing.hours(stage)) if stage.gpu else "",
+                _bytes(timing.disk(stage, stored)),
+            ]
+        rows.append(row)
+    total = ["total", f"{sum(stage.jobs for stage in found):,}"]
+    total += [_count(sum(stage.images for stage in found)), _count(sum(stage.scorings for stage in found))]
     if timing is not None:
-        total[2:] = [
+        total += [
             _hours(sum(timing.hours(stage) for stage in found)),
             _bytes(sum(timing.disk(stage, stored) for stage in found)),
         ]
     rows.append(total)
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        row[0].ljust(widths[0]) + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], widths[1:]))
+        (
+            row[0].ljust(widths[0])
+            + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))
+        ).rstrip()
         for row in rows
     )
+
+
+def _count(value: int) -> str:
+    return f"{value:,}" if value else ""
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 79)
 
 
 def _hours(value: float) -> str:

@@ -9,6 +9,9 @@ job of Snakemake, with its log, and a process of its own, with the same result.
 A job that would not come out the same (another installation, other variables that libraries read
 while they are imported, another Slurm job) or finds no warm process does its work itself. Killed
 jobs kill their child. The process ends with the command; edits to the code need a new one.
+
+What has to be known of it elsewhere is one call: ``hawk.cli.main`` hands its command line to
+:func:`run`, which is the whole life of a hawk process, the tricks with start and end included.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import importlib
 import json
 import logging
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -25,12 +29,13 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from hawk import report, steps
 from hawk.core.errors import InputError
 from hawk.core.shipped import PACKAGE
 from hawk.models import REGISTRY
@@ -50,8 +55,11 @@ THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-NOT_WARM = ("warm", "demo")  # commands that run Snakemake themselves
+NOT_WARM = ("warm", "demo", "run")  # commands that run Snakemake themselves
 OUTSIDE = 1  # exit code where the child says none
+INTERRUPTED = 130
+
+_command_line: Callable[[], int] | None = None  # of this process and its forks; see run()
 
 log = logging.getLogger("hawk")
 
@@ -61,6 +69,35 @@ def identity(environment: dict[str, str]) -> dict[str, str]:
     read = (key for key in environment if key.startswith(IMPORT_TIME) and key not in ANY_VALUE)
     found = {key: environment[key] for key in read}
     return {**found, "package": str(PACKAGE), "python": os.path.realpath(sys.prefix)}
+
+
+def run(command_line: Callable[[], int]) -> NoReturn:
+    """Run a hawk process to its end: in the warm process if there is one, else here.
+
+    ``command_line`` reads ``sys.argv`` and returns the exit code; jobs that are forked from this process run
+    it too.
+    """
+    global _command_line
+    _command_line = command_line
+    try:
+        code = delegate(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = interrupted()
+    if code is None:
+        # A fifth of a job's start-up is the search for garbage while torch is imported, which makes none.
+        gc.set_threshold(100_000, 10, 10)
+        code = command_line()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Everything is written and closed. Skipping the interpreter's own shutdown saves most of a second of a
+    # job that has torch loaded.
+    os._exit(code)
+
+
+def interrupted() -> int:
+    """Say that the user stopped it; returns the exit code."""
+    print("error: interrupted; nothing was half-written.", file=sys.stderr)
+    return INTERRUPTED
 
 
 # --- the job's side ---------------------------------------------------------------------------------
@@ -106,9 +143,10 @@ class _Job:
 def warm_process() -> Iterator[dict[str, str]]:
     """Start one; yields the environment in which jobs find it. It ends with the context.
 
-    Where the system has no pidfd (Linux has), jobs do their work themselves.
+    Where the system has no pidfd (Linux has), or this is no process of :func:`run`, jobs do their work
+    themselves.
     """
-    if not hasattr(os, "pidfd_open"):
+    if not hasattr(os, "pidfd_open") or _command_line is None:
         yield dict(os.environ)
         return
     with tempfile.TemporaryDirectory(prefix="hawk-warm-") as folder:
@@ -213,19 +251,14 @@ def _close_others(listener: socket.socket, jobs: dict[int, _Job]) -> None:
 
 
 def _import_what_jobs_need() -> None:
-    """Our steps with all that they import late; starts no thread and touches no GPU."""
-    gc.disable()
-    for name in (
-        "jsonschema",
-        "matplotlib.figure",
-        "hawk.steps.evaluate_pruned",
-        "hawk.steps.kept_tokens",
-        "hawk.report.page",
-        "hawk.steps.score_samples",
-        "hawk.report.tables",
-        *(f"transformers.models.{name}.modeling_{name}" for name in REGISTRY),
-    ):
+    """Every step, the report, and what they import late; starts no thread and touches no GPU."""
+    for package in (steps, report):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    for name in ("jsonschema", "matplotlib.figure"):
         importlib.import_module(name)
+    for name in REGISTRY:
+        importlib.import_module(f"transformers.models.{name}.modeling_{name}")
 
 
 def _work(connection: socket.socket) -> NoReturn:
@@ -244,8 +277,10 @@ def _work(connection: socket.socket) -> NoReturn:
         os.environ.pop(VARIABLE, None)
         sys.argv = ["hawk", *request["arguments"]]
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        from hawk.cli.main import main
-
-        main()
+        assert _command_line is not None  # else there would be no warm process
+        code = _command_line()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     finally:
         os._exit(OUTSIDE)  # whatever happens, a child never goes on as a server

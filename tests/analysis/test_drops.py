@@ -29,6 +29,11 @@ from hawk.steps.head_drops import head_drops, measure
 from hawk.steps.head_weights import head_weights
 
 
+def made_weights(config: dict[str, Any], root: str, intervention: str, subset: str = "pooled") -> HeadWeights:
+    head_weights(config, RunPaths(root), intervention, subset)
+    return HeadWeights.load(RunPaths(root).head_weights(intervention, subset))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def toys():
     with toy_benchmarks():
@@ -42,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     config = make_config(calibration={"benchmarks": ["toy", "shared", "pairs"], "samples": 64})
     config["statistics"] = {"resamples": 100, "confidence": 0.95, "repeats": 2}
     write_run(root, config)
-    head_drops(config, root)
+    head_drops(config, RunPaths(root))
     return root, config
 
 
@@ -163,7 +168,7 @@ def test_each_intervention_is_measured_against_its_own_reference(copy) -> None:
 
     change(paths.scores("toy", "selection", "reference"), all_wrong)
     before = drops_of(root)
-    head_drops(config, root)
+    head_drops(config, RunPaths(root))
     after = drops_of(root)
     moved = (before["drop"] != after["drop"]).to_numpy()
     expected = ((before["benchmark"] == "toy") & (before["intervention"] == "selection")).to_numpy()
@@ -174,10 +179,10 @@ def test_the_same_input_gives_the_same_files(copy) -> None:
     root, config = copy
     paths = RunPaths(root)
     before = records.digest(paths.drops()), json.loads(Path(paths.stability()).read_text())["interventions"]
-    head_drops(config, root)
+    head_drops(config, RunPaths(root))
     after = records.digest(paths.drops()), json.loads(Path(paths.stability()).read_text())["interventions"]
     assert before == after
-    head_drops({**config, "seed": 1}, root)
+    head_drops({**config, "seed": 1}, RunPaths(root))
     assert records.digest(paths.drops()) != before[0]
 
 
@@ -185,7 +190,7 @@ def test_selection_has_only_the_scoring_layer(tmp_path: Path) -> None:
     config = make_config()
     config["ablation"] = {**config["ablation"], "layers": [0, 1]}
     write_run(tmp_path, config)
-    head_drops(config, str(tmp_path))
+    head_drops(config, RunPaths(str(tmp_path)))
     layers = drops_of(str(tmp_path)).groupby("intervention")["layer"].agg(set)
     assert layers["zero"] == {0, 1}
     assert layers["selection"] == {0}
@@ -211,7 +216,7 @@ def test_scores_of_other_samples_are_refused(copy, edit, said: str) -> None:
     path = RunPaths(root).scores("toy", "zero", "L0H2")
     change(path, edit)
     with pytest.raises(InputError, match=said) as error:
-        head_drops(config, root)
+        head_drops(config, RunPaths(root))
     assert path in str(error.value)
 
 
@@ -224,7 +229,7 @@ def test_a_file_that_contradicts_its_path_is_refused(copy, identity: dict[str, s
     change(path, lambda frame: frame, identity)
     key, value = next(iter(identity.items()))
     with pytest.raises(InputError, match=f"{key} '{value}', its path says") as error:
-        head_drops(config, root)
+        head_drops(config, RunPaths(root))
     assert path in str(error.value)
 
 
@@ -233,10 +238,10 @@ def test_missing_and_broken_files_are_named(copy) -> None:
     path = Path(RunPaths(root).scores("toy", "zero", "L0H2"))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"L0H2.parquet: not a readable parquet"):
-        head_drops(config, root)
+        head_drops(config, RunPaths(root))
     path.unlink()
     with pytest.raises(InputError, match=r"L0H2.parquet: there is no such file"):
-        head_drops(config, root)
+        head_drops(config, RunPaths(root))
 
 
 def remade(path: str, **settings: Any) -> None:
@@ -264,7 +269,7 @@ def test_a_head_scored_otherwise_than_its_reference_is_refused(copy, setting: di
     root, config = copy
     remade(RunPaths(root).scores("toy", "zero", "L0H2"), **setting)
     with pytest.raises(InputError, match=rf"L0H2.parquet: {next(iter(setting))} .* cannot be compared"):
-        head_drops(config, root)
+        head_drops(config, RunPaths(root))
 
 
 def test_another_gpu_of_a_node_is_no_other_device_and_another_kind_is_told(
@@ -276,7 +281,7 @@ def test_another_gpu_of_a_node_is_no_other_device_and_another_kind_is_told(
     for number, path in enumerate(sorted(folder.glob("*.parquet"))):
         kind = "H100" if path.stem == "L0H2" else "A100"
         remade(str(path), device=f"cuda:{number % 2}", hardware=kind)
-    head_drops(config, root)
+    head_drops(config, RunPaths(root))
     assert "toy, zero: scored on A100, H100" in caplog.text
     assert drops_of(root).equals(expected)
 
@@ -288,7 +293,7 @@ def test_nothing_is_written_by_a_step_that_fails(copy) -> None:
     Path(paths.stability()).unlink()
     Path(paths.scores("pairs", "selection", "L0H3")).unlink()
     with pytest.raises(InputError):
-        head_drops(config, root)
+        head_drops(config, RunPaths(root))
     assert not Path(paths.drops()).exists()
     assert not Path(paths.stability()).exists()
 
@@ -299,7 +304,7 @@ def test_nothing_is_written_by_a_step_that_fails(copy) -> None:
 @pytest.mark.parametrize("intervention", ["zero", "selection"])
 def test_weights_are_the_formula_of_the_paper(copy, intervention: str) -> None:
     root, config = copy
-    loaded = HeadWeights.load(head_weights(config, root, intervention))
+    loaded = made_weights(config, root, intervention)
     table = drops_of(root).query("intervention == @intervention")
     drops = table.pivot(index="head", columns="benchmark", values="drop")
     shifted = drops - drops.min()
@@ -318,22 +323,22 @@ def test_selection_scored_with_another_token_score_is_refused(copy) -> None:
     root, config = copy
     config["scoring"] = {**config["scoring"], "normalization": "softmax"}
     with pytest.raises(InputError, match="made with token_score .*'l2'.* the config's scoring has .*softmax"):
-        head_weights(config, root, "selection")
+        head_weights(config, RunPaths(root), "selection")
 
 
 def test_calibration_groups_are_the_set_of_images(copy) -> None:
     root, config = copy
-    loaded = HeadWeights.load(head_weights(config, root, "zero", "without-pairs"))
+    loaded = made_weights(config, root, "zero", "without-pairs")
     groups = sorted({f"toy-calibration-{i:04d}" for i in range(32)})  # shared has the same images
     assert loaded.calibration_groups == hashlib.sha256("\n".join(groups).encode()).hexdigest()
-    pooled = HeadWeights.load(head_weights(config, root, "zero"))
+    pooled = made_weights(config, root, "zero")
     assert pooled.calibration_groups != loaded.calibration_groups
 
 
 def test_a_subset_leaves_out_a_whole_family(copy) -> None:
     root, config = copy
     assert subset_benchmarks(config, "without-toys") == ["pairs"]
-    left = HeadWeights.load(head_weights(config, root, "zero", "without-toys"))
+    left = made_weights(config, root, "zero", "without-toys")
     assert list(left.samples) == list(left.per_benchmark) == ["pairs"]
     assert left.weights == pytest.approx(left.per_benchmark["pairs"])
     with pytest.raises(InputError, match="unknown subset of calibration benchmarks 'without-toy'"):
@@ -346,7 +351,7 @@ def test_a_subset_leaves_out_a_whole_family(copy) -> None:
 def test_positive_significant_weights_follow_the_intervals(copy) -> None:
     root, config = copy
     config["weights"] = {"normalization": "positive_significant"}
-    loaded = HeadWeights.load(head_weights(config, root, "zero"))
+    loaded = made_weights(config, root, "zero")
     table = drops_of(root).query("intervention == 'zero' and benchmark == 'toy'").sort_values("head")
     kept = np.where(table["ci_low"] > 0, table["drop"], 0.0)
     assert loaded.per_benchmark["toy"] == pytest.approx((kept / kept.sum()).tolist())
@@ -357,12 +362,12 @@ def test_weights_need_every_head_of_the_scoring_layer(tmp_path: Path) -> None:
     config = make_config()
     config["ablation"] = {**config["ablation"], "heads": [0, 2], "interventions": ["zero"]}
     write_run(tmp_path, config)
-    head_drops(config, str(tmp_path))
+    head_drops(config, RunPaths(str(tmp_path)))
     with pytest.raises(InputError, match=r"missing \[1, 3\]"):
-        head_weights(config, str(tmp_path), "zero")
+        head_weights(config, RunPaths(str(tmp_path)), "zero")
     assert not (tmp_path / "head_weights").exists()
     with pytest.raises(InputError, match="unknown intervention 'mean'"):
-        head_weights(config, str(tmp_path), "mean")
+        head_weights(config, RunPaths(str(tmp_path)), "mean")
 
 
 def test_all_drops_equal_leaves_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -374,9 +379,9 @@ def test_all_drops_equal_leaves_no_file(tmp_path: Path, caplog: pytest.LogCaptur
         reference = pd.read_parquet(paths.scores(name, "zero", "reference"))
         for head in range(4):
             change(paths.scores(name, "zero", f"L0H{head}"), lambda frame, same=reference: same)
-    head_drops(config, str(tmp_path))
+    head_drops(config, RunPaths(str(tmp_path)))
     with caplog.at_level(logging.WARNING), pytest.raises(InputError, match="same drop"):
-        head_weights(config, str(tmp_path), "zero")
+        head_weights(config, RunPaths(str(tmp_path)), "zero")
     assert "toy" in caplog.text
     assert not (tmp_path / "head_weights").exists()
     found = json.loads((tmp_path / "stability.json").read_text())["interventions"]["zero"]
@@ -391,7 +396,7 @@ def test_flipped_drops_are_literal_swaps(made) -> None:
     root, config = made
     rng = np.random.default_rng(0)
     for name in ("toy", "pairs"):
-        part = measure(config, root, name, "zero")
+        part = measure(config, RunPaths(root), name, "zero")
         signs = rng.choice([-1.0, 1.0], size=(5, 32))
         found = flipped_drops(part, signs)
         for line, drops in zip(signs, found, strict=True):
@@ -418,7 +423,7 @@ def test_the_null_explains_noise_but_not_heads_that_matter(tmp_path: Path) -> No
     for effect in flagged:
         for seed in range(6):
             root = tmp_path / f"{effect}-{seed}"
-            head_drops(write_noise_run(root, seed, effect), str(root))
+            head_drops(write_noise_run(root, seed, effect), RunPaths(str(root)))
             found = json.loads((root / "stability.json").read_text())["interventions"]["zero"]
             flagged[effect] += found["null"]["benchmarks"]["toy"]["explained_by_null"]
             null = found["head_null"]["min_shift"]
@@ -441,7 +446,7 @@ def test_heads_that_alone_change_anything_are_not_taken_for_noise(tmp_path: Path
         change(
             paths.scores("toy", "zero", f"L0H{head}"), lambda frame, right=right: frame.assign(score=right)
         )
-    head_drops(config, str(tmp_path))
+    head_drops(config, RunPaths(str(tmp_path)))
     found = json.loads((tmp_path / "stability.json").read_text())["interventions"]["zero"]
     one = found["null"]["benchmarks"]["toy"]
     assert not one["explained_by_null"]
@@ -457,7 +462,7 @@ def test_more_samples_rank_real_effects_more_reliably(tmp_path: Path) -> None:
     config["calibration"] = {"benchmarks": ["toy", "shared"], "samples": 512}
     config["evaluation"] = {**config["evaluation"], "benchmarks": []}
     write_run(tmp_path, config, {"zero": [0.05, 0.15, 0.3, 0.5]})
-    head_drops(config, str(tmp_path))
+    head_drops(config, RunPaths(str(tmp_path)))
     found = json.loads((tmp_path / "stability.json").read_text())["interventions"]["zero"]
     curve = found["split_half"]["benchmarks"]["toy"]["curve"]
     assert [point["samples"] for point in curve] == [32, 64, 128, 256]

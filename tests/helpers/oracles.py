@@ -9,6 +9,9 @@ from tiny_inputs import Image, Video
 from tiny_random import END, IMAGE, MODELS, USER, VIDEO, VISION_END, VISION_START
 from torch import Tensor
 
+from hawk.models import family_of
+from hawk.pruning.prompt import prune
+
 FAMILIES = sorted(MODELS)
 NEW = 12  # new tokens; decode positions are compared up to here
 CASES: dict[str, list[list[Any]]] = {
@@ -42,6 +45,21 @@ def generate(model: torch.nn.Module, **inputs: Any) -> Any:
 def pruned(model: torch.nn.Module, pruner: Any, inputs: dict[str, Tensor], **options: Any) -> Any:
     with pruner.attach(model):
         return generate(model, **inputs, **options)
+
+
+def contexts_of(pruner: Any, model: torch.nn.Module, inputs: dict[str, Any], **options: Any) -> list[Any]:
+    """What a pruner is given of a batch: a context for every row with images."""
+    found = []
+
+    class Watching(type(pruner)):
+        def kept_indices(self, context):
+            found.append(context)
+            return super().kept_indices(context)
+
+    watching = object.__new__(Watching)
+    watching.__dict__.update(pruner.__dict__)
+    prune(watching, model, family_of(model), inputs, **options)
+    return found
 
 
 def stacked(out: Any) -> Tensor:

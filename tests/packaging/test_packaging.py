@@ -12,6 +12,11 @@ import yaml
 from conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[<>=\[; ]", requirement)[0].lower()
 
 
 def pins() -> dict[str, str]:
@@ -24,7 +29,7 @@ def test_environment_and_constraints_agree_on_every_dependency() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     (listed,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     from_environment = dict(line.split("==") for line in listed)
-    wanted = [re.split(r"[<>=\[; ]", text)[0].lower() for text in PROJECT["dependencies"]]
+    wanted = [name_of(text) for text in [*PROJECT["dependencies"], *EXTRAS["workflow"]]]
     assert sorted(from_environment) == sorted(wanted)
     for name, version in from_environment.items():
         assert pins()[name] == version, name
@@ -33,9 +38,18 @@ def test_environment_and_constraints_agree_on_every_dependency() -> None:
 def test_constraints_satisfy_the_ranges() -> None:
     from packaging.requirements import Requirement
 
-    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
+    texts = [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]
+    assert "hawk-vlm[workflow]" in EXTRAS["dev"]
+    for text in set(texts) - {"hawk-vlm[workflow]"}:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pins()[requirement.name.lower()]), text
+
+
+def test_the_message_about_the_extra_knows_its_modules() -> None:
+    """hawk/core/extras.py repeats the extra, for it must name modules without reading pyproject.toml."""
+    from hawk.core.extras import WORKFLOW
+
+    assert sorted(WORKFLOW) == sorted(name_of(text).replace("-", "_") for text in EXTRAS["workflow"])
 
 
 def test_import_and_help_load_nothing_heavy() -> None:

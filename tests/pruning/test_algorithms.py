@@ -7,6 +7,7 @@ so that ties are ties in any arithmetic and the rule for them (the lower positio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from types import SimpleNamespace
 
@@ -46,6 +47,11 @@ def features(kind: str, seed: int = 0) -> np.ndarray:
 KINDS = ("random", "clustered", "low rank", "duplicates", "equal")
 
 
+def every_time(what: str, owner: object, compute: Callable[[], object]) -> object:
+    """Instead of ``PruningContext.once``: nothing is remembered here."""
+    return compute()
+
+
 def context(visual: np.ndarray, text: np.ndarray | None = None, **more: object) -> SimpleNamespace:
     """What a pruner reads of a PruningContext, from arrays."""
     words = torch.tensor(text if text is not None else visual[:1], dtype=torch.float32)
@@ -54,6 +60,7 @@ def context(visual: np.ndarray, text: np.ndarray | None = None, **more: object) 
         tokens=len(visual),
         visual_index=torch.arange(len(visual)),
         query_embeddings=lambda span: words,
+        once=every_time,
         **more,
     )
 
@@ -260,7 +267,11 @@ def test_evs(kind):
     v = features(kind)
     item = VisualItem(torch.tensor(v, dtype=torch.float32), (4, 2, 5), "video")
     given = SimpleNamespace(
-        items=[item], tokens=TOKENS, visual_index=torch.arange(TOKENS), item_of=torch.zeros(TOKENS)
+        items=[item],
+        tokens=TOKENS,
+        visual_index=torch.arange(TOKENS),
+        item_of=torch.zeros(TOKENS),
+        once=every_time,
     )
     score = {}
     for frame in range(1, 4):

@@ -143,7 +143,7 @@ def test_teacher_forcing_two_steps_and_one(family):
     answer = torch.tensor([[30, 31, 32]]).expand(len(prompt.input_ids), -1)
     ahead = prompt.position_ids[..., -1:] + torch.arange(1, 4)
     mask = torch.cat([prompt.attention_mask, torch.ones_like(answer)], 1)
-    with pruner.hooks(model, handle):
+    with pruner.hooks(model, handle, prompt):
         first = model(**prompt.kwargs(), use_cache=True, logits_to_keep=1)
         more = model(
             input_ids=answer,
@@ -163,7 +163,7 @@ def test_teacher_forcing_two_steps_and_one(family):
         )
     steps = torch.cat([first.logits, more.logits], 1)
     torch.testing.assert_close(steps, once.logits, rtol=0, atol=TOLERANCE)
-    with masked_from(model, 1, removed(inputs, pruner.last.kept_index)) as padding:
+    with masked_from(model, 1, removed(inputs, prompt.last.kept_index)) as padding:
         padding |= inputs["attention_mask"] == 0
         full = {
             **prompt.kwargs(),
@@ -183,8 +183,8 @@ def test_hooks_are_gone_and_ratio_0_is_the_plain_model():
     assert torch.equal(before.sequences, same.sequences)
     pruned(model, FastV(pruning_ratio=0.6, layer=1), inputs)
     hooked = FastV(pruning_ratio=0.6, layer=1)
-    prune(hooked, model, family_of(model), inputs)
-    with pytest.raises(RuntimeError), hooked.hooks(model, family_of(model)):
+    prompt = prune(hooked, model, family_of(model), inputs)
+    with pytest.raises(RuntimeError), hooked.hooks(model, family_of(model), prompt):
         raise RuntimeError
     modules = list(model.modules())
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in modules)
@@ -202,7 +202,7 @@ def test_refusals():
     with pytest.raises(InputError, match="below the model's 3"):
         prune(FastV(pruning_ratio=0.5, layer=3), model, family, inputs)
     pruner = FastV(pruning_ratio=0.5)
-    prune(pruner, model, family, inputs)
+    prompt = prune(pruner, model, family, inputs)
     other = prune(FastV(pruning_ratio=0.5), model, family, build("qwen2_5_vl", CASES["several"]))
-    with pytest.raises(InputError, match="other prompts"), pruner.hooks(model, family):
+    with pytest.raises(InputError, match="other prompts"), pruner.hooks(model, family, prompt):
         model(**other.kwargs())

@@ -18,6 +18,7 @@ from oracles import (
     CASES,
     FAMILIES,
     NEW,
+    contexts_of,
     full_matrix_scores,
     generate,
     masked,
@@ -211,10 +212,7 @@ def test_fast_score_is_the_full_matrix(family, options):
     model = MODELS[family]()
     inputs = build(family, CASES["textfirst"])
     pruner = Hawk(pruning_ratio=0.6, **options)
-    contexts = []
-    object.__setattr__(pruner, "prepared", lambda prompt, found: contexts.extend(found))
-    prune(pruner, model, family_of(model), inputs)
-    (context,) = contexts
+    (context,) = contexts_of(pruner, model, inputs)
     raw = pruner.head_scores(context)
     expected = full_matrix_scores(model, inputs, HEADS, KV_HEADS)
     torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))

@@ -37,10 +37,10 @@ def run(given: Pruner, family: str, inputs: dict[str, Any], **more: Any) -> Last
     """Prune a batch and let the model read it: FastV chooses only then."""
     model = MODELS[family]()
     prompt = prune(given, model, family_of(model), inputs, **more)
-    if given.prepared.__func__ is not Pruner.prepared:
-        with given.hooks(model, family_of(model)):
+    if given.inside_model:
+        with given.hooks(model, family_of(model), prompt):
             model(**prompt.kwargs(), logits_to_keep=1)
-    return given.last
+    return prompt.last
 
 
 def equal(a: list[Tensor], b: list[Tensor]) -> bool:

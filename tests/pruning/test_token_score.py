@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
 
+import oracles
 import pytest
 import torch
 from hypothesis import given
@@ -28,12 +29,8 @@ from hawk.pruning.prompt import prune
 
 
 def contexts_of(model, inputs, pruner=None):
-    """What a pruner is given, per row."""
-    pruner = pruner or Hawk(pruning_ratio=0.5)
-    found = []
-    object.__setattr__(pruner, "prepared", lambda prompt, contexts: found.extend(contexts))
-    prune(pruner, model, family_of(model), inputs)
-    return found
+    """What a pruner is given, per row with images."""
+    return oracles.contexts_of(pruner or Hawk(pruning_ratio=0.5), model, inputs)
 
 
 # --- against the model's own attention ------------------------------------------------------------------

@@ -43,9 +43,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     root = str(tmp_path_factory.mktemp("run"))
     with toy_benchmarks():
         config = write_run(root, make_config())
-        head_drops(config, root)
+        head_drops(config, RunPaths(root))
         for intervention in ("zero", "selection"):
-            head_weights(config, root, intervention)
+            head_weights(config, RunPaths(root), intervention)
         make_tables(config, root)
     make_figures(config, root)
     Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))

@@ -17,13 +17,13 @@ from literal_tables import Literal, cell, change
 
 from hawk.analysis import statistics
 from hawk.analysis.controls import is_calibrated, is_control
-from hawk.analysis.evaluation_files import canonical_ratio
 from hawk.analysis.resampling import bootstrap_counts, rng_of
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import CONTROLS, RETENTION
+from hawk.pruning.budget import ratio_text
 from hawk.report.tables import number, read_controls, read_retention, text_table
 from hawk.steps.make_tables import make_tables
 
@@ -205,10 +205,10 @@ def test_the_same_input_gives_the_same_table(copy) -> None:
 
 
 def test_ratios_are_one_however_they_are_written() -> None:
-    assert {canonical_ratio(one) for one in (0.8, "0.8", "0.80")} == {"0.8"}
-    assert canonical_ratio(0) == canonical_ratio("0.0") == "0"
-    assert canonical_ratio(0.6050) == "0.605"
-    assert canonical_ratio("0.0001") == "0.0001"
+    assert {ratio_text(one) for one in (0.8, "0.8", "0.80")} == {"0.8"}
+    assert ratio_text(0) == ratio_text("0.0") == "0"
+    assert ratio_text(0.6050) == "0.605"
+    assert ratio_text("0.0001") == "0.0001"
 
 
 # --- refusals ---------------------------------------------------------------------------------------

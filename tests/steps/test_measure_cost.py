@@ -129,11 +129,11 @@ def test_every_family_by_phase(family):
     model(**inputs)  # transformers puts its own hooks on when it first runs
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
     pruner = Random(pruning_ratio=0.5)
-    phases, new = generate_by_phase(vlm, inputs, pruner, 4, fixed_length=True)
+    phases, new, _ = generate_by_phase(vlm, inputs, pruner, 4, fixed_length=True)
     with pruner.attach(model):
         expected = model.generate(**inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False)
     assert torch.equal(new, expected[:, inputs["input_ids"].shape[1] :])
-    plain, _ = generate_by_phase(vlm, inputs, None, 4, fixed_length=True)
+    plain, *_ = generate_by_phase(vlm, inputs, None, 4, fixed_length=True)
     width = family_of(model).geometry(model).head_dim
     per_token = 2 * LAYERS * KV_HEADS * width * 4
     assert HEADS // KV_HEADS == 2

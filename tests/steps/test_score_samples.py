@@ -180,7 +180,7 @@ def test_reference_logprob_with_pruning_inside_the_model_is_that_of_forced_decod
             return torch.full_like(logits, -torch.inf).index_fill(1, torch.tensor([token]), 0.0)
 
         prompt = prune(pruner, embedded.model, embedded.family, prompts.inputs([i]), [f"x:{i}"])
-        with pruner.hooks(embedded.model, embedded.family):
+        with pruner.hooks(embedded.model, embedded.family, prompt):
             embedded.model.generate(
                 **prompt.kwargs(), max_new_tokens=2, do_sample=False,
                 logits_processor=LogitsProcessorList([force]),

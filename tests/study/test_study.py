@@ -244,8 +244,8 @@ def _kept(given, asked):
     from hawk.pruning.prompt import prune
 
     keys = [f"easy_vqa:{sample.sample_id}" for sample in asked.samples]
-    prune(given, asked.vlm.model, asked.vlm.family, asked.inputs(range(12)), keys)
-    return [index.tolist() for index in given.last.kept_index]
+    prompt = prune(given, asked.vlm.model, asked.vlm.family, asked.inputs(range(12)), keys)
+    return [index.tolist() for index in prompt.last.kept_index]
 
 
 # --- the choice ---------------------------------------------------------------------------------------

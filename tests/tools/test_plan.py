@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -10,9 +13,10 @@ from click.testing import CliRunner
 from conftest import ROOT
 from running import SMALL, Workflow
 
+from hawk.benchmarks import benchmark
 from hawk.cli.main import cli
-from hawk.config.load import fill
-from hawk.tools.plan import Timing, stages, table
+from hawk.config.load import fill, load_config
+from hawk.tools.plan import Timing, counted, stages, table
 
 RULES = {
     "samples": ["prepare_samples"],
@@ -68,24 +72,55 @@ def test_hours_and_bytes_by_hand() -> None:
     assert found["ablation"].images == 80
 
 
-def test_the_command_times_a_few_samples(
+def test_the_command_times_a_few_samples_if_asked(
     tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow = Workflow(tmp_path, small_model)
     monkeypatch.chdir(workflow.folder)
-    done = CliRunner().invoke(cli, ["plan", "--config", "config.yaml", "--samples", "2"])
+    done = CliRunner().invoke(cli, ["plan", "--config", "config.yaml", "--measure", "2"])
     assert done.exit_code == 0, done.output
     assert "Timed on cpu" in done.output
     rows = {line.split("  ")[0]: line.split() for line in done.output.splitlines()}
-    assert rows["ablation"][1] == "8"
-    assert float(rows["total"][2]) > 0
+    assert rows["ablation"][1:3] == ["8", "96"]  # 2 benchmarks × 2 interventions × 2 heads × 12 samples
+    assert float(rows["total"][4]) > 0
     assert max(map(len, done.output.splitlines())) < 80
 
 
-def test_jobs_alone_need_neither_model_nor_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_by_default_it_is_arithmetic_without_model_hub_or_torch(tmp_path: Path) -> None:
+    """In a process without sockets and torch; the control asks there for a timing, and fails."""
     config = str(ROOT / "config" / "qwen2_5_vl_7b.yaml")
-    done = CliRunner().invoke(cli, ["plan", "--config", config, "--samples", "0"])
-    assert done.exit_code == 0, done.output
-    assert "ablation" in done.output
-    assert "Timed" not in done.output
+    code = (
+        "import socket, sys; from without import forbid\n"
+        "forbid('torch', 'transformers', 'datasets', 'huggingface_hub')\n"
+        "socket.socket.connect = socket.getaddrinfo = None\n"
+        "from hawk.cli.main import cli\n"
+        "cli(sys.argv[1:])"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
+
+    def hawk(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, "plan", "--config", config, *words],
+            capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+
+    done = hawk()
+    assert done.returncode == 0, done.stderr
+    rows = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines()}
+    assert rows["stage"] == ["stage", "jobs", "images", "scored"]
+    assert int(rows["ablation"][1]) == 28 * 6 * 2  # heads × benchmarks × interventions
+    assert hawk("--measure", "1").returncode != 0
+
+
+def test_counts_need_no_download() -> None:
+    config = load_config(str(ROOT / "config" / "qwen2_5_vl_7b_leak_free.yaml"))
+    config["run"] = "not-there"
+    count = counted(config)
+    # RealWorldQA has 765 questions; its calibration share is 0.3 of the images.
+    assert count("calibration", "realworldqa") == min(config["calibration"]["samples"], round(0.3 * 765))
+    config["calibration"]["samples"] = 20
+    assert counted(config)("calibration", "realworldqa") == 20
+    # Local ones are counted, as they are: no published size stands for them.
+    config["evaluation"]["samples"] = None
+    config["calibration"]["holdout"] = "none"
+    assert counted(config)("evaluation", "digits") == sum(1 for _ in benchmark("digits").load())

@@ -31,8 +31,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("run"))
     with toy_benchmarks():
         config = write_run(folder, make_config())
-        head_drops(config, folder)
-        head_weights(config, folder, "zero")
+        head_drops(config, RunPaths(folder))
+        head_weights(config, RunPaths(folder), "zero")
         make_tables(config, folder)
     return folder
 

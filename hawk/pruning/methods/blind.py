@@ -15,6 +15,12 @@ from hawk.pruning.context import PruningContext
 class Blind(Pruner):
     """No visual token at all: the floor of every table and plot. ``pruning_ratio`` is ignored."""
 
+    paper = "control"
+    is_control = True
+    is_floor = True
+    keeps_budget = False
+    ratio_free = True
+
     @property
     def inactive(self) -> bool:
         return False

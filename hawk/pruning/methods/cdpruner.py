@@ -38,15 +38,22 @@ RANK = 1e-5  # a residual below this share of L_jj is float32 noise: the token i
 
 @dataclass(frozen=True)
 class CDPruner(Pruner):
-    """Determinantal selection, conditioned on the question.
+    """Tokens relevant to the question and unlike each other (a conditional determinantal process).
 
-    relevance_sign: 1 (paper's equation) or -1 (the official LLaVA code).
-    query_span: "instruction" or "after_vision", see :func:`hawk.models.base.instruction_index`.
+    Parameters
+    ----------
+    relevance_sign : {1, -1}, default 1
+        1 is the paper's equation, -1 the official LLaVA code.
+    query_span : {"instruction", "after_vision"}, default "instruction"
+        Which text is the question, see :func:`hawk.models.base.instruction_index`.
     """
 
     relevance_sign: int = 1
     query_span: str = "instruction"
+
+    paper = "CDPruner, NeurIPS 2025, arXiv 2506.10967"
     uses_query = True
+    reads_other_question = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,9 +64,13 @@ class CDPruner(Pruner):
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])
-        text = unit(context.query_embeddings(self.query_span).float().mean(0))
+        text = context.once("question", self, lambda: self._question(context))
         relevance = min_max(self.relevance_sign * (vectors @ text), EPSILON)
         return candidates[determinantal(vectors, relevance, count)]
+
+    def _question(self, context: PruningContext) -> Tensor:
+        """Direction of the mean embedding of the question, [hidden]."""
+        return unit(context.query_embeddings(self.query_span).float().mean(0))
 
 
 def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:

@@ -35,15 +35,23 @@ from hawk.pruning.similarity import unit
 
 @dataclass(frozen=True)
 class Dart(Pruner):
-    """Duplication-aware selection.
+    """A few pivots with large keys, and the tokens that duplicate them least.
 
-    image_pivots, text_pivots: how many of each (10 and 5 in UniPruneBench).
-    layer: the decoder layer whose input and key projection are used.
+    Parameters
+    ----------
+    image_pivots : int, default 10
+        Visual pivots, 1 or more (10 in UniPruneBench).
+    text_pivots : int, default 5
+        Text pivots, 0 or more (5 in UniPruneBench).
+    layer : int, default 0
+        The decoder layer whose input and key projection are used.
     """
 
     image_pivots: int = 10
     text_pivots: int = 5
     layer: int = 0
+
+    paper = "DART, EMNLP 2025, arXiv 2502.11494"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,14 +66,18 @@ class Dart(Pruner):
             raise InputError(f"dart: layer {self.layer} is outside the model's 0-{layers - 1}.")
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
-        hidden = context.hidden_at(self.layer)
+        hidden = context.once("hidden", self, lambda: context.hidden_at(self.layer))
         where = context.visual_index[candidates]
-        text = context.text_index
         visual_pivots = self._pivots(context, hidden[where], min(self.image_pivots, count))
-        text_pivots = text[self._pivots(context, hidden[text], self.text_pivots)]
+        text_pivots = context.once("text pivots", self, lambda: self._text_pivots(context, hidden))
         vectors = unit(hidden[where])
-        pivots = torch.cat([vectors[visual_pivots], unit(hidden[text_pivots])])
+        pivots = torch.cat([vectors[visual_pivots], text_pivots])
         return candidates[least_similar(vectors, visual_pivots, pivots, count)]
+
+    def _text_pivots(self, context: PruningContext, hidden: Tensor) -> Tensor:
+        """Unit hidden states of the text pivots, [text_pivots, hidden]."""
+        text = hidden[context.text_index]
+        return unit(text[self._pivots(context, text, self.text_pivots)])
 
     def _pivots(self, context: PruningContext, hidden: Tensor, count: int) -> Tensor:
         """The tokens with the largest L1 norm of their key, all key heads together."""

@@ -29,7 +29,9 @@ from hawk.pruning.similarity import cosine_slabs, unit
 
 @dataclass(frozen=True)
 class DivPrune(Pruner):
-    """Max-min diverse visual tokens."""
+    """Tokens as far apart as possible: the closest two are farthest (max-min diversity)."""
+
+    paper = "DivPrune, CVPR 2025, arXiv 2503.02175"
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         return candidates[max_min_diverse(unit(context.features[candidates]), count)]

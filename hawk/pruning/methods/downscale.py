@@ -55,12 +55,16 @@ def target_size(
 
 @dataclass(frozen=True)
 class Downscale(Pruner):
-    """Everything stays: its images were made smaller before the vision tower.
+    """All tokens of a smaller image: images are shrunk before the vision tower.
 
     The step that evaluates it resizes every image by itself (``budget: per_image``, whatever is
     set). Attached to a model it would do nothing, so that is refused.
     """
 
+    paper = "control"
+    is_control = True
+    keeps_budget = "at most"  # not every count is a grid of the image's shape
+    other_images = True
     uses_tower = True
 
     def kept_indices(self, context: PruningContext) -> Tensor:

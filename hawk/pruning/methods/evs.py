@@ -10,7 +10,7 @@ and the highest stay. Text plays no part.
 Differences from vLLM: the count is the central budget (there the first frame stays whole at least,
 so short videos keep more than asked for); the position policy is the pruner's (there ``rebase``).
 Tokens without a frame before them, the first frame and every image, come in the order in which
-:class:`hawk.pruning.methods.unpruned.Grid` visits them: where a budget does not hold them all, those that
+:class:`hawk.pruning.methods.grid.Grid` visits them: where a budget does not hold them all, those that
 stay lie evenly, and not at the top. On images alone EVS therefore *is* the grid control.
 
 Time O(n · hidden), memory O(n). Ties go to the lower position.
@@ -26,13 +26,15 @@ from torch import Tensor
 from hawk.models.base import VisualItem
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
-from hawk.pruning.methods.grid import visiting_time
 from hawk.pruning.similarity import unit
+from hawk.pruning.spread import visiting_time
 
 
 @dataclass(frozen=True)
 class Evs(Pruner):
-    """Change between frames."""
+    """Tokens of a video that changed since the frame before; on images it is the grid control."""
+
+    paper = "Efficient Video Sampling (NVIDIA), arXiv 2510.14624"
 
     def scores(self, context: PruningContext) -> Tensor:
         scores = torch.empty(context.tokens, dtype=torch.float64)

@@ -19,53 +19,38 @@ Ties go to the lower position.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family
-from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.coverage import greedy_coverage
-from hawk.pruning.scorers import as_scorer
+from hawk.pruning.scorers import Combined
 from hawk.pruning.similarity import cosine_slabs, min_max, unit
 
 
 @dataclass(frozen=True)
-class FacilityLocation(Pruner):
-    """Greedy facility location.
+class FacilityLocation(Combined):
+    """Tokens of which every visual token has a close one, weighted by another method's score.
 
-    scorer: a pruner (or its config) whose scores say how much each token is to be represented.
-    power: exponent of the scaled score; larger ones follow the score more closely.
+    Parameters
+    ----------
+    scorer : Pruner, mapping or None, default None
+        A pruner, or its config, whose scores say how much each token is to be represented; None: equally.
+    power : float, default 1.0
+        Exponent of the scaled score, positive; larger ones follow the score more closely.
     """
 
-    scorer: Any = None
     power: float = 1.0
+
+    paper = "Cornuejols, Fisher and Nemhauser 1977; for visual tokens EADP, ECCV 2026"
+    scorer_name = "facility_location"
+    needs_scorer = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scorer is not None:
-            object.__setattr__(self, "scorer", as_scorer(self.scorer, "facility_location"))
         if not float(self.power) > 0:
             raise InputError(f"facility_location: power {self.power!r} must be positive.")
-
-    @property
-    def uses_query(self) -> bool:  # type: ignore[override]
-        return self.scorer is not None and self.scorer.uses_query
-
-    @property
-    def uses_tower(self) -> bool:  # type: ignore[override]
-        return self.scorer is not None and self.scorer.uses_tower
-
-    def check(self, model: nn.Module, family: Family) -> None:
-        if self.scorer is not None:
-            self.scorer.check(model, family)
-
-    def watch(self, model: nn.Module, family: Family) -> Any:
-        if self.scorer is None:
-            return super().watch(model, family)
-        return self.scorer.watch(model, family)
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])

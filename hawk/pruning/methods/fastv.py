@@ -23,9 +23,9 @@ is sized by layer 0. Cost: one key projection, one row of attention, one gather.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,17 +33,27 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family
-from hawk.pruning.base import Pruner
+from hawk.pruning.base import Pruner, highest
 from hawk.pruning.context import LastRun, PruningContext
+from hawk.pruning.prompt import PrunedPrompt
 from hawk.pruning.rotary import rotate
 
 
 @dataclass(frozen=True)
 class FastV(Pruner):
-    """In-model pruning at the input of decoder layer ``layer`` (the paper's K)."""
+    """Tokens that the last prompt token attends to, dropped inside the model at layer K.
+
+    Parameters
+    ----------
+    layer : int, default 2
+        The paper's K: the first decoder layer that gets fewer tokens; 1 or more.
+    """
 
     layer: int = 2
-    uses_query = True
+
+    paper = "FastV, ECCV 2024, arXiv 2403.06764"
+    uses_query = True  # of its own prompt: no other question can be put there
+    inside_model = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,17 +76,12 @@ class FastV(Pruner):
         """Every token enters the model."""
         return torch.arange(context.tokens, device=context.visual_index.device)
 
-    def prepared(self, prompt: Any, contexts: Sequence[PruningContext | None]) -> None:
-        light = [None if context is None else _light(context) for context in contexts]
-        self._state["batch"] = _Batch(prompt.input_ids, prompt.attention_mask, light)
-
     @contextmanager
-    def hooks(self, model: nn.Module, family: Family) -> Iterator[None]:
-        batch = self._state.get("batch")
-        if self.inactive or batch is None or not any(batch.contexts):
+    def hooks(self, model: nn.Module, family: Family, prompt: PrunedPrompt) -> Iterator[None]:
+        if self.inactive or not any(prompt.last.visual_tokens):
             yield
             return
-        cut = _Cut(self, model, family, batch)
+        cut = _Cut(self, model, family, prompt)
         handles = []
         try:
             handles += cut.register()
@@ -86,31 +91,15 @@ class FastV(Pruner):
                 handle.remove()
 
 
-@dataclass
-class _Batch:
-    """The prompts that the hooks will meet. L is their padded width."""
-
-    ids: Tensor  # [batch, L]
-    mask: Tensor  # [batch, L]
-    contexts: list[PruningContext | None]
-
-
-@dataclass(frozen=True)
-class _ByAttention(Pruner):
-    """The central budget and tie rule, on scores that the hook has measured."""
-
-    attention: Tensor | None = field(default=None, repr=False)
-
-    def scores(self, context: PruningContext) -> Tensor:
-        assert self.attention is not None
-        return self.attention
-
-
 class _Cut:
-    """The hooks and what they know of the pass in progress. S columns enter, S' remain."""
+    """The hooks and what they know of the pass in progress. S columns enter, S' remain.
 
-    def __init__(self, pruner: FastV, model: nn.Module, family: Family, batch: _Batch) -> None:
-        self.pruner, self.model, self.family, self.batch = pruner, model, family, batch
+    prompt: what the hooks will meet, of padded width L; nothing was removed from it yet.
+    """
+
+    def __init__(self, pruner: FastV, model: nn.Module, family: Family, prompt: PrunedPrompt) -> None:
+        self.pruner, self.model, self.family, self.prompt = pruner, model, family, prompt
+        self.ids, self.real = prompt.input_ids, prompt.attention_mask.bool()  # [batch, L]
         self.scores: Tensor | None = None  # [batch, L] of the prefill in progress
         self.index: Tensor | None = None  # [batch, S'] columns kept, left-padded with column 0
         self.mask = torch.empty(0)  # [batch, S'] which of them are real
@@ -136,15 +125,15 @@ class _Cut:
     # --- hooks, in the order in which a forward pass meets them ------------------------------
     def check_prompt(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         """A prefill must be over the prompts that were prepared: scores need their last column."""
-        ids, own = kwargs.get("input_ids"), self.batch.ids
+        ids, own = kwargs.get("input_ids"), self.ids
         if ids is None or _seen(kwargs, 0) > 0:
             return
         copies, rest = divmod(len(ids), len(own))
         width = own.shape[1]
         if rest or not torch.equal(ids[:, :width], own.repeat_interleave(max(copies, 1), 0)):
             raise InputError(
-                f"{self.pruner!r}: the model was given other prompts than those prepared last "
-                "(chunked prefill is not supported either)."
+                f"{self.pruner!r}: the model was given other prompts than those prepared. FastV does not "
+                "support a second prompt in one generate (guidance_scale) nor chunked prefill."
             )
 
     def take_levels(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -161,8 +150,8 @@ class _Cut:
         self.prefill = _seen(kwargs, self.pruner.layer - 1) == 0
         if not self.prefill:
             return
-        width = self.batch.ids.shape[1]
-        copies = len(args[0]) // len(self.batch.ids)
+        width = self.ids.shape[1]
+        copies = len(args[0]) // len(self.ids)
         hidden = args[0][::copies, :width]  # copies of a prompt (beams) are adjacent and equal
         cos, sin = (part.expand(len(args[0]), -1, -1)[::copies, :width] for part in _rotary(kwargs))
         layer = self.family.scoring_layer(self.model, self.pruner.layer - 1)
@@ -176,9 +165,9 @@ class _Cut:
         keys = rotate(keys, cos, sin).float()
         grouped = queries[:, 0].unflatten(1, (layer.kv_heads, -1))  # [batch, kv, heads / kv, d]
         products = torch.einsum("bgrd,bngd->bgrn", grouped, keys) * layer.head_dim**-0.5
-        padding = ~self.batch.mask.to(products.device).bool()
+        padding = ~self.real.to(products.device)
         products = products.masked_fill(padding[:, None, None], -torch.inf)
-        self.scores = products.softmax(-1).mean((1, 2)).to(self.batch.ids.device)
+        self.scores = products.softmax(-1).mean((1, 2)).to(self.ids.device)
 
     def enter(self, number: int, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         """At every layer from K on: cut the prefill, and make this layer's own mask."""
@@ -201,37 +190,33 @@ class _Cut:
 
     def choose(self, hidden: Tensor) -> None:
         """Which columns enter layer K, for every row."""
-        batch, scores = self.batch, self.scores
-        assert scores is not None
-        width, length = batch.ids.shape[1], hidden.shape[1]
-        settings = self.pruner.settings()
-        keep = torch.ones(len(batch.ids), length, dtype=torch.bool, device=batch.ids.device)
-        keep[:, :width] = batch.mask.bool()
+        assert self.scores is not None
+        width, length = self.ids.shape[1], hidden.shape[1]
+        keep = torch.ones(len(self.ids), length, dtype=torch.bool, device=self.ids.device)
+        keep[:, :width] = self.real
         kept_index = []
-        for row, context in enumerate(batch.contexts):
-            if context is None:
-                kept_index.append(torch.empty(0, dtype=torch.long, device=batch.ids.device))
-                continue
-            columns = width - len(context.ids) + context.visual_index
-            options = {key: settings[key] for key in ("pruning_ratio", "rounding", "budget")}
-            kept = _ByAttention(**options, attention=scores[row, columns]).kept_indices(context)
+        for row, columns in enumerate(self.prompt.visual_columns):
+            kept = self.best(self.scores[row, columns], self.prompt.budget_group[row])
             keep[row, columns] = False
             keep[row, columns[kept]] = True
             kept_index.append(kept)
         # Left-pack: a stable sort puts what is dropped before what is kept, both in order.
         order = torch.sort(keep.int(), dim=1, stable=True).indices
         remaining = int(keep.sum(1).max())
-        copies = len(hidden) // len(batch.ids)
+        copies = len(hidden) // len(self.ids)
         self.removed = length - remaining
         mask = keep.gather(1, order).long()
         self.index = order[:, self.removed :].repeat_interleave(copies, 0)
         self.mask = mask[:, self.removed :].repeat_interleave(copies, 0)
         self.scores = None
-        self.pruner._state["last"] = LastRun(
-            visual_tokens=[0 if c is None else c.tokens for c in batch.contexts],
-            kept_tokens=[len(index) for index in kept_index],
-            kept_index=kept_index,
-        )
+        self.prompt.last = LastRun.of(self.prompt.last.visual_tokens, kept_index)
+
+    def best(self, scores: Tensor, group: Tensor) -> Tensor:
+        """Which visual tokens of one row remain, by the central budget."""
+        if not len(scores):
+            return torch.empty(0, dtype=torch.long, device=scores.device)
+        scores = self.pruner.finite(scores)
+        return self.pruner.within_budget(group, lambda among, count: highest(scores, among, count))
 
     def causal_mask(self, number: int, module: nn.Module, hidden: Tensor, kwargs: dict[str, Any]) -> Any:
         from transformers.masking_utils import create_causal_mask
@@ -267,18 +252,6 @@ class _Cut:
             assert self.index is not None
             full = _columns(full, self.index)
         return output + full
-
-
-def _light(context: PruningContext) -> PruningContext:
-    """Without the features, which would stay in memory until the next batch."""
-    items = [
-        replace(item, features=item.features.new_empty(item.tokens, 0), levels=()) for item in context.items
-    ]
-    return replace(context, items=items, hidden_at=_gone)
-
-
-def _gone(layer: int) -> Tensor:
-    raise AssertionError("the prompt's hidden states are not kept for the hooks")
 
 
 def _numbered(hook: Any, number: int) -> Any:

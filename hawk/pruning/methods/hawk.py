@@ -28,6 +28,7 @@ from hawk.core.head_weights import HeadWeights
 from hawk.models.base import Family, ScoringLayer
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.rotary import rotate
 
 NORMALIZATIONS = ("l2", "softmax", "minmax", "standardize", "none")
 REDUCTIONS = ("mean", "attention", "max")
@@ -41,16 +42,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Hawk(Pruner):
-    """HAWK's token score with any head weights.
+    """Tokens that the question scores highest in one layer, each head by its weight.
 
-    weights: HeadWeights, a shipped name, path or Hub id, or None for uniform weights.
-    token_score_normalization: per head over visual tokens: "l2" (default), "softmax", "minmax",
-        "standardize", "none".
-    text_reduction: "mean" of the raw products (the authors), "attention" (softmax over visual
-        tokens per query, then mean) or "max" over queries.
-    rope: apply rotary positions to queries and keys (a control; the authors do not).
-    query_span: "instruction" (text of the last user turn) or "after_vision" (authors' code).
-    score_dtype: the arithmetic of the score; the authors use the model's own dtype.
+    Parameters
+    ----------
+    weights : HeadWeights, str or None, default None
+        One weight per head; a shipped name, path or Hub id of them; None for uniform weights.
+    layer : int or None, default None
+        The scoring layer. None: that of the weights, 0 for uniform ones.
+    token_score_normalization : {"l2", "softmax", "minmax", "standardize", "none"}, default "l2"
+        Of every head's scores over the visual tokens.
+    text_reduction : {"mean", "attention", "max"}, default "mean"
+        Over the question's tokens: mean of the raw products (the authors), softmax over visual
+        tokens per query and then the mean, or the highest.
+    rope : bool, default False
+        Apply rotary positions to queries and keys (a control; the authors do not).
+    query_span : {"instruction", "after_vision"}, default "instruction"
+        The text of the last user turn, or what follows the last image (authors' code).
+    score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
+        The arithmetic of the score; the authors use the model's own dtype.
     """
 
     weights: HeadWeights | str | None = None
@@ -60,7 +70,12 @@ class Hawk(Pruner):
     rope: bool = False
     query_span: str = "instruction"
     score_dtype: str = "float32"
+
+    paper = "HAWK, CVPR 2026, arXiv 2604.07812"
+    takes_weights = True
+    takes_scoring = ("token_score_normalization", "rope", "query_span", "layer")
     uses_query = True
+    reads_other_question = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,13 +147,13 @@ class Hawk(Pruner):
             queries = _queries(layer, text).to(dtype)  # [Q, heads, d]
         if self.rope:
             cos, sin = _rotary(context, hidden)
-            queries = _rotate(queries, cos[where].to(queries), sin[where].to(queries))
+            queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
         if linear and layer.k_norm is None and _plain(layer.k_proj, visual):
             return _fast(layer, queries.mean(0), visual.to(dtype)) * scale
         keys = _keys(layer, visual).to(dtype)  # [n, kv_heads, d]
         if self.rope:
             index = context.visual_index
-            keys = _rotate(keys, cos[index].to(keys), sin[index].to(keys))
+            keys = rotate(keys, cos[index].to(keys), sin[index].to(keys))
         if self.text_reduction == "mean":
             return _products(queries.mean(0, keepdim=True), keys)[0] * scale
         return _reduce(queries, keys, scale, self.text_reduction)
@@ -241,10 +256,3 @@ def _rotary(context: PruningContext, hidden: Tensor) -> tuple[Tensor, Tensor]:
     cos, sin = context.family.decoder(context.model).rotary_emb(hidden[None], positions)
     cos, sin = (part.reshape(-1, part.shape[-1]).to(hidden.device) for part in (cos, sin))
     return cos, sin
-
-
-def _rotate(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate [tokens, heads, d] by [tokens, d]: halves are the pairs."""
-    first, second = values.chunk(2, dim=-1)
-    turned = torch.cat([-second, first], dim=-1)
-    return values * cos[:, None] + turned * sin[:, None]

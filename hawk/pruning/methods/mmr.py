@@ -16,48 +16,37 @@ Time O(count · n · hidden) and the scorer's, memory O(n · hidden). Ties go to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family
-from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
-from hawk.pruning.scorers import as_scorer
+from hawk.pruning.scorers import Combined
 from hawk.pruning.similarity import min_max, unit
 
 
 @dataclass(frozen=True)
-class Mmr(Pruner):
-    """Maximal marginal relevance over ``scorer``'s scores (a pruner, or its config).
+class Mmr(Combined):
+    """Tokens with a high score of another method, less what is like tokens already chosen.
 
-    trade_off: λ in [0, 1], the weight of the score against similarity to chosen tokens.
+    Parameters
+    ----------
+    scorer : Pruner or mapping
+        A pruner with a score for every token, or its config ``{method: ..., options}``.
+    trade_off : float, default 0.5
+        λ in [0, 1], the weight of the score against similarity to chosen tokens.
     """
 
-    scorer: Any = None
     trade_off: float = 0.5
+
+    paper = "Maximal marginal relevance, SIGIR 1998; for visual tokens IDPruner, arXiv 2602.13315"
+    scorer_name = "mmr"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "scorer", as_scorer(self.scorer, "mmr"))
         if not 0 <= float(self.trade_off) <= 1:
             raise InputError(f"mmr: trade_off {self.trade_off!r} is outside [0, 1].")
-
-    @property
-    def uses_query(self) -> bool:  # type: ignore[override]
-        return self.scorer.uses_query
-
-    @property
-    def uses_tower(self) -> bool:  # type: ignore[override]
-        return self.scorer.uses_tower
-
-    def check(self, model: nn.Module, family: Family) -> None:
-        self.scorer.check(model, family)
-
-    def watch(self, model: nn.Module, family: Family) -> Any:
-        return self.scorer.watch(model, family)
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         scores = self.scorer.finite_scores(context)[candidates].float()

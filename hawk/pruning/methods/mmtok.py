@@ -34,16 +34,26 @@ from hawk.pruning.similarity import cosine_slabs, unit
 
 @dataclass(frozen=True)
 class MMTok(Pruner):
-    """Greedy maximum coverage of text and image.
+    """Tokens that together cover the question's words and the whole image.
 
-    text_temperature, vision_temperature: τ_t and τ_v. vision_weight: α.
+    Parameters
+    ----------
+    text_temperature, vision_temperature : float, default 0.02 and 0.2
+        τ_t and τ_v, positive.
+    vision_weight : float, default 0.5
+        α, 0 or more.
+    query_span : {"instruction", "after_vision"}, default "instruction"
+        Which text is the question, see :func:`hawk.models.base.instruction_index`.
     """
 
     text_temperature: float = 0.02
     vision_temperature: float = 0.2
     vision_weight: float = 0.5
     query_span: str = "instruction"
+
+    paper = "MMTok, ICLR 2026, arXiv 2508.18264"
     uses_query = True
+    reads_other_question = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +67,7 @@ class MMTok(Pruner):
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])
-        words = unit(context.query_embeddings(self.query_span))
+        words = context.once("words", self, lambda: unit(context.query_embeddings(self.query_span)))
         return candidates[greedy_coverage(self.gain(words, vectors), count)]
 
     def gain(self, words: Tensor, vectors: Tensor) -> Tensor:

@@ -13,9 +13,18 @@ from hawk.pruning.context import PruningContext
 
 @dataclass(frozen=True)
 class Random(Pruner):
-    """A uniformly random subset, fixed by seed and sample."""
+    """A uniformly random subset, fixed by seed and sample.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        In a run ``seeds: n`` of the variant counts it from 0 to n - 1.
+    """
 
     seed: int = 0
+
+    paper = "control"
+    is_control = True
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         order = torch.randperm(len(candidates), generator=context.generator(self.seed))

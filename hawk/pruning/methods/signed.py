@@ -27,9 +27,20 @@ from hawk.pruning.methods.hawk import Hawk, normalize
 
 @dataclass(frozen=True)
 class SignedHawk(Hawk):
-    """signed: one weight per head of the scoring layer, in any sign; ``weights`` is not used."""
+    """HAWK's token score with head weights of any sign; an experiment, not the paper's method.
+
+    Parameters
+    ----------
+    signed : sequence of float
+        One weight per head of the scoring layer, in any sign, not all 0; ``weights`` is not used.
+
+    The other options are those of :class:`hawk.pruning.methods.hawk.Hawk`.
+    """
 
     signed: Sequence[float] = ()
+
+    paper = "HAWK, CVPR 2026, arXiv 2604.07812; signed weights are this project's"
+    takes_weights = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

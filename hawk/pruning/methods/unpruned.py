@@ -1,4 +1,4 @@
-"""Controls: what any method must beat before it has shown anything."""
+"""The baseline as a pruner. It is no method of the registry: every run measures it anyway."""
 
 from __future__ import annotations
 
@@ -10,3 +10,7 @@ from hawk.pruning.base import Pruner
 @dataclass(frozen=True)
 class Unpruned(Pruner):
     """Everything stays: the baseline, through the same code as every method."""
+
+    paper = "control"
+    is_control = True
+    ratio_free = True

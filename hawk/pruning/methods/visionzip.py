@@ -47,10 +47,15 @@ _SLAB = 1 << 21  # products of one head at a time
 class VisionZip(Pruner):
     """Tokens that receive the most attention in the vision tower.
 
-    layer: index of the tower's layer, negative from the end; None as above.
+    Parameters
+    ----------
+    layer : int or None, default None
+        The tower's layer, negative from the end. None: the last whose attention spans the image.
     """
 
     layer: int | None = None
+
+    paper = "VisionZip, CVPR 2025, arXiv 2412.04467"
     uses_tower = True
 
     def check(self, model: nn.Module, family: Family) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY
+from hawk.analysis.controls import is_floor
 from hawk.report.figures.style import GREY, new_figure, sequence
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def retention_figure(frame: pd.DataFrame, benchmarks: Sequence[str]) -> Figure:
     over seeds as a band.
     """
     methods = dict(zip(frame["variant"], frame["method"], strict=True))
-    styles = sequence([name for name in methods if methods[name] != "blind"])
+    styles = sequence([name for name in methods if not is_floor(methods[name])])
     columns = min(COLUMNS, len(benchmarks))
     rows = -(-len(benchmarks) // columns)
     single = len(benchmarks) == 1
@@ -57,7 +58,7 @@ def _panel(
         {
             float(r)
             for v, r in zip(part["variant"], part["pruning_ratio"], strict=True)
-            if v in styles or methods[v] == "blind"
+            if v in styles or is_floor(methods[v])
         }
     )
     # Points of one ratio stand side by side, or their intervals would hide each other.
@@ -84,7 +85,7 @@ def _panel(
     axes.axhline(100, color="#bbbbbb", lw=0.8, zorder=0)
     for name, method in methods.items():
         rows = part[part["variant"] == name]
-        if method == "blind" and len(rows):
+        if is_floor(method) and len(rows):
             floor = rows.iloc[0]
             axes.axhspan(floor["ci_low"], floor["ci_high"], color="#e9e9e9", lw=0, zorder=0)
             axes.axhline(floor["retention"], color=GREY, lw=1.2, zorder=0.5, label=f"{name} (floor)")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.analysis.controls import is_floor
 from hawk.report.page import escape, picture, table
 from hawk.report.run import Run
 from hawk.report.tables import interval, number, ordered, p_text
@@ -70,7 +71,7 @@ def _retention_table(part: pd.DataFrame, reference: str | None) -> str:
     rows = []
     for row in ordered(part).to_dict("records"):
         kind = {reference: "reference", BASELINE: "floor", MAJORITY: "floor"}.get(row["variant"], "")
-        kind = "floor" if row["method"] == "blind" else kind
+        kind = "floor" if is_floor(row["method"]) else kind
         seeds = ""
         if row["seeds"] > 1:
             seeds = f"{row['seeds']}: {number(row['seed_low'])} to {number(row['seed_high'])}"

@@ -1,0 +1,33 @@
+"""A model run only as far as one of its modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+
+def run_to(model: nn.Module, module: nn.Module, **inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, by position and by name, with which ``model(**inputs)`` enters ``module``.
+
+    The pass ends there: what lies behind is not computed. Through the model, and not its decoder:
+    a model may add to hidden states on the way (Qwen3-VL's deep stack).
+    """
+    found: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.append((args, kwargs))
+        raise _Reached
+
+    handle = module.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        model(**inputs)
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+    return found[0]
+
+
+class _Reached(Exception):
+    """Ends a forward pass."""
