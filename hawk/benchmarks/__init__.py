@@ -16,6 +16,10 @@ REGISTRY: dict[str, str] = {
     "shapes": "hawk.benchmarks.scenes:Shapes",
     "colors": "hawk.benchmarks.scenes:Colors",
     "presence": "hawk.benchmarks.scenes:Presence",
+    "digits_busy": "hawk.benchmarks.scenes:DigitsBusy",
+    "shapes_busy": "hawk.benchmarks.scenes:ShapesBusy",
+    "colors_busy": "hawk.benchmarks.scenes:ColorsBusy",
+    "presence_busy": "hawk.benchmarks.scenes:PresenceBusy",
     # published: images
     "ai2d": "hawk.benchmarks.ai2d:AI2D",
     "ccbench": "hawk.benchmarks.mmbench:CCBench",

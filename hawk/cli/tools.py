@@ -126,12 +126,21 @@ def plan(config_source: str, measure: int | None) -> None:
 @click.command("train-tiny")
 @click.option("--family", type=click.Choice(["qwen2_5_vl", "internvl"]), default="qwen2_5_vl")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--continue",
+    "start",
+    type=click.Path(exists=True, file_okay=False),
+    help="A folder whose model lacks only the last cycle, in which parts of the visual tokens are hidden.",
+)
 @click.argument("output", type=click.Path())
-def train_tiny(family: str, seed: int, output: str) -> None:
+def train_tiny(family: str, seed: int, start: str | None, output: str) -> None:
     """Train an embedded model from scratch into the folder OUTPUT: an hour on one core."""
-    from hawk.training.train import train
+    from hawk.training.train import continue_folder, train
 
-    train(family, seed, Path(output))
+    if start is None:
+        train(family, seed, Path(output))
+    else:
+        continue_folder(Path(start), seed, Path(output))
     log.info("wrote %s", output)
 
 

@@ -1,6 +1,6 @@
 """How `data/digits` and `data/easy_vqa` were made from the published packages.
 
-Run as `python -m hawk.tiny.import_data` where `scikit-learn` and `easy-vqa` are installed. Nothing
+Run as `python -m hawk.training.import_data` where `scikit-learn` and `easy-vqa` are installed. Nothing
 else needs them: the rows are shipped, because the wheel of easy-vqa also installs a top-level
 package called `test`.
 """

@@ -4,12 +4,13 @@ The tower's tokens are computed once and kept. A step sees images of one source 
 each: scenes, or every fifth step easy-VQA. A model that knows nothing must find out that a question is
 about one object, how to look it up by its colour or name, and how to compare. Three things help it:
 attention that is not flat at the start, the answer as a target at the question's last word too
-(hawk.tiny.packing), and scenes with one to three objects first. What is learned last, colors and presence,
-is asked most in the middle.
+(hawk.training.packing), and scenes with one to three objects first. What is learned last, colors and
+presence, is asked most in the middle.
 
 Later cycles, in each of which the learning rate starts again, are for questions that compare. There the
 target at the last word is a clue, the colour or shape that is to be compared: in the second cycle for
-scenes, in the third for easy-VQA too, which is then asked more often.
+scenes, in the third for easy-VQA too, which is then asked more often. The last cycle teaches to answer
+from some of the visual tokens (hawk.training.subsets).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,12 +29,14 @@ from hawk.benchmarks.toy.questions import Question, training_questions
 from hawk.benchmarks.toy.scenes import Scene, make_scene
 from hawk.benchmarks.toy.vocabulary import EASY_VQA_SHAPES
 from hawk.training.architectures import TinyModel
+from hawk.training.labels import shows_object
 from hawk.training.packing import SUPERVISED, Packer
 from hawk.training.schedule import REPORT_EVERY, make_optimizer
+from hawk.training.subsets import draw_subsets
 
 SIMPLE_SCENES, SCENES, HELD_OUT_SCENES = 1500, 5000, 96
 IMAGES, QUESTIONS = 32, 8  # in a batch, about an image
-EASY_VQA_EVERY, SIMPLE_EVERY = (5, 5, 2), 4  # the first by cycle
+EASY_VQA_EVERY, SIMPLE_EVERY = (5, 5, 2, 4), 4  # the first by cycle
 # Until which share of the steps all scenes are simple; between which two the hard tasks are frequent,
 # and every fourth step's scenes still simple.
 SIMPLE_SHARE, HARD_SHARES = 0.3, (0.3, 0.75)
@@ -40,9 +44,15 @@ HARD_WEIGHTS = (1, 1, 2, 3)  # digits, shapes, colors, presence
 LATER_HARD_SHARE = 0.6  # of a later cycle
 SHARPNESS = 4  # of queries and of keys, times transformers' initial weights
 SHAPE_WEIGHT = 3  # of easy-VQA's yes-or-no questions about shapes, the hardest there
-RATE = 2e-3
+RATES, WARM_UPS = (2e-3, 2e-3, 2e-3, 5e-4), (100, 100, 100, 30)  # by cycle
+SUBSET_CYCLE = 3  # the last: it continues a finished model, at a lower rate
 
-Batch = tuple[torch.Tensor, list[list[Question]]]  # features [images, 64, hidden], questions
+
+class Batch(NamedTuple):
+    features: torch.Tensor  # [images, 64, hidden]
+    questions: list[list[Question]]  # as many about every image
+    shows_object: np.ndarray  # bool [images, 64]
+
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +70,13 @@ class _Scenes:
     def __init__(self, tiny: TinyModel, scenes: list[Scene]) -> None:
         self.objects = [scene.objects for scene in scenes]
         self.features = encode(tiny, [scene.image for scene in scenes])
+        self.shows_object = np.stack([shows_object(scene) for scene in scenes])
 
     def batch(self, random: np.random.Generator, size: int, hard: bool) -> Batch:
         chosen = random.integers(len(self.objects), size=size)
         weights = HARD_WEIGHTS if hard else (1, 1, 1, 1)
         questions = [training_questions(self.objects[i], QUESTIONS, random, weights) for i in chosen]
-        return self.features[torch.from_numpy(chosen)], questions
+        return Batch(self.features[torch.from_numpy(chosen)], questions, self.shows_object[chosen])
 
 
 class _EasyVqa:
@@ -74,6 +85,7 @@ class _EasyVqa:
     def __init__(self, tiny: TinyModel) -> None:
         self.images = list(read_images("train"))
         self.features = encode(tiny, [image.pixels() for image in self.images])
+        self.shows_object = np.stack([shows_object(image) for image in self.images])
 
     def ask(self, clues: bool) -> None:
         """Which questions the next batches have."""
@@ -84,7 +96,7 @@ class _EasyVqa:
         chosen = random.integers(len(self.questions), size=size)
         pools = [(self.hard if hard else self.questions)[i] for i in chosen]
         questions = [[pool[i] for i in random.integers(len(pool), size=QUESTIONS)] for pool in pools]
-        return self.features[torch.from_numpy(chosen)], questions
+        return Batch(self.features[torch.from_numpy(chosen)], questions, self.shows_object[chosen])
 
 
 def _with_clues(image: EasyVqaImage) -> tuple[Question, ...]:
@@ -121,7 +133,7 @@ class TrainingImages:
 def train_language(tiny: TinyModel, images: TrainingImages, seed: int, steps: int, cycle: int = 0) -> None:
     """Train the language model of `tiny` in place.
 
-    Only the first cycle has an easy beginning.
+    Only the first cycle has an easy beginning, and only the last one sees subsets of visual tokens.
     """
     if cycle == 0:
         _sharpen(tiny)
@@ -133,7 +145,7 @@ def train_language(tiny: TinyModel, images: TrainingImages, seed: int, steps: in
     easy.ask(clues=cycle > 1)
     easy_every = EASY_VQA_EVERY[cycle]
     weights = [p for p in tiny.model.parameters() if p.requires_grad]
-    optimizer, scheduler = make_optimizer(weights, RATE, steps)
+    optimizer, scheduler = make_optimizer(weights, RATES[cycle], steps, WARM_UPS[cycle])
     random = np.random.default_rng((seed, 2) if cycle == 0 else (seed, 2, cycle))
     for step in range(steps):
         progress = step / steps
@@ -146,9 +158,12 @@ def train_language(tiny: TinyModel, images: TrainingImages, seed: int, steps: in
             hard = progress < LATER_HARD_SHARE
         if step % easy_every == easy_every - 1:
             source = easy
-        features, questions = source.batch(random, IMAGES, hard)
-        packed = packer.pack(questions, clues=cycle > 0)
-        logits = packer.logits(packed, features)
+        batch = source.batch(random, IMAGES, hard)
+        packed = packer.pack(batch.questions, clues=cycle > 0)
+        kept = None
+        if cycle == SUBSET_CYCLE:
+            kept = torch.from_numpy(draw_subsets(batch.shows_object, random))
+        logits = packer.logits(packed, batch.features, kept)
         loss = functional.cross_entropy(logits.flatten(0, -2), packed.targets.flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -177,7 +192,7 @@ def _sharpen(tiny: TinyModel) -> None:
 @torch.no_grad()
 def _accuracy(packer: Packer, source: _Scenes | _EasyVqa) -> float:
     """Share of right answers to the same questions every time, with right end of the turn."""
-    features, questions = source.batch(np.random.default_rng(0), HELD_OUT_SCENES, hard=False)
-    packed = packer.pack(questions)
-    right = packer.logits(packed, features).argmax(-1) == packed.targets
+    batch = source.batch(np.random.default_rng(0), HELD_OUT_SCENES, hard=False)
+    packed = packer.pack(batch.questions)
+    right = packer.logits(packed, batch.features).argmax(-1) == packed.targets
     return right[..., -SUPERVISED:].all(-1).float().mean().item()

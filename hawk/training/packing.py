@@ -106,10 +106,13 @@ class Packer:
             self._layouts[slots, width] = positions, _additive(allowed)[None, None]
         return self._layouts[slots, width]
 
-    def logits(self, packed: Packed, features: torch.Tensor) -> torch.Tensor:
+    def logits(
+        self, packed: Packed, features: torch.Tensor, kept: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Logits `[sequences, slots, ahead + 2, vocabulary]` at the places that predict answers.
 
-        `features` are `[sequences, 64, hidden]`.
+        `features` are `[sequences, 64, hidden]`. `kept`, bool `[sequences, 64]`, hides the other visual
+        tokens from everything, which is the same as to leave them out and the rest where it was.
         """
         model = self.tiny.model
         embedded = model.get_input_embeddings()(packed.ids)
@@ -117,9 +120,14 @@ class Packer:
         is_visual[: len(self.header)] = self.is_visual
         embedded[:, is_visual] = features.to(embedded.dtype)
         positions = packed.positions.expand(*packed.positions.shape[:-2], len(embedded), -1)
+        mask = packed.mask
+        if kept is not None:
+            hidden_column = torch.zeros(len(kept), mask.shape[-1], dtype=torch.bool)
+            hidden_column[:, is_visual] = ~kept
+            mask = mask.masked_fill(hidden_column[:, None, None], torch.finfo(mask.dtype).min)
         hidden = model.model.language_model(
             inputs_embeds=embedded,
-            attention_mask=packed.mask,
+            attention_mask=mask,
             position_ids=positions,
             use_cache=False,
         ).last_hidden_state

@@ -22,7 +22,13 @@ LANGUAGE_BASE = "tiny-qwen2.5-vl"
 # Steps; in every cycle the learning rate starts again and falls.
 VISION_CYCLES = {"qwen2_5_vl": (900, 700), "internvl": (900, 700, 700)}
 # InternVL's language model comes from the Qwen sibling, so its first cycle is a later one.
-LANGUAGE_CYCLES = {"qwen2_5_vl": {0: 1100, 1: 700, 2: 300}, "internvl": {2: 300}}
+LANGUAGE_CYCLES = {"qwen2_5_vl": {0: 1100, 1: 700, 2: 300, 3: 600}, "internvl": {2: 300, 3: 600}}
+
+# For the card of a continued model.
+CONTINUED = (
+    "This folder was made in two parts: point 3 continued a folder that had been saved before, with\n"
+    "`hawk train-tiny --continue`. "
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +39,6 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
 
     from hawk.training.architectures import build
     from hawk.training.language_base import adopt_language
-    from hawk.training.language_stage import TrainingImages, train_language
     from hawk.training.vision_stage import train_vision
 
     torch.set_num_threads(threads)
@@ -56,8 +61,34 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
                 f"{output.name} starts from the language model of {base}: train that first"
             )
         adopt_language(tiny, base, seed)
+    _run_language_cycles(tiny, work, seed, LANGUAGE_CYCLES[family])
+    _finish(tiny, work, output, seed, threads, made="")
+
+
+def continue_folder(folder: Path, seed: int, output: Path, threads: int = 1) -> None:
+    """Give a model saved before the last cycle that cycle, and write it to `output`."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from hawk.training.architectures import TinyModel
+    from hawk.training.language_stage import SUBSET_CYCLE
+
+    torch.set_num_threads(threads)
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    family = model.config.model_type
+    tiny = TinyModel(family, model, AutoProcessor.from_pretrained(folder))
+    work = output.with_name(f"{output.name}.seed{seed}.tmp")
+    work.mkdir(parents=True, exist_ok=True)
+    _run_language_cycles(tiny, work, seed, {SUBSET_CYCLE: LANGUAGE_CYCLES[family][SUBSET_CYCLE]})
+    _finish(tiny, work, output, seed, threads, made=CONTINUED)
+
+
+def _run_language_cycles(tiny: TinyModel, work: Path, seed: int, cycles: dict[int, int]) -> None:
+    """Train with the steps given by cycle, or take from `work` what is finished there."""
+    from hawk.training.language_stage import TrainingImages, train_language
+
     images = None
-    for cycle, steps in LANGUAGE_CYCLES[family].items():
+    for cycle, steps in cycles.items():
         finished = work / f"language{cycle}"
         if finished.exists():
             log.info("language, cycle %d: taken from %s", cycle, finished)
@@ -66,6 +97,10 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
             train_language(tiny, images, seed, steps, cycle)
             _save(tiny, finished)
         tiny.model = type(tiny.model).from_pretrained(finished)
+
+
+def _finish(tiny: TinyModel, work: Path, output: Path, seed: int, threads: int, made: str) -> None:
+    """Measure, write the card, and put the folder where it belongs."""
     complete = work / "complete"
     _save(tiny, complete)
     _write_card(
@@ -74,8 +109,9 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
         output.name,
         seed=seed,
         threads=threads,
-        language_steps=sum(LANGUAGE_CYCLES[family].values()),
-        language_start=LANGUAGE_BASE if base else "random weights",
+        language_steps=sum(LANGUAGE_CYCLES[tiny.family].values()),
+        made=made,
+        language_start="random weights" if tiny.family == "qwen2_5_vl" else LANGUAGE_BASE,
     )
     if output.exists():
         output.rename(work / "replaced")
@@ -98,7 +134,7 @@ def _save(tiny: TinyModel, folder: Path) -> None:
 def _write_card(tiny: TinyModel, folder: Path, name: str, **facts: object) -> None:
     from hawk.training.card import write_card
     from hawk.training.evaluate import as_table, evaluate
-    from hawk.training.language_stage import IMAGES, QUESTIONS
+    from hawk.training.language_stage import IMAGES, QUESTIONS, SUBSET_CYCLE
     from hawk.training.vision_stage import EASY_VQA_IMAGES, SCENES
 
     measurements = evaluate(folder)
@@ -113,6 +149,7 @@ def _write_card(tiny: TinyModel, folder: Path, name: str, **facts: object) -> No
         training_scans=TRAINING_SCANS,
         vision_steps=sum(VISION_CYCLES[tiny.family]),
         vision_images=f"{SCENES} crowded scenes and {EASY_VQA_IMAGES} easy-VQA images",
+        subset_steps=LANGUAGE_CYCLES[tiny.family][SUBSET_CYCLE],
         language_images=f"{IMAGES} images with {QUESTIONS} questions each",
         **facts,
     )

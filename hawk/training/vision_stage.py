@@ -15,53 +15,19 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from hawk.benchmarks.toy.easy_vqa import EasyVqaImage, read_images
-from hawk.benchmarks.toy.scenes import IMAGE_SIZE, Scene, make_scene
+from hawk.benchmarks.toy.easy_vqa import read_images
+from hawk.benchmarks.toy.scenes import BUSY, make_scene
 from hawk.benchmarks.toy.vocabulary import COLOR_NAMES, OBJECT_NAMES
-from hawk.training.architectures import GRID, TEXT, VISUAL_TOKENS, TinyModel
+from hawk.training.architectures import TEXT, TinyModel
+from hawk.training.labels import BACKGROUND, UNKNOWN, easy_vqa_labels, scene_labels
 from hawk.training.schedule import REPORT_EVERY, make_optimizer
 
-BACKGROUND, UNKNOWN = 0, -100
 BACKGROUND_WEIGHT = 0.1  # four in five tokens are background
-SCENES, EASY_VQA_IMAGES = 24, 8  # in a batch
-CROWDED = (10, 13)  # objects in a scene: more to learn from at the same cost
+SCENES, EASY_VQA_IMAGES = 24, 8  # in a batch; busy scenes: more to learn from at the same cost
 RATE = 2e-3
 FIRST_TRAINING_SCENE = 1_000_000  # the language stage has the scenes below
 
 log = logging.getLogger(__name__)
-
-
-def scene_labels(scene: Scene) -> np.ndarray:
-    """What each visual token shows: `[2, 64]`, name and colour, 0 for background."""
-    labels = np.zeros((2, GRID, GRID), dtype=np.int64)  # a cell of the scene has 2x2 tokens
-    for item in scene.objects:
-        rows, columns = (
-            slice(2 * item.row, 2 * item.row + 2),
-            slice(2 * item.column, 2 * item.column + 2),
-        )
-        labels[0, rows, columns] = 1 + OBJECT_NAMES.index(item.name)
-        labels[1, rows, columns] = 1 + COLOR_NAMES.index(item.color)
-    return labels.reshape(2, VISUAL_TOKENS)
-
-
-def easy_vqa_labels(image: EasyVqaImage) -> np.ndarray:
-    """The same for an easy-VQA image: its shape is where pixels differ from the flat background.
-
-    Shape and colour are what the training questions tell. Tokens of which they don't are ignored.
-    """
-    pixels = image.pixels().astype(np.int64)
-    differs = abs(pixels - np.median(pixels.reshape(-1, 3), axis=0)).max(axis=-1) > 40
-    size = IMAGE_SIZE // GRID
-    shown = differs.reshape(GRID, size, GRID, size).sum(axis=(1, 3)).reshape(VISUAL_TOKENS) >= 3
-    shape, color = image.shape_and_color()
-    name_label = UNKNOWN if shape is None else 1 + OBJECT_NAMES.index(shape)
-    color_label = UNKNOWN if color is None else 1 + COLOR_NAMES.index(color)
-    return np.stack(
-        [
-            np.where(shown, name_label, BACKGROUND),
-            np.where(shown, color_label, BACKGROUND),
-        ]
-    )
 
 
 def train_vision(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> None:
@@ -80,7 +46,7 @@ def train_vision(tiny: TinyModel, seed: int, steps: int, cycle: int = 0) -> None
     started = time.monotonic()
     for step in range(steps):
         first = (1 + cycle) * FIRST_TRAINING_SCENE + step * SCENES
-        scenes = [make_scene("train", seed, first + i, CROWDED) for i in range(SCENES)]
+        scenes = [make_scene("train", seed, first + i, BUSY) for i in range(SCENES)]
         photos = [easy[i] for i in random.integers(len(easy), size=EASY_VQA_IMAGES)]
         images = [scene.image for scene in scenes] + [photo.pixels() for photo in photos]
         labels = [scene_labels(scene) for scene in scenes] + [easy_vqa_labels(photo) for photo in photos]

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hawk.core.shipped import shipped
-from hawk.training.evaluate import BENCHMARKS, Answerer, benchmark_samples
+from hawk.training.evaluate import BENCHMARKS, SUBSETS, Answerer, Given, benchmark_samples, draw_kept
 
 MODELS = sorted(config.parent.name for config in (shipped("data") / "models").glob("tiny-*/config.json"))
 # What each must reach on every benchmark.
@@ -14,6 +15,7 @@ FLOOR = 0.92
 QUESTIONS = 100
 # Its accuracy is nearest to the bound; of 100 questions a sample varies by 2.4 points.
 EASY_VQA_QUESTIONS = 300
+SUBSET_QUESTIONS = 40
 LARGEST = 8 * 1024 * 1024
 
 
@@ -53,6 +55,32 @@ def test_generation_stops_by_itself(answerer: Answerer) -> None:
     assert tokenizer.convert_ids_to_tokens(end) == "<|im_end|>"
     (answer,) = answerer.answer([sample])
     assert answer == sample.question.answer, "max_new_tokens is 8: a second word would show"
+
+
+@pytest.mark.parametrize("retention", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("kind", SUBSETS)
+def test_generation_stops_on_a_part_of_the_visual_tokens(
+    answerer: Answerer, kind: str, retention: float
+) -> None:
+    going_on: list[bool] = []
+    for benchmark in BENCHMARKS:
+        samples = list(benchmark_samples(benchmark, SUBSET_QUESTIONS))
+        kept = draw_kept(samples, kind, retention)
+        going_on += answerer.generate(samples, Given(kept=kept))[1]
+    assert sum(going_on) / len(going_on) <= 0.01
+
+
+def test_subsets_have_the_background_they_are_named_for() -> None:
+    samples = [s for benchmark in ("shapes", "digits_busy") for s in benchmark_samples(benchmark, 20)]
+    shows_object = np.stack([s.shows_object for s in samples])
+    counts = {}
+    for kind in SUBSETS:
+        kept = draw_kept(samples, kind)
+        assert (kept.sum(1) == 13).all()
+        counts[kind] = (kept & ~shows_object).sum(1)
+    assert (counts["only objects"] == 0).all()
+    assert (counts["mostly background"] == 10).all()
+    assert len(set(counts["random"])) > 3
 
 
 def test_without_visual_tokens_the_answers_are_lost(answerer: Answerer) -> None:

@@ -6,7 +6,10 @@ import torch
 
 from hawk.benchmarks.toy.questions import Question, training_questions
 from hawk.benchmarks.toy.scenes import make_scene
+from hawk.models import family_of
+from hawk.pruning.prompt import prune
 from hawk.training.architectures import FAMILIES, TinyModel, build
+from hawk.training.evaluate import Given
 from hawk.training.packing import Packed, Packer
 
 IMAGES, QUESTIONS = 2, 3
@@ -47,6 +50,28 @@ def test_packed_equals_single_turn(tiny: TinyModel) -> None:
             torch.testing.assert_close(logits[i, slot], expected, atol=1e-5, rtol=0)
             other = single_turn(tiny, images[1 - i], question)
             assert (other - expected).abs().max() > 1e-2, "the check must notice another image"
+
+
+def pruned_turn(tiny: TinyModel, image: np.ndarray, question: Question, kept: torch.Tensor) -> torch.Tensor:
+    """Logits `[6, vocabulary]` as in `single_turn`, the other visual tokens really left out."""
+    text = tiny.prompt(question.text) + question.answer
+    inputs = tiny.processor(images=[image], text=[text], return_tensors="pt")
+    prompt = prune(Given(kept=kept[None].numpy()), tiny.model, family_of(tiny.model), inputs, ["0"])
+    assert prompt.input_ids.shape[1] == inputs["input_ids"].shape[1] - int((~kept).sum())
+    return tiny.model(**prompt.kwargs()).logits[0, -6:]
+
+
+@torch.no_grad()
+def test_hidden_visual_tokens_are_as_if_pruned(tiny: TinyModel) -> None:
+    images, questions, packer, packed = pack(tiny)
+    kept = torch.from_numpy(np.random.default_rng(3).random((IMAGES, 64)) < 0.3)
+    logits = packer.logits(packed, tiny.visual_tokens(tiny.preprocess(images)), kept)
+    for i, row in enumerate(questions):
+        for slot, question in enumerate(row):
+            expected = pruned_turn(tiny, images[i], question, kept[i])
+            torch.testing.assert_close(logits[i, slot], expected, atol=1e-4, rtol=0)
+            other = pruned_turn(tiny, images[i], question, kept[1 - i])
+            assert (other - expected).abs().max() > 1e-2, "the check must notice other tokens"
 
 
 @torch.no_grad()

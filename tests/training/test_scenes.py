@@ -1,12 +1,15 @@
 """Scenes are fixed by their number, splits share nothing, and questions agree with the objects."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
+from hawk.benchmarks import benchmark
 from hawk.benchmarks.toy.digits import TRAINING_SCANS, load_scans
 from hawk.benchmarks.toy.easy_vqa import read_images
 from hawk.benchmarks.toy.questions import TASKS, make_sample, training_questions
-from hawk.benchmarks.toy.scenes import CELL, SPLITS, Scene, make_scene
+from hawk.benchmarks.toy.scenes import BUSY, CELL, SPLITS, Scene, make_scene
 from hawk.benchmarks.toy.vocabulary import WORDS
 
 NUMBER = 300
@@ -91,6 +94,36 @@ def test_answers_agree_with_the_objects(task: str) -> None:
         answers.append(question.answer)
     commonest = max(answers.count(answer) for answer in set(answers)) / NUMBER
     assert commonest < (0.6 if task == "presence" else 0.3)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_relevant_boxes_hold_the_object_that_is_asked_for(task: str) -> None:
+    for i in range(100):
+        scene, question = make_sample(task, "test", 0, i, BUSY)
+        assert 10 <= len(scene.objects) <= 13
+        assert question.answer == answer_again(question.text, scene)
+        words = question.text.rstrip("?").split()
+        if words[0] in ("which", "what") and words[1] != "color":
+            asked = [o for o in scene.objects if (o.kind, o.color) == (words[1], words[-1])]
+        else:
+            asked = [o for o in scene.objects if o.name == words[-1]]
+        assert question.relevant == tuple(o.box for o in asked)
+        assert len(question.relevant) == 1 or question.answer == "no"
+        for left, top, right, bottom in question.relevant:
+            assert scene.image[top:bottom, left:right].max() > 100
+
+
+@pytest.mark.parametrize("name", [f"{task}_busy" for task in TASKS])
+def test_busy_benchmarks_ask_about_scenes_of_their_own(name: str) -> None:
+    usual, busy = benchmark(name.removesuffix("_busy")), benchmark(name)
+    assert busy.family != usual.family
+    samples = list(islice(busy.load(), 20))
+    assert not {s.group_id for s in samples} & {s.group_id for s in islice(usual.load(), 200)}
+    for index, sample in enumerate(samples):
+        scene, question = busy.made(index)
+        assert (sample.sample_id, sample.question) == (f"{index:04d}", question.text)
+        assert sample.references == (answer_again(sample.question, scene),)
+        assert len(scene.objects) >= 10
 
 
 def test_training_questions_agree_with_the_objects(scenes: list[Scene]) -> None:

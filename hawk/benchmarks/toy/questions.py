@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from hawk.benchmarks.toy.scenes import SPLITS, Scene, SceneObject, make_scene
+from hawk.benchmarks.toy.scenes import SPLITS, USUAL, Box, Scene, SceneObject, make_scene
 from hawk.benchmarks.toy.vocabulary import COLORS, DIGITS, SHAPES
 
 TASKS = ("digits", "shapes", "colors", "presence")
@@ -24,6 +24,8 @@ class Question:
     text: str
     answer: str
     clue: str | None = None  # what must be looked up before it can be compared
+    # Boxes of the objects that the answer is read from, of which there is one or, of an absent one, none.
+    relevant: tuple[Box, ...] = field(default=(), compare=False)
 
 
 def ask(task: str, objects: tuple[SceneObject, ...], random: np.random.Generator) -> Question | None:
@@ -34,7 +36,7 @@ def ask(task: str, objects: tuple[SceneObject, ...], random: np.random.Generator
         return _ask_by_color("shape", "what shape is {}?", objects, random)
     if task == "colors":
         item = objects[random.integers(len(objects))]
-        return Question(f"what color is the {item.name}?", item.color)
+        return Question(f"what color is the {item.name}?", item.color, relevant=(item.box,))
     if task == "presence":
         return _ask_presence(objects, random)
     raise ValueError(f"task {task!r} is unknown; allowed: {', '.join(TASKS)}")
@@ -47,7 +49,7 @@ def _ask_by_color(
     if not candidates:
         return None
     item = candidates[random.integers(len(candidates))]
-    return Question(text.format(item.color), item.name)
+    return Question(text.format(item.color), item.name, relevant=(item.box,))
 
 
 def _ask_presence(objects: tuple[SceneObject, ...], random: np.random.Generator) -> Question:
@@ -63,8 +65,10 @@ def _ask_presence(objects: tuple[SceneObject, ...], random: np.random.Generator)
             colors = elsewhere or [other for other in COLORS if other != item.color]
             color = colors[random.integers(len(colors))]
     article = "an" if color == "orange" else "a"
-    clue = next((other.color for other in objects if other.name == name), "no")
-    return Question(f"is there {article} {color} {name}?", answer, clue)
+    named = [other for other in objects if other.name == name]
+    clue = named[0].color if named else "no"
+    relevant = tuple(other.box for other in named)
+    return Question(f"is there {article} {color} {name}?", answer, clue, relevant)
 
 
 def training_questions(
@@ -83,9 +87,11 @@ def training_questions(
     return found
 
 
-def make_sample(task: str, split: str, seed: int, index: int) -> tuple[Scene, Question]:
+def make_sample(
+    task: str, split: str, seed: int, index: int, count: tuple[int, int] = USUAL
+) -> tuple[Scene, Question]:
     """The benchmark sample with this number: a scene, which all tasks share, and one question."""
-    scene = make_scene(split, seed, index)
+    scene = make_scene(split, seed, index, count)
     if task not in TASKS:
         raise ValueError(f"task {task!r} is unknown; allowed: {', '.join(TASKS)}")
     random = np.random.default_rng((SPLITS.index(split), seed, index, 1 + TASKS.index(task)))

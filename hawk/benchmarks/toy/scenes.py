@@ -1,9 +1,9 @@
 """Small pictures with several objects, so that a question needs one of them and not the others.
 
 A scene has 64x64 pixels: a 4x4 grid of cells of 16x16 on a dark, noisy background, some of them
-with a coloured shape or a handwritten digit. No name occurs twice, and neither do two digits or two
-shapes of one colour, so every question has one answer. `make_scene(split, seed, index)` always
-gives the same scene; splits share no scan of a digit.
+with a coloured shape or a handwritten digit: 4 to 7, in a busy scene 10 to 13. No name occurs twice,
+and neither do two digits or two shapes of one colour, so every question has one answer.
+`make_scene(split, seed, index)` always gives the same scene; splits share no scan of a digit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ IMAGE_SIZE = 64
 GRID = 4
 CELL = IMAGE_SIZE // GRID
 SPLITS = ("train", "test")
+USUAL, BUSY = (4, 7), (10, 13)  # objects in a scene
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom lie outside
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class SceneObject:
     row: int  # of the cell, 0-3
     column: int
 
+    @property
+    def box(self) -> Box:
+        """The cell that the object fills but for a few pixels."""
+        left, top = self.column * CELL, self.row * CELL
+        return left, top, left + CELL, top + CELL
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -37,7 +46,7 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
 
-def make_scene(split: str, seed: int, index: int, count: tuple[int, int] = (4, 7)) -> Scene:
+def make_scene(split: str, seed: int, index: int, count: tuple[int, int] = USUAL) -> Scene:
     """The scene with this number; `count` bounds the number of objects, both ends included."""
     if split not in SPLITS:
         raise ValueError(f"split {split!r} of the scenes is unknown; allowed: {', '.join(SPLITS)}")
