@@ -51,7 +51,7 @@ FOUR = {"options": ["A", "B", "C", "D"]}
 KINDS = ("csv", "tsv", "jsonl", "parquet")
 
 
-# --- letters stay ----------------------------------------------------------------------------------------
+# --- letters stay -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_option_leaves_the_others_their_letters(make, kind):
     rows = [{"A": "oak", "B": "", "C": "birch", "D": "elm", "a": "C"}]
@@ -87,7 +87,7 @@ def test_the_letter_of_an_empty_option_is_no_answer(make, parser):
     assert bench.parse("B", sample) is None
 
 
-# --- one rule for a column of answers ------------------------------------------------------------------------
+# --- one rule for a column of answers -----------------------------------------------------------------
 @pytest.mark.parametrize(
     ("choices", "answer", "readings"),
     [
@@ -132,7 +132,7 @@ def test_a_column_with_texts_and_numbers_is_two_rules(make):
     assert [sample.references for sample in found] == [("B",), ("C",)]  # as the documented example
 
 
-# --- both sides in one form ------------------------------------------------------------------------------------
+# --- both sides in one form ---------------------------------------------------------------------------
 ANSWERS = ["two", "the cat", "1,000", "Dont", "an oak, or elm", "-5", "5%", "yes", "It's 3.5"]
 
 
@@ -182,7 +182,7 @@ def test_what_no_answer_can_meet_is_refused_by_row(make, definition, answer, mes
         checked(bench := make([{"a": answer}], **definition), bench.load())
 
 
-# --- hawk score ------------------------------------------------------------------------------------------------
+# --- hawk score ---------------------------------------------------------------------------------------
 def test_the_same_row_scores_the_same_in_every_form(make, tmp_path):
     rows = [{"A": "oak", "B": "", "C": "birch", "D": "elm", "a": answer} for answer in ("C", "elm")]
     bench = make(rows, "jsonl", **LETTERED, columns=FOUR)
@@ -211,7 +211,7 @@ def test_the_same_row_scores_the_same_in_every_form(make, tmp_path):
         score_predictions("made", None, path, options=dict(bench.options))
 
 
-# --- files that are none -----------------------------------------------------------------------------------------
+# --- files that are none ------------------------------------------------------------------------------
 def test_a_cell_of_any_length_is_read(make):
     before = csv.field_size_limit()
     long = "x" * 200_000

@@ -123,7 +123,7 @@ def test_a_doubled_sample_of_our_parquet(tmp_path):
 
 # --- complete groups -----------------------------------------------------------------------------------
 def test_mmbench_with_one_copy_of_each_question(tmp_path):
-    """All copies right but the last of one question: that question is wrong; without the row all are right."""
+    """All copies right but the last of one question: it is wrong; without the row all are right."""
     lines = lines_of("mmbench")
     lines[6]["prediction"] = "A"
     assert scored(lines, "mmbench", tmp_path)["value"] == 50.0
@@ -276,7 +276,7 @@ def test_no_cell_of_a_line_gives_a_traceback(name, tmp_path, monkeypatch):
                 try:
                     score_predictions(name, protocol, path)
                 except InputError as error:
-                    assert "\n" not in str(error)
+                    assert "\n" not in str(error)  # noqa: PT017
 
 
 def test_the_command_says_it_in_one_line(tmp_path):

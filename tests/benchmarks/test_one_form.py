@@ -225,8 +225,12 @@ def test_a_letter_that_is_also_another_option_s_text_is_refused():
 
 @pytest.mark.parametrize(
     ("name", "column"),
-    [("gqa", "answer"), ("chartqa", "answer"), ("realworldqa", "answer"), ("mme", "answer")]
-    + [("hallusionbench", "gt_answer"), ("longvideobench", "correct_choice"), ("textvqa", "answers")],
+    [
+        *((name, "answer") for name in ("gqa", "chartqa", "realworldqa", "mme")),
+        ("hallusionbench", "gt_answer"),
+        ("longvideobench", "correct_choice"),
+        ("textvqa", "answers"),
+    ],
 )
 @pytest.mark.parametrize("value", [None, "nan"])
 def test_a_table_with_a_missing_answer_names_the_sample(name, column, value, tmp_path, monkeypatch):
