@@ -23,11 +23,11 @@ from hawk.analysis.score_files import (
     shared_setting,
 )
 from hawk.benchmarks.base import Sample
-from hawk.config.queries import COMPARISON_KEYS
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
+from hawk.core.variants import COMPARISON_KEYS
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import facts
 

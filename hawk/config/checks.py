@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hawk import benchmarks, pruning
-from hawk.config.queries import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES, weights_subset
+from hawk.config.queries import weights_subset
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
+from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.pruning.options import facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.

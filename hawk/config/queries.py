@@ -12,6 +12,7 @@ from hawk.benchmarks import Benchmark, all_families, benchmark
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Head, head_table
 from hawk.core.shipped import resolve
+from hawk.core.variants import WEIGHT_SOURCES, weight_source
 
 POOLED = "pooled"
 WITHOUT = "without-"
@@ -35,15 +36,6 @@ def subset_benchmarks(config: Mapping[str, Any], subset: str) -> list[str]:
             "so none is left. Add one of another family or set calibration.holdout to disjoint."
         )
     return left
-
-
-WEIGHT_SOURCES = ("zero", "mean", "selection")
-# Options of the token score, in ``scoring``.
-TOKEN_SCORE = ("normalization", "rope", "query_span")
-# One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
-COMPARISON_KEYS = ("rounding", "budget", "position_policy")
-# Keys of a variant that are no options of its method.
-VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query"}
 
 
 # --- what the workflow asks ------------------------------------------------------------------------
@@ -194,12 +186,6 @@ def weights_subset(
     if config["calibration"]["holdout"] != "leave_one_benchmark_out":
         return source, "pooled"
     return source, f"without-{benchmark(name, config['data'].get(name)).family}"
-
-
-def weight_source(variant: Mapping[str, Any]) -> Any:
-    """``weights`` of the variant, or of the scorer it combines (MMR and the like)."""
-    scorer = variant.get("scorer")
-    return variant.get("weights", scorer.get("weights") if isinstance(scorer, Mapping) else None)
 
 
 def token_score_options(scoring: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.analysis.controls import is_calibrated, is_floor
-from hawk.config.queries import WEIGHT_SOURCES, weight_source
+from hawk.core.variants import WEIGHT_SOURCES, weight_source
 from hawk.report.numbers import interval, number, p_text
 
 

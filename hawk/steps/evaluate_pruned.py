@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hawk.benchmarks.samples import groups_hash
-from hawk.config.queries import COMPARISON_KEYS, TOKEN_SCORE, variant_named, weight_source, weights_subset
+from hawk.config.queries import variant_named, weights_subset
 from hawk.core.errors import InputError
 from hawk.core.files import read_table, write_table
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.schemas import EVALUATION, SAMPLES
+from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, weight_source
 from hawk.inference.prompts import Prompts
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.base import Pruner

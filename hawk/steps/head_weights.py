@@ -10,7 +10,7 @@ import numpy as np
 from hawk.analysis import statistics
 from hawk.analysis.score_files import read_scores, require_one_setting
 from hawk.benchmarks.samples import groups_hash
-from hawk.config.queries import POOLED, TOKEN_SCORE, subset_benchmarks
+from hawk.config.queries import POOLED, subset_benchmarks
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError, unknown
@@ -18,6 +18,7 @@ from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
+from hawk.core.variants import TOKEN_SCORE
 
 READS = ("run", "seed", "model", "scoring", "ablation", "calibration", "statistics", "weights", "data")
 

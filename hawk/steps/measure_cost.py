@@ -13,13 +13,14 @@ from typing import Any
 
 from hawk.analysis.cost import UNPRUNED
 from hawk.benchmarks.samples import read_samples
-from hawk.config.queries import WEIGHT_SOURCES, benchmark_named, cost_benchmark
+from hawk.config.queries import benchmark_named, cost_benchmark
 from hawk.core.errors import InputError, unknown
 from hawk.core.files import write_table
 from hawk.core.paths import RunPaths
 from hawk.core.progress import progress
 from hawk.core.provenance import provenance
 from hawk.core.schemas import COST
+from hawk.core.variants import WEIGHT_SOURCES
 from hawk.inference.phases import Phases, generate_by_phase
 from hawk.inference.preprocessing import (
     sample_inputs,

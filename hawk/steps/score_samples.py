@@ -14,12 +14,13 @@ from hawk.ablation.ablate_heads import MODES, AblateHeads, read_means
 from hawk.ablation.batched_heads import groups, score_rows
 from hawk.ablation.selection import selection_pruner
 from hawk.ablation.shared_layers import score_layer
-from hawk.config.queries import TOKEN_SCORE, token_score_options
+from hawk.config.queries import token_score_options
 from hawk.core.errors import unknown
 from hawk.core.files import write_table
 from hawk.core.heads import Head
 from hawk.core.provenance import provenance
 from hawk.core.schemas import SCORES
+from hawk.core.variants import TOKEN_SCORE
 from hawk.pruning.base import Pruner
 from hawk.steps.session import Session
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hawk.config.queries import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES, token_score_options
+from hawk.config.queries import token_score_options
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
+from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
 from hawk.pruning.options import facts, require_other_question, with_scorers

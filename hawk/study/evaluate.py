@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 
-from hawk.config.queries import COMPARISON_KEYS, TOKEN_SCORE
 from hawk.core.atomic import write_text
 from hawk.core.files import write_table
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.schemas import EVALUATION, SCORES
+from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE
 from hawk.inference.scoring import score_samples
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.budget import ratio_text

@@ -1,0 +1,21 @@
+"""The words of a variant, which config, steps and tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Interventions whose drops a run turns into weights: what ``weights`` of a variant may name.
+WEIGHT_SOURCES = ("zero", "mean", "selection")
+# Options of the token score, in ``scoring``.
+TOKEN_SCORE = ("normalization", "rope", "query_span")
+# One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
+COMPARISON_KEYS = ("rounding", "budget", "position_policy")
+# Keys of a variant that are no options of its method.
+VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query"}
+
+
+def weight_source(variant: Mapping[str, Any]) -> Any:
+    """``weights`` of the variant, or of the scorer it combines (MMR and the like)."""
+    scorer = variant.get("scorer")
+    return variant.get("weights", scorer.get("weights") if isinstance(scorer, Mapping) else None)
