@@ -1,7 +1,7 @@
 """The exact prompts of every published benchmark, and a print of its scoring rules.
 
-    python tests/benchmarks/prompt_snapshots.py            # what differs from tests/prompts/
-    python tests/benchmarks/prompt_snapshots.py --update   # after an intended change and a new version
+    python tests/helpers/prompt_snapshots.py            # what differs from tests/prompts/
+    python tests/helpers/prompt_snapshots.py --update   # after an intended change and a new version
 
 A snapshot is only replaced by one of a higher ``version`` of the benchmark: results of another prompt
 or rule must not pass for the same.

@@ -1,0 +1,84 @@
+"""Write docs/methods.md: every pruning method, benchmark and model family in a line, from the registries.
+
+python docs/generate_lists.py
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from hawk import benchmarks, models, pruning
+from hawk.core.variants import COMPARISON_KEYS
+from hawk.pruning.options import facts
+
+PAGE = Path(__file__).parent / "methods.md"
+
+INTRODUCTION = """\
+# Methods, benchmarks and model families
+
+<!-- Written by docs/generate_lists.py from the registries; do not edit by hand. -->
+
+Names are those of a config. Every method takes the options `rounding`, `budget` and `position_policy`, which
+a comparison sets for all of them alike (`evaluation.*`).
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [
+        INTRODUCTION,
+        "## Pruning methods",
+        "",
+        *_table(("method", "keeps", "paper", "options"), _methods()),
+    ]
+    lines += ["", "## Benchmarks", ""]
+    lines += _table(("benchmark", "what it asks", "family", "questions"), _benchmarks())
+    lines += ["", "A *family* shares images; its benchmarks are left out of a calibration together.", ""]
+    lines += ["## Model families", "", *_table(("`config.model_type`", "what it is"), _families())]
+    return "\n".join(lines) + "\n"
+
+
+def _methods() -> Iterator[tuple[str, ...]]:
+    for name in pruning.REGISTRY:
+        found = facts(name)
+        own = [f"`{option}`" for option in found.options if option not in COMPARISON_KEYS]
+        yield f"`{name}`", found.summary, found.paper, ", ".join(own)
+
+
+def _benchmarks() -> Iterator[tuple[str, ...]]:
+    for name, place in benchmarks.REGISTRY.items():
+        module, _, cls = place.partition(":")
+        kind = getattr(import_module(module), cls)
+        text = vars(kind).get("__doc__") or ""
+        text = text if text and not text.startswith(f"{cls}(") else import_module(module).__doc__ or ""
+        rows = getattr(kind, "published_rows", None)
+        made_here = module in ("hawk.benchmarks.easy_vqa", "hawk.benchmarks.scenes")
+        count = f"{rows:,}" if rows else "made here" if made_here else "none"
+        yield f"`{name}`", _first_line(text), kind.family, count
+
+
+def _families() -> Iterator[tuple[str, ...]]:
+    for name, place in models.REGISTRY.items():
+        module = Path(__file__).parents[1].joinpath(*place.partition(":")[0].split(".")).with_suffix(".py")
+        text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+        yield f"`{name}`", _first_line(text)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n")[0]
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    names = list(head)
+    yield f"| {' | '.join(names)} |"
+    yield "|" + "---|" * len(names)
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE}")
