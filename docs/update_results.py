@@ -1,7 +1,7 @@
 """Write results of finished runs into the documentation, so that no number there is typed.
 
-README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``; docs/findings.md
-how many answers of both only go on too long. A run that is not there leaves its pages alone.
+README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``. A run that is not
+there leaves its page alone.
 
 make demo && .venv/bin/hawk warm .venv/bin/snakemake --cores 2 --configfile config/tiny_internvl.yaml
 .venv/bin/python docs/update_results.py
@@ -13,8 +13,6 @@ import re
 import shutil
 from pathlib import Path
 
-import pandas as pd
-
 from hawk.core.files import read_table
 from hawk.core.head_weights import HeadWeights
 from hawk.core.schemas import DROPS
@@ -24,7 +22,6 @@ ROOT = Path(__file__).parent.parent
 DEMO, INTERNVL = ROOT / "outputs" / "tiny", ROOT / "outputs" / "tiny-internvl"
 BEGIN, END = "<!-- results: docs/update_results.py -->", "<!-- end of results -->"
 PICTURES = ("heatmap-zero", "retention", "kept_tokens")
-FIRST_WORDS = ("baseline", "hawk-uniform", "hawk-zero", "hawk-selection", "grid", "random", "divprune")
 
 
 def verdicts(run: Path) -> list[str]:
@@ -71,9 +68,6 @@ def demo() -> list[str]:
         "",
         *verdicts(DEMO),
         "",
-        "Much of what the scoring methods lose here are answers that begin right and do not stop: see "
-        "[docs/findings.md](docs/findings.md).",
-        "",
         f"![retention against pruning ratio](docs/images/{PICTURES[1]}.png)",
     ]
 
@@ -92,38 +86,6 @@ def internvl() -> list[str]:
     ]
 
 
-def answers(run: Path, variant: str) -> pd.DataFrame:
-    """Every evaluated answer of a variant, with the score and whether its first word is a reference."""
-    parts = []
-    for path in sorted((run / "samples" / "evaluation").glob("*.parquet")):
-        name = path.stem
-        found = run / "evaluation" / name / f"{variant}.parquet"
-        if variant == "baseline":
-            found = run / "scores" / name / "baseline" / "evaluation.parquet"
-        frame = pd.read_parquet(found)
-        frame["pruning_ratio"] = "0" if variant == "baseline" else frame["pruning_ratio"]
-        parts.append(frame.merge(pd.read_parquet(path)[["sample_id", "references"]], on="sample_id"))
-    frame = pd.concat(parts)
-    first = frame["prediction"].str.split().str[:1].str.join("")
-    begins = [word in set(right) for word, right in zip(first, frame["references"], strict=True)]
-    return frame.assign(begins=begins)
-
-
-def first_words(run: Path) -> list[str]:
-    lines = ["| variant | removed | right, % | first word right, % |", "|---|---|---:|---:|"]
-    for variant in FIRST_WORDS:
-        by_ratio = answers(run, variant).groupby("pruning_ratio")[["score", "begins"]].mean()
-        for ratio, row in by_ratio.iterrows():
-            lines.append(f"| {variant} | {ratio} | {100 * row['score']:.1f} | {100 * row['begins']:.1f} |")
-    return lines
-
-
-def too_long() -> list[str]:
-    return [
-        "### tiny-qwen2.5-vl", "", *first_words(DEMO), "", "### tiny-internvl3", "", *first_words(INTERNVL),
-    ]  # fmt: skip
-
-
 def write(page: Path, lines: list[str]) -> None:
     text = page.read_text(encoding="utf-8")
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
@@ -139,7 +101,6 @@ def main() -> None:
     for runs, page, lines in (
         ((DEMO,), ROOT / "README.md", demo),
         ((INTERNVL,), ROOT / "docs" / "models.md", internvl),
-        ((DEMO, INTERNVL), ROOT / "docs" / "findings.md", too_long),
     ):
         if all((run / "tables" / "retention.parquet").exists() for run in runs):
             write(page, lines())

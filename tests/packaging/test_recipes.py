@@ -133,7 +133,7 @@ print("How drops spread" in open(paths.report()).read())
 def test_a_figure_takes_two_files(tree: Path) -> None:
     (tree / "hawk/report/figures/spread.py").write_text(FIGURE)
     after(tree / "hawk/report/figures/__init__.py", "FIGURES: list[Figure] = [\n",
-          '    Figure("spread", "heads", "How drops spread.", "a histogram", ("drops",), "spread:draw"),\n')  # fmt: skip
+          '    Figure("spread", "heads", "How drops spread.", "", ("drops",), "spread:draw"),\n')  # fmt: skip
     assert python(tree, "-c", DRAWN).splitlines()[-1] == "True"
     assert (tree / "made/figures/spread.svg").is_file()
     planned = python(tree, "-m", "snakemake", "--dry-run", "--quiet", "host", "--cores", "1", "--nolock")
