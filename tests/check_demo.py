@@ -17,9 +17,8 @@ def main(root: Path) -> None:
     drops = read_table(root / "drops.parquet", DROPS).to_pandas()
     assert len(drops) == 8 * 5 * 2, f"{len(drops)} drops; 8 heads x 5 benchmarks x 2 interventions are 80"
     for intervention in ("zero", "selection"):
-        for subset in ("pooled", "without-scenes", "without-easy_vqa"):
-            weights = HeadWeights.load(root / f"head_weights/{intervention}/{subset}.json")
-            assert math.isclose(sum(weights.weights), 1.0)
+        weights = HeadWeights.load(root / f"head_weights/{intervention}/pooled.json")
+        assert math.isclose(sum(weights.weights), 1.0)
     evaluated = sorted((root / "evaluation").glob("*/*.parquet"))
     assert len(evaluated) == 40, f"{len(evaluated)} evaluation files; 5 benchmarks x 8 variants are 40"
     kept = read_table(root / "evaluation/digits/hawk-zero.parquet", EVALUATION).to_pandas()

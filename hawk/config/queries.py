@@ -167,7 +167,8 @@ def weight_files(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     calibrated = families(config["calibration"]["benchmarks"])
     subsets = ["pooled"]
-    if len(calibrated) > 1:
+    # Nothing else asks for them, and a family left out may leave too little to tell heads apart.
+    if config["calibration"]["holdout"] == "leave_one_benchmark_out" and len(calibrated) > 1:
         evaluated = families(config["evaluation"]["benchmarks"])
         subsets += [f"without-{family}" for family in sorted(calibrated | evaluated)]
     return [(intervention, subset) for intervention in ablation["interventions"] for subset in subsets]

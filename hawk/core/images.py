@@ -49,7 +49,9 @@ def open_image(encoded: bytes) -> Image:
     except InputError:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, MemoryError, EOFError) as error:
-        raise InputError(f"not a readable image ({len(encoded)} bytes): {error}.") from None
+        # PIL names the object that it reads from, which tells nobody anything.
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise InputError(f"not a readable image ({len(encoded)} bytes): {reason}.") from None
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def demo(cores: int) -> int:
     if _stale_lock():
         print("An earlier run was killed; unlocking. Finished work is kept.", flush=True)
         subprocess.run(command(None, ["--unlock", "--quiet", "all"]), check=True)
-    progress = Progress(time.monotonic())
+    progress, started = Progress(time.monotonic()), time.time()
     said: deque[str] = deque(maxlen=60)
     # In the process group of this one: Ctrl-C reaches Snakemake, which ends its jobs itself.
     with (
@@ -51,12 +51,24 @@ def demo(cores: int) -> int:
             if text is not None:
                 _show(text, progress)
     if run.returncode:
-        # Snakemake says much; all of it stands in .snakemake/log. Its last words hold the reason.
+        # Snakemake says much, and all of it stands in .snakemake/log; the reasons are in the jobs' logs.
         print("\n", *said, sep="", file=sys.stderr)
-        print("The demo did not finish. The failed jobs' logs are named above.", file=sys.stderr)
+        print("The demo did not finish. The failed jobs said:", file=sys.stderr)
+        for path, reason in reasons(Path(PATHS.root, "logs"), started):
+            print(f"{path}: {reason}", file=sys.stderr)
         return run.returncode
     _summary(progress.done, time.monotonic() - progress.begin)
     return 0
+
+
+def reasons(folder: Path, since: float) -> list[tuple[str, str]]:
+    """The logs under ``folder`` that were written after ``since`` and end in an error, with that line."""
+    found = []
+    for path in sorted(folder.rglob("*.log")):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if path.stat().st_mtime >= since and lines and lines[-1].startswith("error:"):
+            found.append((str(path), lines[-1]))
+    return found
 
 
 class Progress:

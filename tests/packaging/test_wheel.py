@@ -162,7 +162,7 @@ def test_a_run_of_the_installed_workflow_makes_a_report(installed: dict[str, str
 @pytest.mark.long
 def test_the_demo_needs_no_clone(installed: dict[str, str], tmp_path: Path) -> None:
     done = hawk(installed, tmp_path, "demo", "--cores", "2")
-    assert "180 jobs in" in done.stdout
+    assert "175 jobs in" in done.stdout
     again = hawk(installed, tmp_path, "demo", "--cores", "2")
     assert "Nothing was left to do." in again.stdout
     check = [sys.executable, str(ROOT / "tests/check_demo.py"), "outputs/tiny"]

@@ -233,7 +233,7 @@ def test_the_controller_is_away(
     any_cluster: Cluster, run: SlurmWorkflow, undisturbed: dict, seconds: int
 ) -> None:
     """Nothing is lost and nothing waits for ever, with a database or without one: a query that is not
-    answered is no news (hawk/assets/slurm). With the plugin's own squeue, 30 s end in a silent wait."""
+    answered is no news (profiles/slurm/bin). With the plugin's own squeue, 30 s end in a silent wait."""
     with started(run, "ablation") as snakemake:
         until("the job", lambda: process_of(run, JOB))
         any_cluster.end("slurmctld")

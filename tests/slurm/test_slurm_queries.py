@@ -1,4 +1,4 @@
-"""Snakemake's questions to Slurm are answered whatever fails (hawk/assets/slurm), with a Slurm of scripts."""
+"""Snakemake's questions to Slurm are answered whatever fails (profiles/slurm/bin), with a Slurm of scripts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-COMMANDS = ROOT / "hawk" / "assets" / "slurm"
+COMMANDS = ROOT / "profiles" / "slurm" / "bin"
 QUERY = [
     "-X",
     "--parsable2",

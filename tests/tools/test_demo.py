@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hawk.tools.demo import Progress, duration, spent
+import os
+from pathlib import Path
+
+from hawk.tools.demo import Progress, duration, reasons, spent
 
 # As Snakemake 9 prints with --quiet host.
 LINES = [
@@ -41,3 +44,13 @@ def test_the_last_line_does_not_contradict_itself() -> None:
 
 def test_durations() -> None:
     assert [duration(value) for value in (0.4, 59.6, 61.0)] == ["0 s", "1 min 0 s", "1 min 1 s"]
+
+
+def test_the_reasons_are_the_last_lines_of_the_logs_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "a.log").write_text("began\nerror: out of disk\n")
+    (tmp_path / "fine.log").write_text("error: none\nwrote x\n")
+    (tmp_path / "old.log").write_text("error: of yesterday\n")
+    os.utime(tmp_path / "old.log", (1, 1))
+    (tmp_path / "empty.log").write_text("")
+    assert reasons(tmp_path, since=100.0) == [(str(tmp_path / "scores" / "a.log"), "error: out of disk")]

@@ -87,7 +87,7 @@ def test_method_and_pixel_limits(folder):
     ("words", "message"),
     [
         (["--image", "none.png"], r"none\.png: there is no such file"),
-        (["--image", "text.png"], r"text\.png: not an image"),
+        (["--image", "text.png"], r"text\.png: not a readable image"),
         (["--video", "text.png"], r"text\.png: not a video"),
         (["--image", "a.png", "--video", "v.mp4"], "one or the other"),
         (["--save-overlay", "o.png"], "needs an --image"),

@@ -36,7 +36,7 @@ def test_one_job_per_head_benchmark_and_intervention(tmp_path: Path, small_model
 def test_a_whole_run_makes_what_it_promises(finished: Workflow) -> None:
     root = finished.folder / "outputs" / "small"
     for path in (
-        "drops.parquet", "head_weights/zero/pooled.json", "head_weights/zero/without-scenes.json",
+        "drops.parquet", "head_weights/zero/pooled.json",
         "tables/retention.md", "figures/heatmap-zero.png", "figures/kept_tokens.png", "report.html",
     ):  # fmt: skip
         assert (root / path).stat().st_size > 0, path
@@ -113,11 +113,13 @@ def test_cost_is_measured_when_asked_for_and_then_reported(finished: Workflow) -
         jobs = finished.planned()
     finally:
         finished.configure(TRAINED)
-    assert jobs == {name: 1 for name in ("all", "measure_cost", "cost_table", "cost_figure", "make_report")}
+    assert jobs == {
+        name: 1 for name in ("all", "measure_cost", "make_cost_table", "make_figures", "make_report")
+    }
     assert 'id="cost"' not in (root / "report.html").read_text()
     finished.run("cost")
     assert "| hawk-uniform | 0.8 | 13 |" in (root / "tables/cost.md").read_text()
-    assert finished.planned() == {"all": 1, "cost_figure": 1, "make_report": 1}
+    assert finished.planned() == {"all": 1, "make_figures": 1, "make_report": 1}
     finished.run()
     assert 'id="cost"' in (root / "report.html").read_text()
     assert (root / "figures/speedup.svg").is_file()
