@@ -1,4 +1,4 @@
-"""Snakemake's questions to Slurm are answered whatever fails (profiles/slurm/bin), with a Slurm of scripts."""
+"""Snakemake's questions to Slurm are answered whatever fails (profiles/slurm/bin): a Slurm of scripts."""
 
 from __future__ import annotations
 
