@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def check_folder(path: str) -> None:
 def read(kind: Any, path: str, what: str, revision: str | None = None) -> Any:
     """``kind.from_pretrained``; what is wrong with a checkpoint is said in words."""
     try:
-        return kind.from_pretrained(resolve(path), revision=revision)
+        return kind.from_pretrained(resolve(path), revision=revision, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
         if "trust_remote_code" in str(error):
@@ -46,6 +47,31 @@ def read(kind: Any, path: str, what: str, revision: str | None = None) -> Any:
         elif isinstance(error, OSError) and not Path(path).is_dir():
             reason += " Is the name right, and was it downloaded (`hawk fetch`)?"
         raise InputError(f"model.path {path!r}: its {what} cannot be read: {reason}") from None
+
+
+NAMED = 5  # tensors that a message names
+
+
+def _refuse_incomplete(path: str, loaded: Mapping[str, Any]) -> None:
+    """A tensor that the checkpoint lacks, or has in another shape, would be random: another model every time.
+
+    Tied weights, which a checkpoint holds once, are not missing. Tensors that the model has no place for
+    are none of it; they are named too, for they tell of another architecture.
+    """
+    for kind, what in (
+        ("missing_keys", "lacks"),
+        ("mismatched_keys", "has in another shape"),
+        ("unexpected_keys", "has, but the model has no place for,"),
+    ):
+        names = sorted(key if isinstance(key, str) else str(key[0]) for key in loaded.get(kind) or ())
+        # Frequencies are computed, not read; older files hold them all the same.
+        names = [name for name in names if not name.endswith("rotary_emb.inv_freq")]
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            raise InputError(
+                f"model.path {path!r}: the checkpoint {what} {', '.join(names[:NAMED])}{more}; "
+                "it is incomplete or of another architecture."
+            )
 
 
 def load(
@@ -81,9 +107,15 @@ def load(
         raise InputError("flash_attention_2 computes in bfloat16 or float16; the model's dtype is 'float32'.")
     config = read(AutoConfig, path, "config", revision)
     family = family_by_type(config.model_type)
-    model = AutoModelForImageTextToText.from_pretrained(
-        resolve(path), revision=revision, dtype=getattr(torch, dtype), attn_implementation=attention
+    model, loaded = AutoModelForImageTextToText.from_pretrained(
+        resolve(path),
+        revision=revision,
+        dtype=getattr(torch, dtype),
+        attn_implementation=attention,
+        trust_remote_code=False,
+        output_loading_info=True,
     )
+    _refuse_incomplete(path, loaded)
     if not vision:
         family.drop_vision(model)
     model = model.to(resolve_device(device)).eval()

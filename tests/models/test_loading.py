@@ -1,0 +1,80 @@
+"""A checkpoint is loaded whole or refused, and its own code never runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import EMBEDDED
+from safetensors.torch import load_file, save_file
+from tiny_random import MODELS
+
+import hawk
+from hawk.core.errors import InputError
+from hawk.models.loading import _refuse_incomplete
+
+
+def changed(folder: Path, edit) -> str:
+    """The embedded model with other tensors."""
+    shutil.copytree(EMBEDDED, folder)
+    tensors = load_file(folder / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+def q_proj(tensors: dict[str, torch.Tensor]) -> str:
+    return next(name for name in tensors if name.endswith("layers.0.self_attn.q_proj.weight"))
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    """It used to be drawn at random, so that two runs with one seed gave different answers."""
+    path = changed(tmp_path / "model", lambda tensors: tensors.pop(q_proj(tensors)))
+    with pytest.raises(
+        InputError, match=r"the checkpoint lacks \S*layers\.0\.self_attn\.q_proj\.weight; it is"
+    ):
+        hawk.load(path, device="cpu")
+
+
+def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
+    path = changed(tmp_path / "model", lambda tensors: [tensors.pop(name) for name in list(tensors)[1:]])
+    with pytest.raises(InputError, match=r"lacks .* and \d+ more"):
+        hawk.load(path, device="cpu")
+
+
+def test_a_tensor_too_many_is_named(tmp_path: Path) -> None:
+    path = changed(tmp_path / "model", lambda tensors: tensors.update(stray=torch.zeros(2)))
+    with pytest.raises(InputError, match="the model has no place for, stray"):
+        hawk.load(path, device="cpu")
+
+
+@pytest.mark.parametrize("vision", [True, False])
+@pytest.mark.parametrize("name", ["tiny-qwen2.5-vl", "tiny-internvl3"])
+def test_whole_models_load(name: str, vision: bool) -> None:
+    assert hawk.load(str(EMBEDDED.parent / name), device="cpu", vision=vision).geometry.heads == 8
+
+
+@pytest.mark.parametrize("family", sorted(MODELS))
+def test_a_saved_model_of_every_family_is_whole(family: str, tmp_path: Path) -> None:
+    model = MODELS[family]()
+    model.save_pretrained(tmp_path)
+    _, loaded = type(model).from_pretrained(tmp_path, output_loading_info=True)
+    _refuse_incomplete(str(tmp_path), loaded)
+
+
+def test_code_of_a_checkpoint_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even after a "y": transformers would ask on a terminal."""
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["model_type"] = "unheard_of"
+    config["auto_map"] = {"AutoConfig": "code.Config"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
+    monkeypatch.setattr("builtins.input", lambda *words: "y")
+    with pytest.raises(InputError, match="code of its own, which hawk never runs"):
+        hawk.load(str(folder), device="cpu")
+    assert not (tmp_path / "RAN").exists()
