@@ -35,7 +35,8 @@ def test_the_default_model_is_shipped() -> None:
 
 def test_folder_is_small_and_has_a_card(folder: Path) -> None:
     assert sum(file.stat().st_size for file in folder.iterdir()) <= LARGEST
-    assert (folder / "README.md").read_text().count("| easy_vqa |") == 2  # accuracy, and accuracy on parts of the tokens
+    # Two tables: accuracy, and accuracy on parts of the tokens.
+    assert (folder / "README.md").read_text().count("| easy_vqa |") == 2
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
