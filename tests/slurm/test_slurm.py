@@ -67,7 +67,7 @@ def test_ablation_runs_through_sbatch_with_a_gpu_each_and_equals_the_local_run(
         assert job["TresPerJob"] == "gres:gpu:1"
         assert int(job["MinMemoryNode"].rstrip("M")) >= 3000
     assert {job["Comment"] for job in jobs} == {
-        "rule_encode_images_wildcards_calibration_digits_native",
+        "rule_encode_images_wildcards_calibration_digits",
         "rule_score_reference_wildcards_digits_zero",
         "rule_repeat_reference_wildcards_digits_zero_repeat1",
         "rule_ablate_head_wildcards_digits_zero_L0H0",
