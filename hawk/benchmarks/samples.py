@@ -5,8 +5,8 @@ the seed alone. So no image is ever used for calibration in one benchmark and fo
 nor for development in one run and for evaluation in the next, without any step having to know of others.
 
 The border between evaluation and the rest never moves. Development's share lies on calibration's side of
-it: a run that has no use for it lets calibration take from there what its own share cannot give. Hence what
-a study looked at while it chose is never what it evaluates on, whatever either config says; and where
+it: in a run that has no use for it, calibration draws from both where its own is too small. Hence what a
+study looked at while it chose is never what it evaluates on, whatever either config says; and where
 calibration's own share suffices, or ``evaluation.development`` is set, both runs calibrate on the same.
 """
 

@@ -8,13 +8,10 @@ import logging
 import hub_rows
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from test_one_form import PERFECT, without_image
 
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import to_row
-from hawk.cli.main import main
-from hawk.cli.tools import score
 from hawk.core.errors import InputError
 from hawk.core.files import write_table
 from hawk.core.schemas import SAMPLES, SCORES
@@ -268,7 +265,7 @@ def test_no_cell_of_a_line_gives_a_traceback(name, tmp_path, monkeypatch):
         "question",
         "index",
     ]
-    path = tmp_path / "lines.jsonl"
+    path, messages = tmp_path / "lines.jsonl", []
     for column in dict.fromkeys(columns):
         for value in JUNK:
             path.write_text("\n".join(json.dumps(line) for line in [{**lines[0], column: value}, *lines[1:]]))
@@ -276,12 +273,6 @@ def test_no_cell_of_a_line_gives_a_traceback(name, tmp_path, monkeypatch):
                 try:
                     score_predictions(name, protocol, path)
                 except InputError as error:
-                    assert "\n" not in str(error)  # noqa: PT017
-
-
-def test_the_command_says_it_in_one_line(tmp_path):
-    path = tmp_path / "lines.jsonl"
-    path.write_text('{"prediction": "yes", "references": []}')
-    done = CliRunner().invoke(score, ["--benchmark", "gqa", "--predictions", str(path)])
-    assert isinstance(done.exception, InputError)
-    assert callable(main)
+                    messages.append(str(error))
+    assert messages
+    assert not [one for one in messages if "\n" in one]
