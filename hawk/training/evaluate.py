@@ -20,6 +20,7 @@ from hawk.benchmarks.toy.easy_vqa import read_images
 from hawk.benchmarks.toy.questions import TASKS, Question, make_sample
 from hawk.benchmarks.toy.scenes import BUSY, USUAL
 from hawk.models import family_of
+from hawk.models.loading import read
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.prompt import prune
@@ -116,8 +117,8 @@ class Answerer:
     def __init__(self, folder: Path) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        self.processor = AutoProcessor.from_pretrained(folder)
-        self.model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+        self.processor = read(AutoProcessor, str(folder), "processor")
+        self.model = read(AutoModelForImageTextToText, str(folder), "model").eval()
 
     def answer(self, samples: list[Sample], blind: bool = False, kept: np.ndarray | None = None) -> list[str]:
         """Answers as they are compared. `blind`: without any visual token; `kept`: with these alone."""

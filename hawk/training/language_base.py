@@ -14,6 +14,7 @@ import torch
 
 from hawk.benchmarks.toy.easy_vqa import read_images
 from hawk.benchmarks.toy.scenes import make_scene
+from hawk.models.loading import read
 from hawk.training.architectures import TinyModel
 from hawk.training.language_stage import encode
 
@@ -32,8 +33,8 @@ def adopt_language(tiny: TinyModel, folder: Path, seed: int) -> None:
 
     base = TinyModel(
         "qwen2_5_vl",
-        AutoModelForImageTextToText.from_pretrained(folder),
-        AutoProcessor.from_pretrained(folder),
+        read(AutoModelForImageTextToText, str(folder), "model"),
+        read(AutoProcessor, str(folder), "processor"),
     )
     _copy_language(base, tiny)
     scenes = [make_scene("train", seed, FIRST_SCENE + i).image for i in range(SCENES)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hawk.benchmarks.toy.digits import TRAINING_SCANS
 from hawk.benchmarks.toy.vocabulary import WORDS
+from hawk.models.loading import read
 
 if TYPE_CHECKING:
     from hawk.training.architectures import TinyModel
@@ -53,7 +54,7 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
         else:
             train_vision(tiny, seed, steps, cycle)
             _save(tiny, finished)
-        tiny.model = type(tiny.model).from_pretrained(finished)
+        tiny.model = read(type(tiny.model), str(finished), "model")
     base = None if family == "qwen2_5_vl" else output.with_name(LANGUAGE_BASE)
     if base:
         if not base.exists():
@@ -74,9 +75,9 @@ def continue_folder(folder: Path, seed: int, output: Path, threads: int = 1) -> 
     from hawk.training.language_stage import SUBSET_CYCLE
 
     torch.set_num_threads(threads)
-    model = AutoModelForImageTextToText.from_pretrained(folder)
+    model = read(AutoModelForImageTextToText, str(folder), "model")
     family = model.config.model_type
-    tiny = TinyModel(family, model, AutoProcessor.from_pretrained(folder))
+    tiny = TinyModel(family, model, read(AutoProcessor, str(folder), "processor"))
     work = output.with_name(f"{output.name}.seed{seed}.tmp")
     work.mkdir(parents=True, exist_ok=True)
     _run_language_cycles(tiny, work, seed, {SUBSET_CYCLE: LANGUAGE_CYCLES[family][SUBSET_CYCLE]})
@@ -96,7 +97,7 @@ def _run_language_cycles(tiny: TinyModel, work: Path, seed: int, cycles: dict[in
             images = images or TrainingImages(tiny, seed)
             train_language(tiny, images, seed, steps, cycle)
             _save(tiny, finished)
-        tiny.model = type(tiny.model).from_pretrained(finished)
+        tiny.model = read(type(tiny.model), str(finished), "model")
 
 
 def _finish(tiny: TinyModel, work: Path, output: Path, seed: int, threads: int, made: str) -> None:

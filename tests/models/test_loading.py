@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import EMBEDDED
+from conftest import EMBEDDED, ROOT
 from safetensors.torch import load_file, save_file
 from tiny_random import MODELS
 
@@ -65,16 +69,49 @@ def test_a_saved_model_of_every_family_is_whole(family: str, tmp_path: Path) -> 
     _refuse_incomplete(str(tmp_path), loaded)
 
 
-def test_code_of_a_checkpoint_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even after a "y": transformers would ask on a terminal."""
+# Everything that opens a model folder; the last is transformers itself, which asks and believes the "y".
+OPENS = {
+    "load": "import hawk; hawk.load(FOLDER, device='cpu')",
+    "init": "from hawk.tools.init import write_config; write_config(FOLDER, FOLDER + '.yaml')",
+    "evaluate": "from pathlib import Path; from hawk.training.evaluate import Answerer;"
+    "Answerer(Path(FOLDER))",
+    "continue": "from pathlib import Path; from hawk.training.train import continue_folder;"
+    "continue_folder(Path(FOLDER), 0, Path(FOLDER + '.new'))",
+    "adopt": "from pathlib import Path; from hawk.training.language_base import adopt_language;"
+    "adopt_language(None, Path(FOLDER), 0)",
+    "control": "import transformers; transformers.AutoConfig.from_pretrained(FOLDER)",
+}
+
+
+@pytest.mark.parametrize("name", OPENS)
+def test_code_of_a_checkpoint_never_runs(name: str, tmp_path: Path) -> None:
+    """Not even after a "y" on standard input, which transformers would ask for."""
     folder = tmp_path / "model"
     shutil.copytree(EMBEDDED, folder)
     config = json.loads((folder / "config.json").read_text())
     config["model_type"] = "unheard_of"
-    config["auto_map"] = {"AutoConfig": "code.Config"}
+    config["auto_map"] = {"AutoConfig": "own_code.Config"}
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "code.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
-    monkeypatch.setattr("builtins.input", lambda *words: "y")
-    with pytest.raises(InputError, match="code of its own, which hawk never runs"):
-        hawk.load(str(folder), device="cpu")
-    assert not (tmp_path / "RAN").exists()
+    (folder / "own_code.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\nclass Config: pass\n")
+    done = subprocess.run(
+        [sys.executable, "-c", f"FOLDER = {str(folder)!r}\n{OPENS[name]}"],
+        input="y\n" * 9, capture_output=True, text=True, cwd=ROOT, timeout=120,
+        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_MODULES_CACHE": str(tmp_path / "modules")},
+    )  # fmt: skip
+    assert (tmp_path / "RAN").exists() == (name == "control"), done.stderr[-2000:]
+    if name != "control":
+        assert done.returncode != 0
+        assert "code of its own, which hawk never runs" in done.stderr, done.stderr[-2000:]
+
+
+def test_every_loading_call_says_that_no_code_is_trusted() -> None:
+    """A new call that forgets it fails here."""
+    bad = []
+    for path in sorted((ROOT / "hawk").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if node.func.attr == "from_pretrained":
+                    given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                    if given.get("trust_remote_code") != "False":
+                        bad.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert bad == []
