@@ -18,11 +18,10 @@ rule head_means:
         mem_mb=RESOURCES.memory(RESOURCES.scoring),
         runtime=RESOURCES.minutes(),
     params:
-        hawk=HAWK,
         model=MODEL,
         config=benchmark_config("head_means"),
     shell:
-        "{params.hawk} head-means --config {params.config:q} {output:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk head-means --config {params.config:q} {output:q} 2> {log:q}'
 
 
 rule score_reference:
@@ -43,11 +42,10 @@ rule score_reference:
         mem_mb=RESOURCES.memory(RESOURCES.scoring),
         runtime=RESOURCES.minutes(),
     params:
-        hawk=HAWK,
         model=MODEL,
         config=score_config,
     shell:
-        "{params.hawk} score-samples --config {params.config:q} {output:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk score-samples --config {params.config:q} {output:q} 2> {log:q}'
 
 
 use rule score_reference as repeat_reference with:
@@ -95,10 +93,9 @@ for number, group in enumerate(HEAD_GROUPS):
             mem_mb=RESOURCES.memory(RESOURCES.scoring),
             runtime=RESOURCES.minutes(len(group)),
         params:
-            hawk=HAWK,
             model=MODEL,
             config=score_config,
         shell:
-            "{params.hawk} score-samples --config {params.config:q} {output:q} 2> {log:q}"
+            '"${{HAWK_PYTHON:-python}}" -m hawk score-samples --config {params.config:q} {output:q} 2> {log:q}'
 
     same_overrides(f"ablate_heads_{number}", "ablate_head")

@@ -4,7 +4,6 @@ constraints. Nothing here imports more than PyYAML and jsonschema: this is read 
 
 import os
 import re
-import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -34,11 +33,13 @@ PATHS = RunPaths(f"outputs/{config['run']}")
 LOGS = f"{PATHS.root}/logs"
 TIMES = f"{PATHS.root}/benchmarks"
 
-# Under --sdm conda or apptainer the job's own python; else the one that runs Snakemake.
-HAWK = (
-    "python -m hawk"
-    if workflow.deployment_settings.deployment_method
-    else f"{shlex.quote(sys.executable)} -m hawk"
+# Which python runs the jobs: under --sdm conda or apptainer their own, else the one that runs Snakemake. In
+# the environment and never in params: the same python has several names, and another name of it (or a venv
+# that was moved) would run every finished job again.
+os.environ.update(
+    HAWK_PYTHON=(
+        "python" if workflow.deployment_settings.deployment_method else sys.executable
+    )
 )
 
 

@@ -31,11 +31,10 @@ rule evaluate_pruned:
         mem_mb=RESOURCES.memory(RESOURCES.scoring),
         runtime=RESOURCES.minutes(EVALUATION_PASSES),
     params:
-        hawk=HAWK,
         model=MODEL,
         config=variant_config,
     shell:
-        "{params.hawk} evaluate-pruned --config {params.config:q} {output:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk evaluate-pruned --config {params.config:q} {output:q} 2> {log:q}'
 
 
 rule measure_cost:
@@ -54,9 +53,8 @@ rule measure_cost:
         mem_mb=RESOURCES.memory(4),
         runtime=lambda wildcards, attempt: 60 * 2 ** (attempt - 1),
     params:
-        hawk=HAWK,
         model=MODEL,
         config=cost_config,
         run=run_dir,
     shell:
-        "{params.hawk} measure-cost --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk measure-cost --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'

@@ -16,8 +16,7 @@ rule encode_images:
         mem_mb=RESOURCES.memory(4),
         runtime=RESOURCES.minutes(encode=True),
     params:
-        hawk=HAWK,
         model=MODEL,
         config=config_subset("encode_images"),
     shell:
-        "{params.hawk} encode-images --config {params.config:q} {output:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk encode-images --config {params.config:q} {output:q} 2> {log:q}'

@@ -32,11 +32,10 @@ rule make_tables:
     conda:
         "../environment.yml"
     params:
-        hawk=HAWK,
         config=config_subset("make_tables"),
         run=run_dir,
     shell:
-        "{params.hawk} make-tables --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk make-tables --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'
 
 
 rule make_cost_table:
@@ -55,11 +54,10 @@ rule make_cost_table:
     conda:
         "../environment.yml"
     params:
-        hawk=HAWK,
         config=config_subset("make_cost_table"),
         run=run_dir,
     shell:
-        "{params.hawk} make-cost-table --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk make-cost-table --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'
 
 
 # A named target: measured once, cost is in the report of every later run.
@@ -97,11 +95,10 @@ rule make_figures:
     conda:
         "../environment.yml"
     params:
-        hawk=HAWK,
         config=config_subset("make_figures"),
         run=run_dir,
     shell:
-        "{params.hawk} make-figures --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk make-figures --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'
 
 
 rule kept_tokens:
@@ -126,12 +123,11 @@ rule kept_tokens:
         gpu=1,
         mem_mb=RESOURCES.memory(RESOURCES.scoring),
     params:
-        hawk=HAWK,
         model=MODEL,
         config=config_subset("kept_tokens"),
         run=run_dir,
     shell:
-        "{params.hawk} kept-tokens --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk kept-tokens --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'
 
 
 rule make_report:
@@ -153,8 +149,7 @@ rule make_report:
     conda:
         "../environment.yml"
     params:
-        hawk=HAWK,
         config=config_subset("make_report"),
         run=run_dir,
     shell:
-        "{params.hawk} make-report --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk make-report --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'

@@ -10,7 +10,6 @@ rule prepare_samples:
     conda:
         "../environment.yml"
     params:
-        hawk=HAWK,
         config=samples_config,
     shell:
-        "{params.hawk} prepare-samples --config {params.config:q} {output:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk prepare-samples --config {params.config:q} {output:q} 2> {log:q}'

@@ -20,10 +20,8 @@ rule train_model:
         "../environment.yml"
     resources:
         runtime=lambda wildcards, attempt: 180 * attempt,
-    params:
-        hawk=HAWK,
     shell:
-        "{params.hawk} train-tiny --family qwen2_5_vl --seed {wildcards.seed} {output:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk train-tiny --family qwen2_5_vl --seed {wildcards.seed} {output:q} 2> {log:q}'
 
 
 rule train_sibling:
@@ -40,7 +38,5 @@ rule train_sibling:
         "../environment.yml"
     resources:
         runtime=lambda wildcards, attempt: 180 * attempt,
-    params:
-        hawk=HAWK,
     shell:
-        "{params.hawk} train-tiny --family internvl --seed {wildcards.seed} {output:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk train-tiny --family internvl --seed {wildcards.seed} {output:q} 2> {log:q}'

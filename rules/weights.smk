@@ -11,11 +11,10 @@ rule head_drops:
     conda:
         "../environment.yml"
     params:
-        hawk=HAWK,
         config=config_subset("head_drops"),
         run=run_dir,
     shell:
-        "{params.hawk} head-drops --config {params.config:q} --run-dir {params.run:q} 2> {log:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk head-drops --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'
 
 
 rule head_weights:
@@ -30,9 +29,8 @@ rule head_weights:
     conda:
         "../environment.yml"
     params:
-        hawk=HAWK,
         config=config_subset("head_weights"),
         run=run_dir,
     shell:
-        "{params.hawk} head-weights --config {params.config:q} --run-dir {params.run:q}"
+        '"${{HAWK_PYTHON:-python}}" -m hawk head-weights --config {params.config:q} --run-dir {params.run:q}'
         " --intervention {wildcards.intervention:q} --subset {wildcards.subset:q} 2> {log:q}"

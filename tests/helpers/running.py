@@ -55,6 +55,7 @@ class Workflow:
     """A folder with a config and a link to a model, in which Snakemake runs."""
 
     limit = 900  # seconds of one run
+    python = sys.executable
 
     def __init__(self, folder: Path, model: Path, config: dict[str, Any] | None = None) -> None:
         self.folder = folder
@@ -67,7 +68,7 @@ class Workflow:
 
     def command(self, *words: str) -> list[str]:
         return [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            self.python, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
             "--directory", str(self.folder), "--cores", "2", *words, "--configfile", "config.yaml",
         ]  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -48,6 +50,53 @@ def test_a_whole_run_makes_what_it_promises(finished: Workflow) -> None:
 
 
 def test_a_second_run_does_nothing(finished: Workflow) -> None:
+    assert finished.planned() == {}
+
+
+def test_another_name_of_the_same_python_runs_nothing_again(
+    finished: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its path was among the jobs' params: starting Snakemake another way made every finished job stale."""
+    folder = Path(sys.executable).parent
+    names = {"python", "python3", f"python3.{sys.version_info.minor}"} - {Path(sys.executable).name}
+    others = [folder / name for name in sorted(names) if (folder / name).is_file()]
+    assert others, "a venv has several names of its python"
+    for other in others:
+        monkeypatch.setattr(finished, "python", str(other), raising=False)
+        assert finished.planned() == {}, other
+
+
+@pytest.mark.parametrize(
+    "path", ["tables/retention.csv", "tables", "drops.parquet", "head_weights", "report.html"]
+)
+def test_what_is_lost_comes_back(finished: Workflow, path: str) -> None:
+    """Results are asked for by name. Samples and features are not: they may go once nothing needs them."""
+    root = finished.folder / "outputs/small"
+    aside = (root / path).rename(finished.folder / "lost")
+    try:
+        planned = finished.planned()
+    finally:
+        aside.rename(root / path)
+    makers = {
+        "tables": "make_tables",
+        "drops": "head_drops",
+        "head_weights": "head_weights",
+        "report": "make_report",
+    }
+    assert planned[makers[path.split("/")[0].split(".")[0]]] >= 1
+
+
+def test_a_replaced_model_runs_its_jobs_again(finished: Workflow) -> None:
+    weights = (finished.folder / "model" / "model.safetensors").resolve()
+    before = weights.stat()
+    os.utime(weights, (before.st_atime, before.st_mtime + 60))
+    try:
+        planned = finished.planned()
+    finally:
+        os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert planned["encode_images"] >= 1
+    assert planned["score_reference"] >= 1
+    assert "prepare_samples" not in planned  # samples need no model
     assert finished.planned() == {}
 
 
