@@ -34,6 +34,8 @@ def features(kind: str, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if kind == "random":
         return rng.normal(size=(TOKENS, 24))
+    if kind == "wide":  # fewer tokens than dimensions: a matrix of cosines is kept whole
+        return rng.normal(size=(5, 64))[rng.integers(5, size=TOKENS)] + 0.3 * rng.normal(size=(TOKENS, 64))
     if kind == "clustered":
         return rng.normal(size=(5, 24))[rng.integers(5, size=TOKENS)] + 0.05 * rng.normal(size=(TOKENS, 24))
     if kind == "low rank":
@@ -44,7 +46,7 @@ def features(kind: str, seed: int = 0) -> np.ndarray:
     return np.tile(SIGNS[3], (TOKENS, 1))
 
 
-KINDS = ("random", "clustered", "low rank", "duplicates", "equal")
+KINDS = ("random", "wide", "clustered", "low rank", "duplicates", "equal")
 
 
 def every_time(what: str, owner: object, compute: Callable[[], object]) -> object:

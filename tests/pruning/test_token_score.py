@@ -23,6 +23,7 @@ from hawk.core.heads import Geometry
 from hawk.models import family_of
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import kept_count
+from hawk.pruning.methods import hawk as hawk_method
 from hawk.pruning.methods.hawk import Hawk, normalize
 from hawk.pruning.methods.random import Random
 from hawk.pruning.prompt import prune
@@ -90,6 +91,20 @@ def test_reductions(family):
     ):
         raw = Hawk(text_reduction=how).head_scores(context)
         torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("case", ["several", "textfirst"])
+@pytest.mark.parametrize("at_once", [1, 3, 4, 10_000])
+def test_tokens_in_chunks(monkeypatch, at_once, case):
+    """Chunks of any size, inside an image and over the text between two, score as the full matrix."""
+    monkeypatch.setattr(hawk_method, "TOKENS_AT_ONCE", {"cpu": at_once})
+    model = MODELS["qwen2_5_vl"]()
+    inputs = build("qwen2_5_vl", CASES[case])
+    (context,) = contexts_of(model, inputs)
+    raw = Hawk().head_scores(context)
+    expected = full_matrix_scores(model, inputs, HEADS, KV_HEADS, 0)
+    torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert (raw.roll(1, dims=-1) - expected).abs().max() > 0.01 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", ["q_proj", "k_proj"])

@@ -30,7 +30,7 @@ from torch import Tensor
 from hawk.core.errors import unknown
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
-from hawk.pruning.similarity import min_max, unit
+from hawk.pruning.similarity import Cosines, min_max, unit
 
 EPSILON = 1e-6  # the official code's, under the relevance
 RANK = 1e-5  # a residual below this share of L_jj is float32 noise: the token is explained
@@ -76,6 +76,7 @@ class CDPruner(Pruner):
 def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:
     """Greedy MAP of the kernel r_i <v_i, v_j> r_j, ``vectors`` [n, d], in the order of choice."""
     size, device = len(vectors), vectors.device
+    cosines = Cosines(vectors)
     # The recursion is in float64: count steps of subtraction would eat float32.
     relevance = relevance.double()
     diagonal = relevance.square() * vectors.double().square().sum(-1)
@@ -92,7 +93,7 @@ def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:
         chosen[step] = pick[0]
         free[pick] = False
         # Indexed by a tensor of one dimension: one of none is read by the CPU, a wait per step.
-        row = relevance * (vectors @ vectors[pick][0]).double() * relevance[pick]
+        row = relevance * cosines.row(pick).double() * relevance[pick]
         row = row - factors[:step].T @ factors[:step, pick][:, 0]
         # A pick without residual adds no direction: its row of factors stays zero.
         scale = residual[pick].clamp(min=1e-300).rsqrt() * live[pick]

@@ -36,6 +36,10 @@ SPANS = ("instruction", "after_vision")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
+# Visual tokens whose norm and product are computed together: on a CPU few enough that the states stay in
+# its cache between the two, on a GPU many, since each chunk is a handful of launches.
+TOKENS_AT_ONCE = {"cpu": 128}
+TOKENS_AT_ONCE_ELSEWHERE = 8192
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +136,6 @@ class Hawk(Pruner):
         layer = context.scoring_layer(self.scoring_layer_index)
         hidden = context.hidden_at(self.scoring_layer_index)
         dtype = getattr(torch, self.score_dtype)
-        visual = layer.norm(hidden[context.visual_index])
         if context.query_ids is not None:  # the shuffled-query control: another sample's question
             text = layer.norm(context.query_embeddings())
             where = context.query_index(self.query_span)[-1:].expand(len(text))
@@ -148,9 +151,9 @@ class Hawk(Pruner):
         if self.rope:
             cos, sin = _rotary(context, hidden)
             queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
-        if linear and layer.k_norm is None and _plain(layer.k_proj, visual):
-            return _fast(layer, queries.mean(0), visual.to(dtype)) * scale
-        keys = _keys(layer, visual).to(dtype)  # [n, kv_heads, d]
+        if linear and layer.k_norm is None and _plain(layer.k_proj, text):
+            return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
+        keys = _keys(layer, layer.norm(hidden[context.visual_index])).to(dtype)  # [n, kv_heads, d]
         if self.rope:
             index = context.visual_index
             keys = rotate(keys, cos[index].to(keys), sin[index].to(keys))
@@ -213,17 +216,37 @@ def _keys(layer: ScoringLayer, visual: Tensor) -> Tensor:
     return keys if layer.k_norm is None else layer.k_norm(keys)
 
 
-def _fast(layer: ScoringLayer, query: Tensor, visual: Tensor) -> Tensor:
-    """query [heads, d], visual [n, hidden] → [heads, n] without projecting keys."""
+def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) -> Tensor:
+    """query [heads, d], hidden [T, hidden], positions of the visual tokens [n] → [heads, n].
+
+    No key is projected, and the normalized states of all tokens never exist at once.
+    """
     shape = (layer.kv_heads, layer.head_dim)
     grouped = query.view(layer.kv_heads, -1, layer.head_dim)  # heads of one key group are adjacent
-    weight = layer.k_proj.weight.to(query.dtype).view(*shape, -1)  # [kv, d, hidden]
-    directions = torch.einsum("grd,gdh->grh", grouped, weight).flatten(0, 1)  # [heads, hidden]
-    out = directions @ visual.T
+    weight = layer.k_proj.weight.view(*shape, -1)  # [kv, d, hidden]
+    directions = torch.cat(
+        [  # [heads, hidden]
+            queries @ keys.to(query.dtype) for queries, keys in zip(grouped, weight, strict=True)
+        ]
+    )
+    out = query.new_empty(layer.heads, len(visual))
+    at_once = TOKENS_AT_ONCE.get(hidden.device.type, TOKENS_AT_ONCE_ELSEWHERE)
+    for begin in range(0, len(visual), at_once):
+        states = layer.norm(_rows(hidden, visual[begin : begin + at_once]))
+        out[:, begin : begin + at_once] = directions @ states.to(query.dtype).T
     if layer.k_proj.bias is not None:
         bias = layer.k_proj.bias.to(query.dtype).view(shape)
-        out = out + torch.einsum("grd,gd->gr", grouped, bias).flatten()[:, None]
+        out += torch.einsum("grd,gd->gr", grouped, bias).flatten()[:, None]
     return out
+
+
+def _rows(hidden: Tensor, index: Tensor) -> Tensor:
+    """hidden[index] for an ascending index; no copy where it is one run, which only a CPU is asked."""
+    if index.device.type == "cpu":
+        first, last = int(index[0]), int(index[-1])
+        if last - first + 1 == len(index):
+            return hidden[first : last + 1]
+    return hidden[index]
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:
