@@ -43,6 +43,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "dart": ("dart", {}),
     "evs": ("evs", {}),
     "facility location": ("facility_location", {}),
+    "dpp over hawk": ("dpp", {"scorer": {"method": "hawk"}}),
     "mmr over hawk": ("mmr", {"scorer": {"method": "hawk"}}),
     "random": ("random", {}),
     "grid": ("grid", {}),
