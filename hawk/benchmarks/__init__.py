@@ -29,7 +29,6 @@ REGISTRY: dict[str, str] = {
     "mmbench": "hawk.benchmarks.mmbench:MMBench",
     "mme": "hawk.benchmarks.mme:MME",
     "mmstar": "hawk.benchmarks.mmstar:MMStar",
-    "mmvet": "hawk.benchmarks.mmvet:MMVet",
     "ocrbench": "hawk.benchmarks.ocrbench:OCRBench",
     "pope": "hawk.benchmarks.pope:POPE",
     "realworldqa": "hawk.benchmarks.realworldqa:RealWorldQA",

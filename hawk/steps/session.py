@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -45,9 +44,6 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
         device=section["device"],
         vision=vision,
     )
-    if not gc.isenabled():  # the command line turned it off for the imports
-        gc.freeze()
-        gc.enable()
     _refuse_sliding_windows(vlm)
     geometry = vlm.geometry
     for name in ("layers", "heads"):

@@ -84,8 +84,9 @@ def texts() -> tuple[str, ...]:
     """Answers of all kinds: every text that the worked cases give as a prediction."""
     found = []
     for case in json.loads(CASES.read_text(encoding="utf-8")):
-        one = case["prediction"]
-        found += [one] if isinstance(one, str) else [x for x in one if isinstance(x, str)]
+        prediction = case["prediction"]
+        listed = [prediction] if isinstance(prediction, str) else prediction
+        found += [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
     return tuple(sorted(set(found)))
 
 

@@ -7,7 +7,6 @@ gigabytes. Its ``group_id`` is the hash of the file.
 from __future__ import annotations
 
 import logging
-import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,33 +159,3 @@ class VideoBenchmark(DatasetBenchmark):
             for one in sorted(set(parts[level].dropna()) - {""}):
                 result[one] = self.aggregate(rows[parts[level] == one])
         return result
-
-
-# --- frames ------------------------------------------------------------------------------------
-def frame_list(total: int, video_fps: float, frames: int | None, fps: float | None) -> list[int]:
-    """Indices for models that take single frames (InternVL), as VLMEvalKit picks them.
-
-    ``frames``: evenly between the ends, ends left out; otherwise one every 1 / ``fps`` seconds.
-    """
-    if frames:
-        step = total / (frames + 1)
-        return [int(step * i) for i in range(1, frames + 1)]
-    if not fps or fps <= 0:
-        raise InputError(f"frames {frames!r}, fps {fps!r}: one of them must be positive.")
-    step = video_fps / fps
-    return [int(step * i) for i in range(int(total / video_fps * fps))]
-
-
-def qwen_frame_count(
-    total: int, video_fps: float, frames: int | None = None, fps: float | None = None
-) -> int:
-    """How many frames qwen-vl-utils 0.0.11 takes: even, 4 to 768, by default two a second."""
-    if frames is not None:
-        count = round(frames / 2) * 2
-    else:
-        most = min(768, total) // 2 * 2
-        wanted = min(max(total / video_fps * (fps or 2.0), 4), most)
-        count = math.floor(min(wanted, total) / 2) * 2
-    if not 2 <= count <= total:
-        raise InputError(f"frames {count} asked of a video of {total}; allowed: 2 to {total}.")
-    return count
