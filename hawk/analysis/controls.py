@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hawk.analysis.resampling import percentile_interval
 from hawk.pruning import REGISTRY
@@ -13,6 +14,18 @@ from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import facts
 
 Cell = tuple[str, str | None, str]  # variant, ratio, benchmark
+
+# The columns of tables/controls.
+CONTROLS = pa.schema(
+    [
+        ("variant", pa.string()),  # HAWK with calibrated weights
+        ("control", pa.string()),  # uniform, permuted, random, grid, blind ...
+        ("pruning_ratio", pa.string()),
+        ("difference", pa.float64()),  # overall, points of retention; described, not tested
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
+    ]
+)
 
 
 def is_control(variant: Mapping[str, Any]) -> bool:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from hawk.analysis.comparison import compare
+from hawk.analysis.comparison import RETENTION, compare
+from hawk.analysis.controls import CONTROLS
 from hawk.analysis.evaluation_files import read_evaluation
 from hawk.core import atomic
 from hawk.core import files as records
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
-from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.core.variants import COMPARISON_KEYS
 from hawk.report import columns
 from hawk.report.tables import csv_text, markdown

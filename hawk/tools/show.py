@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hawk.analysis.comparison import RETENTION
+from hawk.analysis.controls import CONTROLS
 from hawk.analysis.cost import cost_table
 from hawk.config.queries import POOLED
 from hawk.core import files as records
@@ -19,7 +21,6 @@ from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number

@@ -16,13 +16,13 @@ from factories import make_config, toy_benchmarks, write_run
 from literal_tables import Literal, cell, change
 
 from hawk.analysis import statistics
-from hawk.analysis.controls import is_calibrated, is_control
+from hawk.analysis.comparison import RETENTION
+from hawk.analysis.controls import CONTROLS, is_calibrated, is_control
 from hawk.analysis.resampling import bootstrap_counts, rng_of
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.pruning.budget import ratio_text
 from hawk.report.numbers import number
 from hawk.report.tables import read_controls, read_retention, text_table
