@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from hawk.core.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 UNPRUNED = "unpruned"
 
@@ -32,8 +31,6 @@ def cost_table(cost: pd.DataFrame) -> pd.DataFrame:
     ``speedup`` and ``prefill_speedup`` are medians of ratios within a repeat, in which both ran in
     turn; ``kv_cache_share`` and ``ideal_share`` are percent of the unpruned cache and prompt.
     """
-    import pandas as pd
-
     plain = cost[cost["variant"] == UNPRUNED].set_index("repeat")
     if plain.empty:
         raise InputError("the cost table has no rows of the unpruned model to compare with.")

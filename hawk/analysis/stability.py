@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hawk.analysis import statistics
-from hawk.analysis.resampling import JointGroups
+from hawk.analysis.drops import drop_values
+from hawk.analysis.resampling import JointGroups, rng_of
 
 if TYPE_CHECKING:
     from hawk.analysis.drops import Measured
@@ -66,9 +67,6 @@ def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed:
     parts: one per benchmark, heads of the scoring layer only. ci_low: lower interval ends of their
     drops, points. Plain numbers, as described in :data:`KEYS`.
     """
-    from hawk.analysis.drops import drop_values
-    from hawk.analysis.resampling import rng_of
-
     intervention = parts[0].intervention
     joint = JointGroups([part.samples.groups for part in parts])
     drops = [drop_values(part) for part in parts]

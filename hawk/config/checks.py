@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hawk import benchmarks, pruning
-from hawk.config.queries import weights_subset
+from hawk.config.queries import subset_benchmarks, weights_subset
 from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import shipped
 from hawk.core.shipped import resolve
 from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.pruning.options import facts, require_other_question, varies_by_seed
@@ -114,7 +115,6 @@ def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
     """A benchmark left out must leave some to calibrate on; else that is said after the whole ablation."""
     if config["calibration"]["holdout"] != "leave_one_benchmark_out":
         return
-    from hawk.config.queries import subset_benchmarks  # imports this module, and pandas
 
     for name in config["evaluation"]["benchmarks"]:
         wanted = weights_subset(config, variant, name)
@@ -129,8 +129,6 @@ def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
 
 def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
     """A source that :meth:`hawk.core.head_weights.HeadWeights.load` would refuse without asking the Hub."""
-    from hawk.core.head_weights import shipped
-
     hub_id = (
         source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from hawk.benchmarks import Benchmark, all_families, benchmark
 from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import shipped
 from hawk.core.heads import Head, head_table
 from hawk.core.shipped import resolve
 from hawk.core.variants import WEIGHT_SOURCES, weight_source
@@ -70,8 +71,6 @@ def evaluation_passes(config: Mapping[str, Any]) -> int:
 
 def weights_path(variant: Mapping[str, Any]) -> str | None:
     """The weights file that a variant, or its scorer, gives by path: an input of its evaluation."""
-    from hawk.core.head_weights import shipped
-
     source = weight_source(variant)
     own = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
     path = resolve(source) if own else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList
 
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.prompt import PrunedPrompt
@@ -23,8 +24,6 @@ def generate(
     Returns the texts, the float32 logits [batch, vocabulary] behind the prompts, and the cache as
     it was then: what the reference's log-probability starts from, without a second prefill.
     """
-    from transformers import GenerationConfig, LogitsProcessorList
-
     own = vlm.model.generation_config
     settings = GenerationConfig(
         do_sample=False,

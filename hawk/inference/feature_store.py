@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hawk.core.atomic import atomic_path
@@ -88,8 +89,6 @@ class FeatureStore:
     """Reads a features file, memory-mapped: nothing is loaded before it is asked for."""
 
     def __init__(self, path: str | Path, identity: Mapping[str, str] | None = None) -> None:
-        from safetensors import SafetensorError, safe_open
-
         self.path = str(path)
         try:
             self._file = safe_open(self.path, framework="pt")

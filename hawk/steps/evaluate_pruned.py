@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import variant_named, weights_subset
@@ -136,9 +139,6 @@ def refuse_overlap(session: Session, source: str, own: bool) -> None:
 
 def other_questions(prompts: Prompts, seed: int, name: str) -> list[Any]:
     """For every sample another sample's question, as token ids: the shuffled-query control."""
-    import random
-
-    import torch
 
     tokenizer = prompts.vlm.processor.tokenizer
     questions = [sample.question for sample in prompts.samples]

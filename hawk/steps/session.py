@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from transformers.utils import logging
 
 from hawk.benchmarks import Benchmark, Sample
 from hawk.benchmarks.samples import read_samples
@@ -30,8 +31,6 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
 
     Without a revision in the config it is the one that `hawk fetch` wrote down, if it did.
     """
-    from transformers.utils import logging
-
     logging.disable_progress_bar()  # in a log file every refresh is a line
     section = config["model"]
     torch.set_num_threads(section["threads"])

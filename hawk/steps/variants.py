@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from hawk.config.queries import token_score_options
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
@@ -94,7 +96,5 @@ def load_weights(
 
 def permuted(weights: HeadWeights, seed: int) -> HeadWeights:
     """The same weights on other heads: the control for "which head" against "how unequal"."""
-    import numpy as np
-
     order = np.random.default_rng([seed, len(weights.weights)]).permutation(len(weights.weights))
     return replace(weights, weights=tuple(weights.weights[i] for i in order), per_benchmark={})

@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 
 from hawk.core.paths import RunPaths
+from hawk.report.tables import read_retention, text_table
 from hawk.tools.run import command
 from hawk.tools.warm import warm_process
 
@@ -117,8 +118,6 @@ def _show(text: str, progress: Progress) -> None:
 
 
 def _summary(jobs: int, seconds: float) -> None:
-    from hawk.report.tables import read_retention, text_table
-
     frame, settings = read_retention(PATHS.root)
     print()
     print(text_table(frame, "overall", settings))

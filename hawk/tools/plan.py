@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hawk.benchmarks.samples import SHARES
+import pyarrow.parquet as pq
+
+from hawk.benchmarks import benchmark
+from hawk.benchmarks.samples import SHARES, read_samples
 from hawk.config.queries import ablated_heads, weight_files
 from hawk.core.paths import RunPaths
+from hawk.steps.prepare_samples import prepare_samples
 
 Count = Callable[[str, str], int]  # (role, benchmark) → samples
 
@@ -147,16 +151,12 @@ def counted(config: Mapping[str, Any]) -> Count:
     Benchmarks on a hub count with their published size, so that nothing is downloaded; shares of images stand
     for those of questions.
     """
-    from hawk.benchmarks import benchmark
-
     paths = RunPaths(f"outputs/{config['run']}")
     disjoint = config["calibration"]["holdout"] == "disjoint"
 
     def count(role: str, name: str) -> int:
         prepared = Path(paths.samples(role, name))
         if prepared.is_file():
-            import pyarrow.parquet as pq
-
             return pq.read_metadata(prepared).num_rows
         wanted = config["calibration" if role == "calibration" else "evaluation"]["samples"]
         bench = benchmark(name, config["data"].get(name))
@@ -175,13 +175,10 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     """Load the model and score a few calibration samples, twice: the first time is a warm-up."""
     import torch
 
-    from hawk.benchmarks import benchmark
-    from hawk.benchmarks.samples import read_samples
     from hawk.inference.encoding import Recomputed, encode
     from hawk.inference.prompts import Prompts
     from hawk.inference.scoring import score_samples
     from hawk.inference.visual_files import visual_files
-    from hawk.steps.prepare_samples import prepare_samples
     from hawk.steps.session import load_for
 
     name, generation = config["calibration"]["benchmarks"][0], config["generation"]

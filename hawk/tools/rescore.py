@@ -12,7 +12,9 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from hawk.benchmarks import Benchmark, benchmark
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
@@ -23,10 +25,6 @@ from hawk.benchmarks.rules.cells import is_empty, options, text
 from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
 from hawk.tools.prediction_files import Prediction, read
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 log = logging.getLogger(__name__)
 
@@ -173,8 +171,6 @@ def _named(names: Sequence[str]) -> str:
 
 def _table(bench: Benchmark, scored: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A score table with complete metric groups declared, so that missing rows are noticed."""
-    import pandas as pd
-
     columns = ["sample_id", "parsed", "score", "metric_group", "category"]
     table = pd.DataFrame([[row[key] for key in columns] for row in scored], columns=columns)
     if isinstance(bench, DatasetBenchmark) and bench.grouped:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark
+from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark, levels
 from hawk.benchmarks.rules.cells import answers, is_empty, options, options_by_letter, single, text, trimmed
 from hawk.benchmarks.rules.choices import REFUSED, infer_option
 from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL
@@ -169,8 +169,6 @@ class MultipleChoice(DatasetBenchmark):
     # --- aggregate ------------------------------------------------------------------------------
     def report(self, rows: pd.DataFrame) -> dict[str, float]:
         """Fractions, as VLMEvalKit prints them: overall, and per level of category."""
-        from hawk.benchmarks.bases.dataset import levels
-
         result = {"Overall": self.aggregate(rows) / 100.0}
         parts = levels(rows)
         for level in reversed(parts.columns):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 
 from hawk.report.figures.style import new_figure
 
@@ -43,8 +45,6 @@ def draw_kept_tokens(
 
 def veil(axes: Axes, image: Any, rows: int, columns: int, kept: Sequence[int]) -> None:
     """Draw the image; removed tokens fade into grey, kept ones keep their colour and get a frame."""
-    from matplotlib.collections import LineCollection
-
     pixels = np.asarray(image.convert("RGB"), dtype=np.float64) / 255.0  # [height, width, 3]
     height, width = pixels.shape[:2]
     mask = np.zeros(rows * columns, dtype=bool)
@@ -100,6 +100,4 @@ def kept_token_panel(entries: Sequence[KeptTokens]) -> Figure:
 
 
 def _wrap(text: str, width: int) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, width)[:3]).replace("$", r"\$")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hawk.report.run import Run
+from matplotlib.container import BarContainer
+from matplotlib.patches import Patch
+
 from hawk.report.figures.style import GREY, MARKERS, PALETTE, new_figure
 from hawk.report.noise import inside_null
 
@@ -32,9 +35,6 @@ def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]
 
     A weight inside its grey range is pale and hatched.
     """
-    from matplotlib.container import BarContainer
-    from matplotlib.patches import Patch
-
     any_noise = False
     heads = max(len(one.weights) for one in weights.values())
     figure = new_figure(max(5.0, 1.6 + 0.32 * heads), 0.5 + 2.2 * len(weights))
