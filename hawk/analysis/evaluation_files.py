@@ -23,8 +23,7 @@ from hawk.analysis.score_files import (
     shared_setting,
 )
 from hawk.benchmarks.base import Sample
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.variants import COMPARISON_KEYS
@@ -223,7 +222,7 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
         "category",
         "metric_group",
     ]
-    rows = records.read_table(samples.path, schemas.SAMPLES, columns=columns).to_pylist()
+    rows = files.read_table(samples.path, schemas.SAMPLES, columns=columns).to_pylist()
     asked = [
         Sample(
             **{

@@ -10,8 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
@@ -57,9 +56,9 @@ class Run:
         run = cls(config, RunPaths(root))
         paths = run.paths
         if Path(paths.drops()).is_file():
-            table = records.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
+            table = files.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
             run.drops = table.to_pandas()
-            run.drops_made = records.provenance_of(table, paths.drops())
+            run.drops_made = files.provenance_of(table, paths.drops())
             found = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
             run.stability = found["interventions"]
             run.weights = {
@@ -72,8 +71,8 @@ class Run:
             if Path(paths.table("controls", "parquet")).is_file():
                 run.controls = read_controls(root)
         if Path(paths.cost()).is_file():
-            measured = records.read_table(paths.cost(), schemas.COST, {"table": "cost"})
-            run.cost, run.cost_made = measured.to_pandas(), records.provenance_of(measured, paths.cost())
+            measured = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
+            run.cost, run.cost_made = measured.to_pandas(), files.provenance_of(measured, paths.cost())
         if run.drops is None and run.retention is None:
             raise InputError(
                 f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."

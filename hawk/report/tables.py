@@ -12,7 +12,7 @@ import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL, RETENTION
 from hawk.analysis.controls import CONTROLS
-from hawk.core import files as records
+from hawk.core import files
 from hawk.core.paths import RunPaths
 from hawk.report import columns
 from hawk.report.columns import CSV, HTML, MARKDOWN, TERMINAL, Column, Row, select
@@ -24,14 +24,14 @@ WIDTH = 80  # of a terminal
 def read_retention(root: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The comparison table and the settings it was made with."""
     path = RunPaths(root).table("retention", "parquet")
-    table = records.read_table(path, RETENTION, {"table": "retention"})
-    return table.to_pandas(), records.provenance_of(table, path)["settings"]
+    table = files.read_table(path, RETENTION, {"table": "retention"})
+    return table.to_pandas(), files.provenance_of(table, path)["settings"]
 
 
 def read_controls(root: str) -> pd.DataFrame:
     """Calibrated variants against every control."""
     path = RunPaths(root).table("controls", "parquet")
-    return records.read_table(path, CONTROLS, {"table": "controls"}).to_pandas()
+    return files.read_table(path, CONTROLS, {"table": "controls"}).to_pandas()
 
 
 # --- any table --------------------------------------------------------------------------------------

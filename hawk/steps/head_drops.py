@@ -24,8 +24,7 @@ from hawk.analysis.score_files import (
     shared_setting,
 )
 from hawk.analysis.stability import KEYS, stability
-from hawk.core import atomic, schemas
-from hawk.core import files as records
+from hawk.core import atomic, files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -143,10 +142,10 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths) -> None:
         interventions=list(config["ablation"]["interventions"]),
         benchmarks=list(config["calibration"]["benchmarks"]),
         data={
-            name: records.sample_provenance(paths.samples("calibration", name), "calibration", name)
+            name: files.sample_provenance(paths.samples("calibration", name), "calibration", name)
             for name in config["calibration"]["benchmarks"]
         },
     )
     # The table last: whoever finds it finds the file beside it as well.
     atomic.write_json(paths.stability(), {"keys": KEYS, "interventions": report, "provenance": made})
-    records.write_table(paths.drops(), rows, schemas.DROPS, made)
+    files.write_table(paths.drops(), rows, schemas.DROPS, made)

@@ -11,8 +11,7 @@ from hawk.analysis import statistics
 from hawk.analysis.score_files import read_scores, require_one_setting
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import POOLED, subset_benchmarks
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
@@ -43,7 +42,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, intervention: str, 
         )
     groups: list[str] = []
     for name in names:
-        table = records.read_table(
+        table = files.read_table(
             paths.samples("calibration", name),
             schemas.SAMPLES,
             {"benchmark": name, "role": "calibration"},
@@ -65,7 +64,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, intervention: str, 
             {"intervention": intervention, "subset": subset},
             benchmarks=names,
             data={
-                name: records.sample_provenance(paths.samples("calibration", name), "calibration", name)
+                name: files.sample_provenance(paths.samples("calibration", name), "calibration", name)
                 for name in names
             },
             left_out=[name for name in names if name not in parts],
@@ -79,7 +78,7 @@ def _drops(
     path: str, intervention: str, names: list[str], layer: int, heads: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, int]]:
     """Drops and lower interval ends (points, ``[heads]``) and sample counts per benchmark."""
-    frame = records.read_table(path, schemas.DROPS, {"table": "drops"}).to_pandas()
+    frame = files.read_table(path, schemas.DROPS, {"table": "drops"}).to_pandas()
     frame = frame[(frame["intervention"] == intervention) & (frame["layer"] == layer)]
     drops, lows, samples = {}, {}, {}
     for name in names:

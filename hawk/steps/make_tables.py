@@ -10,8 +10,7 @@ import pyarrow as pa
 from hawk.analysis.comparison import RETENTION, compare
 from hawk.analysis.controls import CONTROLS
 from hawk.analysis.evaluation_files import read_evaluation
-from hawk.core import atomic
-from hawk.core import files as records
+from hawk.core import atomic, files
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.variants import COMPARISON_KEYS
@@ -41,7 +40,7 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
         ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
         majority_answer={one.name: one.majority_answer for one in evaluated},
         data={
-            one.name: records.sample_provenance(paths.samples(role, one.name), role, one.name)
+            one.name: files.sample_provenance(paths.samples(role, one.name), role, one.name)
             for one in evaluated
         },
         variants={
@@ -52,10 +51,10 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
     out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]
     out += [paths.table("controls", ending) for ending in ("csv", "parquet")]
     atomic.write_text(out[3], csv_text(columns.CONTROLS, controls))
-    records.write_table(out[4], controls, CONTROLS, {**made, "identity": {"table": "controls"}})
+    files.write_table(out[4], controls, CONTROLS, {**made, "identity": {"table": "controls"}})
     atomic.write_text(out[0], csv_text(columns.RETENTION, rows))
     # Through Arrow, so that absent words are None and absent numbers NaN, as when read from the file.
     frame = pa.Table.from_pylist(rows, schema=RETENTION).to_pandas()
     atomic.write_text(out[1], markdown(frame, made["settings"]))
-    records.write_table(out[2], rows, RETENTION, made)
+    files.write_table(out[2], rows, RETENTION, made)
     return out

@@ -15,8 +15,7 @@ from hawk.analysis.comparison import RETENTION
 from hawk.analysis.controls import CONTROLS
 from hawk.analysis.cost import cost_table
 from hawk.config.queries import POOLED
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
@@ -154,8 +153,8 @@ def _table(path: str) -> str:
         raise InputError(f"{path}: not a readable parquet file ({error}).") from None
     for known, words in _WORDS:
         if schema.equals(known, check_metadata=False):
-            table = records.read_table(path, known)
-            identity = records.provenance_of(table, path).get("identity", {})
+            table = files.read_table(path, known)
+            identity = files.provenance_of(table, path).get("identity", {})
             title = ", ".join(f"{key} {value}" for key, value in identity.items())
             return "\n".join([_clip(title), "", words(table, path)])
     raise InputError(f"{path}: no table of a run; its columns are {', '.join(schema.names)}.")
@@ -226,7 +225,7 @@ def _samples(table: pa.Table, path: str) -> str:
 
 
 def _retention(table: pa.Table, path: str) -> str:
-    settings = records.provenance_of(table, path)["settings"]
+    settings = files.provenance_of(table, path)["settings"]
     return text_table(table.to_pandas(), settings=settings)
 
 

@@ -18,8 +18,7 @@ from hawk.analysis.evaluation_files import majority
 from hawk.analysis.resampling import JointGroups, rng_of
 from hawk.analysis.score_files import SampleIndex
 from hawk.benchmarks.base import Sample
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -223,7 +222,7 @@ def test_majority_is_the_best_constant_answer_and_not_the_most_frequent(tmp_path
         for i, answer in enumerate(answers)
     ]
     identity = {"role": "evaluation", "benchmark": "lenient"}
-    records.write_table(path, rows, schemas.SAMPLES, provenance(identity))
+    files.write_table(path, rows, schemas.SAMPLES, provenance(identity))
     scored, answer = majority(SampleIndex.read(path, Lenient(), identity), "vlmevalkit")
     assert answer == "maybe"
     assert scored.scores.tolist() == [[0.9] * 12]
