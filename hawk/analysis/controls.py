@@ -63,20 +63,23 @@ def control_rows(
     confidence = config["statistics"]["confidence"]
     variants = config["evaluation"]["variants"]
     found = []
-    for one in filter(is_calibrated, variants):
+    for variant in filter(is_calibrated, variants):
         for control in filter(is_control, variants):
             for ratio in map(ratio_text, config["evaluation"]["ratios"]):
                 gap = np.mean(
-                    [draws[one["name"], ratio, name] - draws[control["name"], ratio, name] for name in names],
+                    [
+                        draws[variant["name"], ratio, name] - draws[control["name"], ratio, name]
+                        for name in names
+                    ],
                     axis=0,
                 )
                 low, high = percentile_interval(gap, confidence)
                 found.append(
                     {
-                        "variant": one["name"],
+                        "variant": variant["name"],
                         "control": control["name"],
                         "pruning_ratio": ratio,
-                        "difference": retention[one["name"], ratio] - retention[control["name"], ratio],
+                        "difference": retention[variant["name"], ratio] - retention[control["name"], ratio],
                         "difference_low": float(low),
                         "difference_high": float(high),
                     }

@@ -69,9 +69,9 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
     made: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
     found = [_benchmark(config, root, name, made) for name in config["evaluation"]["benchmarks"]]
     for key in EVERYWHERE:
-        require_one_setting({path: shared_setting(one, key) for path, one in made.items()}, key)
+        require_one_setting({path: shared_setting(values, key) for path, values in made.items()}, key)
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
-        ruled = {path: one["rules"][key] for path, one in made.items() if "rules" in one}
+        ruled = {path: values["rules"][key] for path, values in made.items() if "rules" in values}
         if ruled:
             require_one_setting(ruled, key)
     return found
@@ -124,8 +124,8 @@ def _variant(
     for ratio, places in frame.groupby("pruning_ratio", sort=False).indices.items():
         part = table.take(places)
         seeds = [part.take(rows) for _, rows in frame.iloc[places].groupby("seed").indices.items()]
-        for one in seeds:
-            samples.require(sample_ids(one), f"{path}, ratio {ratio}")
+        for rows_of_seed in seeds:
+            samples.require(sample_ids(rows_of_seed), f"{path}, ratio {ratio}")
         if len(seeds) != variant.get("seeds", 1):
             raise InputError(
                 f"{path}: ratio {ratio} has {len(seeds)} seeds; variant {variant['name']!r} has "
@@ -147,7 +147,7 @@ def _variant(
 
 def _require_one_budget(samples: SampleIndex, variant: str, ratio: str, seeds: list[pa.Table]) -> None:
     """Every seed keeps equally many tokens of every sample; a mean over seeds could hide it."""
-    kept = np.stack([one.column("kept_tokens").to_numpy() for one in seeds])
+    kept = np.stack([rows_of_seed.column("kept_tokens").to_numpy() for rows_of_seed in seeds])
     differs = (kept != kept[0]).any(axis=0)
     if differs.any():
         row = int(np.argmax(differs))
@@ -160,11 +160,11 @@ def _require_one_budget(samples: SampleIndex, variant: str, ratio: str, seeds: l
 
 def _scored(samples: SampleIndex, seeds: list[pa.Table]) -> Scored:
     return Scored(
-        sums=np.stack([samples.sums(one) for one in seeds]),
-        scores=np.stack([one.column("score").to_numpy() for one in seeds]),
+        sums=np.stack([samples.sums(rows_of_seed) for rows_of_seed in seeds]),
+        scores=np.stack([rows_of_seed.column("score").to_numpy() for rows_of_seed in seeds]),
         kept_tokens=seeds[0].column("kept_tokens").to_numpy(),
         visual_tokens=seeds[0].column("visual_tokens").to_numpy(),
-        unparsed=float(np.mean([one.column("parsed").null_count for one in seeds])),
+        unparsed=float(np.mean([rows_of_seed.column("parsed").null_count for rows_of_seed in seeds])),
     )
 
 
@@ -174,7 +174,7 @@ def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
     But those whose method keeps no budget (the blind control), and those that keep at most as many
     (the downscale control: not every count is a grid of the image's shape).
     """
-    methods = {one["name"]: facts(one["method"]) for one in config["evaluation"]["variants"]}
+    methods = {variant["name"]: facts(variant["method"]) for variant in config["evaluation"]["variants"]}
     bound = [name for name in evaluated.variants if methods[name].keeps_budget]
     at_most = {name for name in bound if methods[name].keeps_budget == "at most"}
     bound.sort(key=lambda name: name in at_most)  # never the one that others must equal
@@ -233,14 +233,14 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
         )
         for row in rows
     ]
-    counted = pd.Series([ref for one in asked for ref in set(one.references)], dtype=str).value_counts()
+    counted = pd.Series([ref for sample in asked for ref in set(sample.references)], dtype=str).value_counts()
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
     best: tuple[float, str, pa.Table] | None = None
     for answer, _ in ordered:
-        parsed = [benchmark.parse(str(answer), one, protocol) for one in asked]
+        parsed = [benchmark.parse(str(answer), sample, protocol) for sample in asked]
         score = [
-            0.0 if word is None else benchmark.score(word, one, protocol)
-            for word, one in zip(parsed, asked, strict=True)
+            0.0 if word is None else benchmark.score(word, sample, protocol)
+            for word, sample in zip(parsed, asked, strict=True)
         ]
         said = pa.table({"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())})
         value = float(benchmark.value(samples.sums(said).sum(axis=0)))

@@ -147,8 +147,8 @@ def _difference(expected: pa.Array, found: pa.Array) -> str:
     if sorted(want) == sorted(have):
         row = next(i for i, (a, b) in enumerate(zip(want, have, strict=True)) if a != b)
         return f"the same samples in another order (row {row} is {have[row]!r}, not {want[row]!r})"
-    missing = [one for one in want if one not in set(have)]
-    extra = [one for one in have if one not in set(want)]
+    missing = [sample_id for sample_id in want if sample_id not in set(have)]
+    extra = [sample_id for sample_id in have if sample_id not in set(want)]
     text = f"{len(have)} rows for {len(want)} samples"
     if missing:
         text += f"; {len(missing)} missing, the first {missing[0]!r}"

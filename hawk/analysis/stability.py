@@ -167,7 +167,7 @@ def _compare(
 ) -> dict[str, Any]:
     # Weights that are undefined (all drops equal) count as uniform: distance 0.
     uniform = 1.0 / weights.shape[-1]
-    weights, null = (np.where(np.isnan(one), uniform, one) for one in (weights, null))
+    weights, null = (np.where(np.isnan(array), uniform, array) for array in (weights, null))
     distance, drawn = statistics.distance_to_uniform(weights), statistics.distance_to_uniform(null)
     p = _share(null_spread, spread)
     return {

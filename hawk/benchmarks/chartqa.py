@@ -48,12 +48,12 @@ class ChartQA(DatasetBenchmark):
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """The text of a list stays one reference: the harnesses read it differently."""
         found = answers(value, split=False)
-        for one in found:
-            answers(one)  # a list of nothing
+        for answer in found:
+            answers(answer)  # a list of nothing
         return found
 
     def perfect_answers(self, sample: Sample) -> tuple[str, ...]:
-        return (*sample.references, *(one for text in sample.references for one in listed(text)))
+        return (*sample.references, *(target for text in sample.references for target in listed(text)))
 
     def _sample(self, row: Mapping[str, Any], sample_id: str, half: str | None) -> Sample:
         return Sample(
@@ -81,15 +81,17 @@ class ChartQA(DatasetBenchmark):
     def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
         """The best over the references. A list literal is several for VLMEvalKit, one for lmms-eval."""
         if protocol == LMMS_EVAL:
-            return max(relaxed_match(parsed, one) for one in sample.references)
-        targets = [one for reference in sample.references for one in listed(reference)]
+            return max(relaxed_match(parsed, reference) for reference in sample.references)
+        targets = [target for reference in sample.references for target in listed(reference)]
         if protocol == MS_VLMEVAL:
-            return max((relaxed_match(one, parsed) for one in targets), default=0.0)
-        return max((relaxed_match(parsed, one) for one in targets), default=0.0)
+            return max((relaxed_match(target, parsed) for target in targets), default=0.0)
+        return max((relaxed_match(parsed, target) for target in targets), default=0.0)
 
     # --- aggregate ------------------------------------------------------------------------------
     def report(self, rows: pd.DataFrame) -> dict[str, float]:
         """Percent overall (mean over rows) and per half."""
         halves = rows["category"].dropna().unique()
-        by_half = {one: self.aggregate(rows[rows["category"] == one]) for one in sorted(halves)}
+        by_half = {
+            category: self.aggregate(rows[rows["category"] == category]) for category in sorted(halves)
+        }
         return {**by_half, "Overall": self.aggregate(rows)}

@@ -106,5 +106,5 @@ class GQA(DatasetBenchmark):
 
     def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
         if protocol == LMMS_EVAL:
-            return float(any(parsed == bare_text(one) for one in sample.references))
-        return max((same_text(parsed, one) for one in sample.references), default=0.0)
+            return float(any(parsed == bare_text(reference) for reference in sample.references))
+        return max((same_text(parsed, reference) for reference in sample.references), default=0.0)

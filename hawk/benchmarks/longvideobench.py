@@ -36,8 +36,8 @@ class LongVideoBench(VideoBenchmark):
     licence: ClassVar[str] = "CC-BY-NC-SA-4.0, gated"
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        cells = [text(row[one]) or "" for one in _OPTIONS]
-        options = trimmed("" if one == "N/A" else one for one in cells)
+        cells = [text(row[column]) or "" for column in _OPTIONS]
+        options = trimmed("" if cell == "N/A" else cell for cell in cells)
         return Sample(
             sample_id=str(row["id"]),
             group_id="",
@@ -60,5 +60,5 @@ class LongVideoBench(VideoBenchmark):
 
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)
-        options = [f"{letter}. {one}" for letter, one in lettered(sample.options).items()]
+        options = [f"{letter}. {option}" for letter, option in lettered(sample.options).items()]
         return "\n".join([sample.question, *options, LETTER])

@@ -71,11 +71,11 @@ class MLVU(VideoBenchmark):
         self.check_protocol(protocol)
         if protocol == LMMS_EVAL:
             return self.lmms_prompt(sample)
-        options = "".join(f"({key}) {one}\n" for key, one in lettered(sample.options).items())
+        options = "".join(f"({key}) {option}\n" for key, option in lettered(sample.options).items())
         return f"Question: {sample.question}\nOptions:\n{options.rstrip()}\nOnly give the best option."
 
     def lmms_prompt(self, sample: Sample) -> str:
-        options = [f"({letter}) {one}" for letter, one in lettered(sample.options).items()]
+        options = [f"({letter}) {option}" for letter, option in lettered(sample.options).items()]
         question = "\n".join([sample.question, *options])
         return f"{question}\nOnly give the best option.\nBest option: ("
 
@@ -107,7 +107,7 @@ class MLVU(VideoBenchmark):
             return super().contributions(rows)
         score = rows["score"].to_numpy(np.float64)
         inside = [(rows["category"] == task).to_numpy(np.float64) for task in TASKS]
-        return np.column_stack([one for part in inside for one in (score * part, part)])
+        return np.column_stack([column for part in inside for column in (score * part, part)])
 
     def value(self, sums: np.ndarray) -> np.ndarray:
         import numpy as np

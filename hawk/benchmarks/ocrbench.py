@@ -97,8 +97,8 @@ class OCRBench(DatasetBenchmark):
     def report(self, rows: pd.DataFrame) -> dict[str, float]:
         """Counts of hits; ``Final Score Norm`` is a tenth of their sum."""
         hits = rows.groupby("category")["score"].sum()
-        counts = {"Text Recognition": int(sum(hits.get(one, 0) for one in _RECOGNITION))}
-        counts |= {one: int(hits.get(one, 0)) for one in _OTHERS}
+        counts = {"Text Recognition": int(sum(hits.get(category, 0) for category in _RECOGNITION))}
+        counts |= {category: int(hits.get(category, 0)) for category in _OTHERS}
         total = int(rows["score"].sum())
         return {**counts, "Final Score": total, "Final Score Norm": total / 10}
 

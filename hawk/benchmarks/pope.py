@@ -100,7 +100,7 @@ class POPE(DatasetBenchmark):
             )
         names = parts[0].str.split(",")
         if strict:
-            check_categories(self.name, {one for some in names for one in some}, CATEGORIES)
+            check_categories(self.name, {category for listed in names for category in listed}, CATEGORIES)
         # A merged row counts once in each of its categories.
         weight = names.str.len().to_numpy(np.float64)
         truth = (parts[1] == "Yes").to_numpy()
@@ -125,11 +125,11 @@ class POPE(DatasetBenchmark):
         sums = self._counts(rows, strict=False)
         result = {"Overall": self._named(sums)}
         names = rows["category"].str.rsplit(LEVEL, n=1).str[0].str.split(",")
-        for one in CATEGORIES:
-            inside = names.map(lambda some, one=one: one in some).to_numpy(dtype=bool)
+        for category in CATEGORIES:
+            inside = names.map(lambda listed, category=category: category in listed).to_numpy(dtype=bool)
             if inside.any():
                 # Within one category a merged row counts once.
-                result[one] = self._named(sums[inside] / names.str.len().to_numpy()[inside, None])
+                result[category] = self._named(sums[inside] / names.str.len().to_numpy()[inside, None])
         return result
 
     def _named(self, rows: np.ndarray) -> dict[str, float]:

@@ -62,7 +62,7 @@ class VideoMME(VideoBenchmark):
             references=self.references(row, "answer", sample_id, options),
             video=self.video(str(row["videoID"]), sample_id),
             options=options,
-            category=LEVEL.join(str(row[one]) for one in parts) if text(row["duration"]) else None,
+            category=LEVEL.join(str(row[column]) for column in parts) if text(row["duration"]) else None,
             split=self.hub_split,
         )
 

@@ -68,7 +68,7 @@ class WorldSense(VideoBenchmark):
             references=self.references(row, "answer", sample_id, options),
             video=self.video(str(row["video_path"]), sample_id),
             options=options,
-            category=LEVEL.join(str(row[one]) for one in parts) if text(row["duration"]) else None,
+            category=LEVEL.join(str(row[column]) for column in parts) if text(row["duration"]) else None,
             split=self.hub_split,
         )
 
@@ -92,7 +92,7 @@ class WorldSense(VideoBenchmark):
 
     def lmms_prompt(self, sample: Sample) -> str:
         lines = [sample.question, *filter(None, sample.options)]
-        return "".join([_WATCH, _LMMS, *(f"{one}\n" for one in lines)])
+        return "".join([_WATCH, _LMMS, *(f"{line}\n" for line in lines)])
 
     def lmms_parse(self, prediction: str, sample: Sample) -> str:
         """Only A to C where there are three options, else A to D; "A. " is cut from the contents."""

@@ -59,7 +59,7 @@ def head_groups(config: Mapping[str, Any]) -> list[list[str]]:
 
 def with_variants(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The config with only these variants: a job must not depend on the others."""
-    chosen = [one for one in config["evaluation"]["variants"] if one["name"] in names]
+    chosen = [variant for variant in config["evaluation"]["variants"] if variant["name"] in names]
     return {**config, "evaluation": {**config["evaluation"], "variants": chosen}}
 
 

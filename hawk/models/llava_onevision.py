@@ -96,7 +96,7 @@ class LlavaOneVision(Family):
 
         Newline tokens show nothing of the image and get 0.
         """
-        placed, runs = [], [one[..., None] for one in seen]  # [views, patches, 1]
+        placed, runs = [], [run[..., None] for run in seen]  # [views, patches, 1]
         if runs and inputs.get("pixel_values") is not None:
             sizes, views = inputs["image_sizes"], runs.pop(0)
             counts = [

@@ -36,9 +36,9 @@ class Column:
 def select(columns: Iterable[Column], where: str, rows: Sequence[Row]) -> list[Column]:
     """The columns of a table in one format."""
     return [
-        one
-        for one in columns
-        if where in one.where and (not one.if_any or any(number(row[one.key]) for row in rows))
+        column
+        for column in columns
+        if where in column.where and (not column.if_any or any(number(row[column.key]) for row in rows))
     ]
 
 

@@ -54,7 +54,7 @@ def _difference(row: Mapping[str, Any]) -> str:
 def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
     """Does HAWK with calibrated weights beat its controls? Says plainly where it does not."""
     out: list[Statement] = []
-    variants = {name: {"name": name, **one} for name, one in settings["variants"].items()}
+    variants = {name: {"name": name, **variant} for name, variant in settings["variants"].items()}
     for name, variant in variants.items():
         if not is_calibrated(variant):
             continue
@@ -140,7 +140,7 @@ def notes(
             )
         )
     for name, found in stability.items():
-        flagged = [key for key, one in found["null"]["benchmarks"].items() if one["explained_by_null"]]
+        flagged = [key for key, values in found["null"]["benchmarks"].items() if values["explained_by_null"]]
         if flagged:
             out.append(
                 Statement(
@@ -181,7 +181,9 @@ def notes(
 def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
     """Variants with weights that this run did not measure."""
     own = (*WEIGHT_SOURCES, "uniform", None)
-    return [one["name"] for one in config["evaluation"]["variants"] if weight_source(one) not in own]
+    return [
+        variant["name"] for variant in config["evaluation"]["variants"] if weight_source(variant) not in own
+    ]
 
 
 def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:

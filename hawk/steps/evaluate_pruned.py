@@ -98,8 +98,8 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
 
 def check_measured_on(pruner: Pruner, vlm: VisionLanguageModel) -> None:
     """Refuse head weights of another model family; say so where they are of another model."""
-    for one in (pruner, getattr(pruner, "scorer", None)):
-        weights = getattr(one, "weights", None)
+    for part in (pruner, getattr(pruner, "scorer", None)):
+        weights = getattr(part, "weights", None)
         if not isinstance(weights, HeadWeights):
             continue
         family, model = weights.model.get("family"), weights.model.get("id")

@@ -84,7 +84,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
         logprob_drop.append(float((logprob - table.column("reference_logprob").to_numpy()).mean()))
         unparsed.append(table.column("parsed").null_count)
     for key in PAIRED:
-        require_one_setting({path: shared_setting(one, key) for path, one in settings.items()}, key)
+        require_one_setting({path: shared_setting(values, key) for path, values in settings.items()}, key)
     first = next(iter(kept))
     for path, tokens in kept.items():
         if not np.array_equal(tokens, kept[first]):
@@ -94,7 +94,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
                 f"{samples.frame['sample_id'].iloc[row]!r}, but {kept[first][row]} in {first}. "
                 "Delete the older and run again."
             )
-    hardware = {one.get("hardware") for one in settings.values()}
+    hardware = {values.get("hardware") for values in settings.values()}
     if len(hardware) > 1:
         log.warning(
             "%s, %s: scored on %s; answers may differ by rounding between them, which adds to the noise",

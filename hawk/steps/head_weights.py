@@ -109,6 +109,6 @@ def _settings(paths: RunPaths, intervention: str, names: list[str]) -> dict[str,
                 raise InputError(f"{path}: its provenance has no {key!r}; delete it and run again.")
         found[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
     return {
-        key: require_one_setting({path: one[key] for path, one in found.items()}, key)
+        key: require_one_setting({path: values[key] for path, values in found.items()}, key)
         for key in ("model", "geometry", "token_score")
     }

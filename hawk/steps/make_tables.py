@@ -38,14 +38,14 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
         reference=config["evaluation"].get("reference"),
         rules={key: config["evaluation"].get(key) for key in COMPARISON_KEYS},
         ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
-        majority_answer={one.name: one.majority_answer for one in evaluated},
+        majority_answer={results.name: results.majority_answer for results in evaluated},
         data={
-            one.name: files.sample_provenance(paths.samples(role, one.name), role, one.name)
-            for one in evaluated
+            results.name: files.sample_provenance(paths.samples(role, results.name), role, results.name)
+            for results in evaluated
         },
         variants={
-            one["name"]: {k: v for k, v in one.items() if k != "name"}
-            for one in config["evaluation"]["variants"]
+            variant["name"]: {k: v for k, v in variant.items() if k != "name"}
+            for variant in config["evaluation"]["variants"]
         },
     )
     out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]

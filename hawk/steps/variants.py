@@ -69,7 +69,7 @@ def _options(
 
 def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
-    return any(facts(one["method"]).uses_tower for one in with_scorers(variant))
+    return any(facts(entry["method"]).uses_tower for entry in with_scorers(variant))
 
 
 def load_weights(

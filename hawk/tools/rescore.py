@@ -125,10 +125,10 @@ def _is_ours(bench: DatasetBenchmark, row: Mapping[str, Any]) -> bool:
     needed += ["metric_group"] if bench.grouped else []
     needed += ["options"] if isinstance(bench, MultipleChoice) else []
     needed += ["parsed", "category"] if bench.needs_every_category and not bench.grouped else []
-    if any(one not in row or (one != "parsed" and is_empty(row[one])) for one in needed):
+    if any(column not in row or (column != "parsed" and is_empty(row[column])) for column in needed):
         return False
     own = {*bench.columns, *bench.tsv_columns} - {"question", "options", "category", "image", "index"}
-    return not any(not is_empty(row.get(one)) for one in own)
+    return not any(not is_empty(row.get(column)) for column in own)
 
 
 def refuse_doubled(
@@ -142,7 +142,7 @@ def refuse_doubled(
     seen: Counter[tuple[object, ...]] = Counter()
     for item, row in zip(found, scored, strict=True):
         seen[item.part, bench.identity(row["sample_id"])] += 1
-    doubled = [str(one) for (_, one), count in seen.items() if count > 1]
+    doubled = [str(sample_id) for (_, sample_id), count in seen.items() if count > 1]
     if doubled:
         raise InputError(
             f"{where}: {_named(doubled)} more than once; every question counts once. Remove the doubled rows."
@@ -151,7 +151,9 @@ def refuse_doubled(
     equal = []
     for number, (item, row) in enumerate(zip(found, scored, strict=True)):
         if item.sample is None and row["sample_id"] == str(number) and not is_empty(item.row.get("question")):
-            cells = {one: cell for one, cell in item.row.items() if one not in ("prediction", "image")}
+            cells = {
+                column: cell for column, cell in item.row.items() if column not in ("prediction", "image")
+            }
             first = numbers.setdefault(json.dumps(cells, sort_keys=True, default=str), number)
             if first != number:
                 equal.append((first, number))
@@ -183,7 +185,8 @@ def _table(bench: Benchmark, scored: Sequence[Mapping[str, Any]]) -> pd.DataFram
         bench.check_complete(uncounted, len(table))
         sizes = groups.value_counts()
         table["metric_group"] = [
-            one if COUNT in one else f"{one}{COUNT}{bench.expected_rows(int(sizes[one]))}" for one in groups
+            group if COUNT in group else f"{group}{COUNT}{bench.expected_rows(int(sizes[group]))}"
+            for group in groups
         ]
     if isinstance(bench, DatasetBenchmark) and table["sample_id"].nunique() < bench.published_rows:
         log.warning("%d of the %d published rows of %s", len(table), bench.published_rows, bench.name)

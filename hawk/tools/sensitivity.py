@@ -44,7 +44,10 @@ def rankings(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Rank 1 is the best; equal retention shares a rank. ``same_ranking`` is the rank correlation
     (Spearman) of the run with the first one at that ratio.
     """
-    keys = [set(zip(one["variant"], one["pruning_ratio"], strict=True)) for one in runs.values()]
+    keys = [
+        set(zip(table_of_run["variant"], table_of_run["pruning_ratio"], strict=True))
+        for table_of_run in runs.values()
+    ]
     shared = set.intersection(*keys)
     parts = []
     for name, frame in runs.items():

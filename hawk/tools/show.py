@@ -89,7 +89,10 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     labels = [str(Head(weights.layer, index)) for index in range(len(weights.weights))]
     width = max(len(label) for label in labels)
     columns = [max(6, min(len(name), 12)) for name in names]
-    marks = ["" if noise is None else "noise " if one else " " * 6 for one in noise or [False] * len(labels)]
+    marks = [
+        "" if noise is None else "noise " if is_noise else " " * 6
+        for is_noise in noise or [False] * len(labels)
+    ]
     fixed = width + 1 + 6 + 1 + len(marks[0])  # label, weight, mark
     fitting = 0
     while fitting < len(names) and fixed + 16 + sum(columns[: fitting + 1]) + fitting + 1 <= WIDTH:
@@ -121,17 +124,17 @@ def _stability(interventions: dict[str, Any]) -> str:
         halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
         rows = [["", "spread", "noise", "p", "distance", "noise", "halves", ""]]
         null = {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}
-        for key, one in null.items():
+        for key, values in null.items():
             rows.append(
                 [
                     key[:18],
-                    f"{one['spread']:.2f}",
-                    f"{one['spread_q95']:.2f}",
-                    f"{one['p']:.4f}",
-                    f"{one['distance']:.2f}",
-                    f"{one['distance_q95']:.2f}",
+                    f"{values['spread']:.2f}",
+                    f"{values['spread_q95']:.2f}",
+                    f"{values['p']:.4f}",
+                    f"{values['distance']:.2f}",
+                    f"{values['distance_q95']:.2f}",
                     f"{halves[key]['curve'][-1]['correlation']:+.2f}",
-                    "noise?" if one["explained_by_null"] else "",
+                    "noise?" if values["explained_by_null"] else "",
                 ]
             )
         lines += [name, "", *_aligned(rows, left={0, 7}), ""]
@@ -191,7 +194,7 @@ def _scores(table: pa.Table, path: str) -> str:
     for key, part in groups:
         rows.append(
             [
-                *(str(one) for one in key),
+                *(str(part) for part in key),
                 str(len(part)),
                 number(100 * part["score"].mean()) + " %",
                 str(int(part["parsed"].isna().sum())),

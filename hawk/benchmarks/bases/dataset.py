@@ -109,29 +109,29 @@ class DatasetBenchmark(Benchmark):
         The row has the columns of the Hub's table, of VLMEvalKit's TSV, or ``references`` and
         whatever of those the metric needs. The answer may stand in any of ``ANSWERS``.
         """
-        answer = next((row[one] for one in ANSWERS if not is_empty(row.get(one))), None)
+        answer = next((row[column] for column in ANSWERS if not is_empty(row.get(column))), None)
         if answer is not None:
-            empty = [one for one in ANSWERS if is_empty(row.get(one))]
+            empty = [column for column in ANSWERS if is_empty(row.get(column))]
             row = {**row, **dict.fromkeys([*empty, "references"], answer)}
         if "index" in self.keys and is_empty(row.get("index")) and not is_empty(row.get("sample_id")):
             row = {**row, "index": row["sample_id"]}
-        names = {one: str(number) for one in ("index", "question_id", "id") if one not in self.keys}
+        names = {column: str(number) for column in ("index", "question_id", "id") if column not in self.keys}
         stand_ins = {"image": {"bytes": b"-", "path": None}, "question": "", "imageId": "", **names}
-        given = {one for one, cell in row.items() if cell is not None and one not in ANSWERS}
+        given = {column for column, cell in row.items() if cell is not None and column not in ANSWERS}
         stand_ins |= self.stand_ins()
-        row = {**stand_ins, **{one: cell for one, cell in row.items() if cell is not None}}
+        row = {**stand_ins, **{column: cell for column, cell in row.items() if cell is not None}}
         readers = [(self.from_hub, self.columns), (self.from_tsv, self.tsv_columns)]
         if type(self).from_tsv is DatasetBenchmark.from_tsv:
             readers.pop()
         # Stand-ins may fit the row to both tables: it is of the one that it was given more of.
         unread = {"image", *ANSWERS}
-        readers.sort(key=lambda one: (len(set(one[1]) - given - unread), -len(given & set(one[1]))))
+        readers.sort(key=lambda reader: (len(set(reader[1]) - given - unread), -len(given & set(reader[1]))))
         for read, needed in readers:
-            if all(row.get(one) is not None for one in needed):
+            if all(row.get(key) is not None for key in needed):
                 sample = read(row, number)
                 break
         else:
-            missing = [one for one in self.columns if row.get(one) is None]
+            missing = [column for column in self.columns if row.get(column) is None]
             raise InputError(
                 f"benchmark {self.name!r}, row {number}: no column {', '.join(map(repr, missing))} "
                 f"(or VLMEvalKit's: {', '.join(self.tsv_columns)})."
@@ -142,7 +142,7 @@ class DatasetBenchmark(Benchmark):
             return sample
         unnamed = sample.sample_id == str(number)  # a reader that counts rows
         columns = ("sample_id", *(names if unnamed else ()))
-        own = next((name for one in columns if one in given and (name := text(row[one]))), None)
+        own = next((name for column in columns if column in given and (name := text(row[column]))), None)
         return sample if own is None else dataclasses.replace(sample, sample_id=own)
 
     def stand_ins(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class DatasetBenchmark(Benchmark):
             if missing:
                 raise InputError(
                     f"benchmark {self.name!r}: metric group {group!r} lacks {', '.join(missing[:8])}; it has "
-                    f"{', '.join(one for one, _ in members[:8])}. Its metric needs all of them."
+                    f"{', '.join(sample_id for sample_id, _ in members[:8])}. Its metric needs all of them."
                 )
 
     def source(self) -> Source:
@@ -277,8 +277,8 @@ class Identities:
         """The name itself where nothing is tied to it, else a hash of all that is."""
         if self._names is None:
             members: dict[str, list[str]] = {}
-            for one in self._parent:
-                members.setdefault(self._root(one), []).append(one)
+            for key in self._parent:
+                members.setdefault(self._root(key), []).append(key)
             self._names = {
                 root: tied[0]
                 if len(tied) == 1
@@ -310,14 +310,14 @@ def check_groups(name: str, rows: pd.DataFrame) -> None:
 
 def check_categories(name: str, found: set[str], needed: tuple[str, ...]) -> None:
     """Refuse a table in which a category is missing or unknown, naming it."""
-    missing = [one for one in needed if one not in found]
+    missing = [key for key in needed if key not in found]
     if missing:
         raise InputError(
             f"benchmark {name!r}: no row of category {', '.join(map(repr, missing))}; the "
             "aggregate needs every category."
         )
-    for one in sorted(found.difference(needed)):
-        raise unknown(f"category of benchmark {name!r}", one, needed)
+    for category in sorted(found.difference(needed)):
+        raise unknown(f"category of benchmark {name!r}", category, needed)
 
 
 def levels(rows: pd.DataFrame) -> pd.DataFrame:

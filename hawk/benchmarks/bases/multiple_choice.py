@@ -79,7 +79,11 @@ class MultipleChoice(DatasetBenchmark):
             raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: {error}") from None
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample | None:
-        category = LEVEL.join(one for one in (text(row.get("category")), text(row.get("l2-category"))) if one)
+        category = LEVEL.join(
+            level_name
+            for level_name in (text(row.get("category")), text(row.get("l2-category")))
+            if level_name
+        )
         return self.sample(
             row,
             str(row["index"]),
@@ -111,11 +115,13 @@ class MultipleChoice(DatasetBenchmark):
 
     def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
         """Options may be a list, or one per letter, whichever of the two tables has it so."""
-        listed_ones = next((row[one] for one in ("options", "choices") if not is_empty(row.get(one))), None)
+        listed_ones = next(
+            (row[column] for column in ("options", "choices") if not is_empty(row.get(column))), None
+        )
         given = self.options_of(listed_ones, text(row.get("sample_id")) or str(number))
         cells = given or options_by_letter(row)
         if cells:  # an empty one is no missing column
-            others = {one: cell for one, cell in row.items() if one not in LETTERS}
+            others = {column: cell for column, cell in row.items() if column not in LETTERS}
             row = {**others, **dict.fromkeys("AB", ""), **dict(zip(LETTERS, cells, strict=False))}
         if given:
             row = {**row, "options": given, "choices": given}
@@ -172,8 +178,8 @@ class MultipleChoice(DatasetBenchmark):
         result = {"Overall": self.aggregate(rows) / 100.0}
         parts = levels(rows)
         for level in reversed(parts.columns):
-            for one in sorted(set(parts[level].dropna()) - {""}):
-                result[one] = self.aggregate(rows[parts[level] == one]) / 100.0
+            for category in sorted(set(parts[level].dropna()) - {""}):
+                result[category] = self.aggregate(rows[parts[level] == category]) / 100.0
         return result
 
 

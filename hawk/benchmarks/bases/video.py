@@ -86,8 +86,12 @@ class VideoBenchmark(DatasetBenchmark):
             return {"bytes": None, "path": None}
         root = self.videos()
         names = [name] if name.endswith(self.suffixes) else [name + end for end in self.suffixes]
-        for one in names:
-            found = root / one if (root / one).is_file() else next(root.rglob(Path(one).name), None)
+        for file_name in names:
+            found = (
+                root / file_name
+                if (root / file_name).is_file()
+                else next(root.rglob(Path(file_name).name), None)
+            )
             if found is not None:
                 return {"bytes": None, "path": str(found)}
         raise InputError(
@@ -99,9 +103,9 @@ class VideoBenchmark(DatasetBenchmark):
         """Options may stand under the name of any of the tables."""
         row = {**row, "videoID": "", "video_path": "", "video_name": ""}
         columns = ("candidates", "options")
-        given = next((row[one] for one in columns if not is_empty(row.get(one))), None)
+        given = next((row[column] for column in columns if not is_empty(row.get(column))), None)
         if given is not None:
-            row |= {one: given for one in columns if is_empty(row.get(one))}
+            row |= {column: given for column in columns if is_empty(row.get(column))}
         return super().from_answer(row, number)
 
     def options_of(self, value: Any, sample_id: str) -> tuple[str, ...]:
@@ -110,13 +114,13 @@ class VideoBenchmark(DatasetBenchmark):
             found = options(value)
         except InputError as error:
             raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: {error}") from None
-        return trimmed("" if _NO_OPTION.fullmatch(one) else one for one in found)
+        return trimmed("" if _NO_OPTION.fullmatch(option) else option for option in found)
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """One letter, of an option that is there."""
         given = single(answers(value))
         answer = self.letter(given, options)
-        allowed = [one for one, content in zip(self.letters, options, strict=False) if content]
+        allowed = [option for option, content in zip(self.letters, options, strict=False) if content]
         if answer not in (allowed if options else tuple(self.letters)):
             raise InputError(
                 f"the answer is {given!r}; allowed: {', '.join(allowed if options else self.letters)}."
@@ -130,7 +134,7 @@ class VideoBenchmark(DatasetBenchmark):
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)
-        options = "\n".join(one for one in sample.options if one)
+        options = "\n".join(option for option in sample.options if option)
         if protocol == LMMS_EVAL:
             return self.lmms_prompt(sample)
         text = f"{FRAMES}Question: {sample.question}\n{options}\nAnswer: "
@@ -156,6 +160,6 @@ class VideoBenchmark(DatasetBenchmark):
         result = {"overall": self.aggregate(rows)}
         parts = levels(rows)
         for level in parts:
-            for one in sorted(set(parts[level].dropna()) - {""}):
-                result[one] = self.aggregate(rows[parts[level] == one])
+            for category in sorted(set(parts[level].dropna()) - {""}):
+                result[category] = self.aggregate(rows[parts[level] == category])
         return result

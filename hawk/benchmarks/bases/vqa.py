@@ -28,7 +28,7 @@ class AnnotatedVQA(DatasetBenchmark):
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """Every annotator's answer; an empty one counts, for leaving an annotator out needs them all."""
-        found = tuple(text(one) or "" for one in scalars(value, "an answer"))
+        found = tuple(text(cell) or "" for cell in scalars(value, "an answer"))
         if not any(found):
             raise InputError(f"the annotators' answers are {shown(value)}; there is nothing to compare with.")
         if len(found) < ANNOTATORS:

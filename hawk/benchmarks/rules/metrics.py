@@ -64,8 +64,8 @@ def vqa_accuracy(answer: str, annotators: Sequence[str]) -> float:
     """
     if not annotators:
         return 0.0
-    matches = sum(one == answer for one in annotators)
-    scores = [min(1.0, (matches - (one == answer)) / 3) for one in annotators]
+    matches = sum(given == answer for given in annotators)
+    scores = [min(1.0, (matches - (given == answer)) / 3) for given in annotators]
     return sum(scores) / len(scores)
 
 
@@ -118,10 +118,10 @@ def formula_text(text: str) -> str:
 def edit_distance(first: str, second: str) -> int:
     """Levenshtein distance."""
     row = list(range(len(second) + 1))
-    for i, one in enumerate(first, start=1):
+    for i, letter in enumerate(first, start=1):
         diagonal, row[0] = row[0], i
         for j, other in enumerate(second, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (one != other))
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (letter != other))
     return row[-1]
 
 
@@ -198,4 +198,4 @@ def listed(answer: object) -> tuple[str, ...]:
     """The answers in a cell: a list, the text of a list, or one answer; a null within a list is ""."""
     if answer is None:
         return ()
-    return tuple("" if one is None else str(one) for one in items(answer))
+    return tuple("" if cell is None else str(cell) for cell in items(answer))

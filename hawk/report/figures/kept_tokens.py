@@ -78,23 +78,23 @@ def _outline(mask: np.ndarray) -> list[list[tuple[int, int]]]:
 
 def kept_token_panel(entries: Sequence[KeptTokens]) -> Figure:
     """Examples in rows, variants in columns; the whole image first."""
-    variants = list(dict.fromkeys(name for one in entries for name in one.kept))
+    variants = list(dict.fromkeys(name for entry in entries for name in entry.kept))
     width = 1.55 * (1 + len(variants))
-    tall = [one.image.height / one.image.width for one in entries]
+    tall = [entry.image.height / entry.image.width for entry in entries]
     figure = new_figure(max(width, 4.0), sum(1.5 * ratio + 0.55 for ratio in tall) + 0.2)
     grid = figure.subplots(
         len(entries), 1 + len(variants), squeeze=False, gridspec_kw={"height_ratios": tall}
     )
-    for number, (line, one) in enumerate(zip(grid, entries, strict=True)):
-        every = range(one.rows * one.columns)
-        veil(line[0], one.image, one.rows, one.columns, every)
-        line[0].set_title(("image\n" if number == 0 else "") + _wrap(one.title, 26), fontsize=7)
+    for number, (line, entry) in enumerate(zip(grid, entries, strict=True)):
+        every = range(entry.rows * entry.columns)
+        veil(line[0], entry.image, entry.rows, entry.columns, every)
+        line[0].set_title(("image\n" if number == 0 else "") + _wrap(entry.title, 26), fontsize=7)
         for axes, name in zip(line[1:], variants, strict=True):
-            if name not in one.kept:
+            if name not in entry.kept:
                 axes.axis("off")
                 continue
-            veil(axes, one.image, one.rows, one.columns, one.kept[name])
-            note = one.notes.get(name, f"{len(one.kept[name])} of {len(every)}")
+            veil(axes, entry.image, entry.rows, entry.columns, entry.kept[name])
+            note = entry.notes.get(name, f"{len(entry.kept[name])} of {len(every)}")
             axes.set_title((f"{name}\n" if number == 0 else "") + _wrap(note, 22), fontsize=7)
     return figure
 

@@ -39,7 +39,10 @@ def head_data(run: Run) -> dict[str, Any]:
         out[str(name)] = {
             "benchmarks": benchmarks,
             "heads": [str(head) for head in heads],
-            "cells": [[_finite(cells[one, head.layer, head.index]) for one in benchmarks] for head in heads],
+            "cells": [
+                [_finite(cells[benchmark, head.layer, head.index]) for benchmark in benchmarks]
+                for head in heads
+            ],
             "weights": [
                 weights.weights[head.index] if weights and head.layer == weights.layer else None
                 for head in heads
@@ -81,19 +84,19 @@ def weights(run: Run) -> str:
     rows = []
     for name, found in run.stability.items():
         halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
-        for key, one in {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}.items():
+        for key, values in {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}.items():
             rows.append(
                 [
                     name,
                     key,
-                    number(one["spread"], 2),
-                    number(one["spread_q95"], 2),
-                    p_text(one["p"]),
-                    number(one["distance"], 2),
-                    number(one["distance_q95"], 2),
+                    number(values["spread"], 2),
+                    number(values["spread_q95"], 2),
+                    p_text(values["p"]),
+                    number(values["distance"], 2),
+                    number(values["distance_q95"], 2),
                     number(halves[key]["curve"][-1]["correlation"], 2, sign=True),
                     number(halves[key]["full"], 2, sign=True),
-                    "noise alone" if one["explained_by_null"] else "beyond noise",
+                    "noise alone" if values["explained_by_null"] else "beyond noise",
                 ]
             )
     head = ["intervention", "benchmark", "spread, points", "95 % of noise", "p"]
@@ -101,9 +104,9 @@ def weights(run: Run) -> str:
     head += ["split-half", "all samples (est.)", "heads differ"]
     text += table(head, rows, left=2)
     pairs = [
-        [name, one["first"], one["second"], number(one["spearman"], 2, sign=True)]
+        [name, pair["first"], pair["second"], number(pair["spearman"], 2, sign=True)]
         for name, found in run.stability.items()
-        for one in found["between_benchmarks"]
+        for pair in found["between_benchmarks"]
     ]
     if pairs:
         listed = table(["intervention", "benchmark", "and", "rank correlation of drops"], pairs, left=3)

@@ -44,7 +44,7 @@ def verdict(run: Run) -> str:
 
 
 def _statements(items: Iterable[verdicts.Statement]) -> str:
-    listed = "".join(f'<li class="{escape(one.kind)}">{escape(_unbroken(one.text))}</li>' for one in items)
+    listed = "".join(f'<li class="{escape(item.kind)}">{escape(_unbroken(item.text))}</li>' for item in items)
     return f'<ul class="statements">{listed}</ul>'
 
 
@@ -59,17 +59,17 @@ def _unbroken(text: str) -> str:
 def what_was_run(run: Run) -> str:
     model = _model(run)
     facts: list[tuple[str, str]] = [("model", str(model.get("path", "")))]
-    for one in list(run.weights.values())[:1]:
-        shape = one.geometry
+    for head_weights in list(run.weights.values())[:1]:
+        shape = head_weights.geometry
         facts.append(
             (
                 "geometry",
                 f"{shape.layers} layers of {shape.heads} heads ({shape.kv_heads} key-value heads), "
-                f"scoring layer {one.layer}",
+                f"scoring layer {head_weights.layer}",
             )
         )
-        if one.model.get("revision"):
-            facts.append(("revision", str(one.model["revision"])))
+        if head_weights.model.get("revision"):
+            facts.append(("revision", str(head_weights.model["revision"])))
     facts += [(key, str(model[key])) for key in ("dtype", "attention") if key in model]
     if run.settings:
         facts.append(("protocol", str(run.settings.get("protocol"))))
@@ -145,4 +145,4 @@ def reading(run: Run) -> str:
         "majority answer: the score of always giving the single most frequent answer. blind: the model "
         "without any visual token.",
     ]
-    return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
