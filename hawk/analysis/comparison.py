@@ -122,12 +122,12 @@ def _draws(config: Mapping[str, Any], evaluated: Sequence[Evaluated]) -> dict[st
     alone = len(joint.pools) == len(evaluated)  # then a joint draw is a draw within each benchmark
     draws: dict[str, dict[Cell, np.ndarray]] = {"own": {}, "joint": {}}
     for results, drawn in zip(evaluated, counts, strict=True):
-        own = drawn
+        alone_counts = drawn
         if not alone:
             rng = rng_of(seed, "retention", results.name)
-            own = bootstrap_counts(len(results.samples.groups), resamples, rng)
+            alone_counts = bootstrap_counts(len(results.samples.groups), resamples, rng)
         draws["joint"].update(_retention_draws(config, results, drawn))
-        draws["own"].update(draws["joint"] if alone else _retention_draws(config, results, own))
+        draws["own"].update(draws["joint"] if alone else _retention_draws(config, results, alone_counts))
     return draws
 
 
@@ -288,25 +288,25 @@ def _add_tests(
     joint = JointGroups([results.samples.groups for results in evaluated])
     places = dict(zip((results.name for results in evaluated), joint.index, strict=True))
     # The overall mean of one benchmark is that benchmark: one hypothesis, tested once.
-    asked = [*places, OVERALL] if len(places) > 1 else [*places]
-    for name in asked:
+    tested_names = [*places, OVERALL] if len(places) > 1 else [*places]
+    for name in tested_names:
         family = [row for row in tested if row["benchmark"] == name]
-        part = [results for results in evaluated if name in (results.name, OVERALL)]
+        members = [results for results in evaluated if name in (results.name, OVERALL)]
         comparisons = []
         for row in family:
-            pairings = [_pairing(config, results, row, len(part)) for results in part]
+            pairings = [_pairing(config, results, row, len(members)) for results in members]
             index = [
                 places[results.name] if name == OVERALL else np.arange(len(results.samples.groups))
-                for results in part
+                for results in members
             ]
             comparisons.append(list(zip(pairings, index, strict=True)))
-        groups = len(joint.union) if name == OVERALL else len(part[0].samples.groups)
+        groups = len(joint.union) if name == OVERALL else len(members[0].samples.groups)
         rng = rng_of(config["seed"], "flips", name)
-        found = sign_flip_pvalues(comparisons, groups, flips, rng)
-        for row, p in zip(family, found.tolist(), strict=True):
+        p_values = sign_flip_pvalues(comparisons, groups, flips, rng)
+        for row, p in zip(family, p_values.tolist(), strict=True):
             row["p_value"] = p
     # Where the baseline is 0 there is no retention, no difference, and nothing to test.
-    defined = [row for row in tested if row["benchmark"] in asked and not np.isnan(row["difference"])]
+    defined = [row for row in tested if row["benchmark"] in tested_names and not np.isnan(row["difference"])]
     adjusted = statistics.holm([row["p_value"] for row in defined])
     for row, p in zip(defined, adjusted.tolist(), strict=True):
         row["p_adjusted"] = p
@@ -315,9 +315,9 @@ def _add_tests(
         if np.isnan(row["difference"]):
             row["p_value"] = None
     if len(places) == 1:
-        found_for = {(row["variant"], row["pruning_ratio"]): row for row in defined}
+        row_for = {(row["variant"], row["pruning_ratio"]): row for row in defined}
         for row in tested:
-            same = found_for.get((row["variant"], row["pruning_ratio"]))
+            same = row_for.get((row["variant"], row["pruning_ratio"]))
             if row["benchmark"] == OVERALL and same is not None:
                 row.update({key: same[key] for key in ("p_value", "p_adjusted", "verdict")})
 

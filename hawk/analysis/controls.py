@@ -62,7 +62,7 @@ def control_rows(
     """
     confidence = config["statistics"]["confidence"]
     variants = config["evaluation"]["variants"]
-    found = []
+    rows = []
     for variant in filter(is_calibrated, variants):
         for control in filter(is_control, variants):
             for ratio in map(ratio_text, config["evaluation"]["ratios"]):
@@ -74,7 +74,7 @@ def control_rows(
                     axis=0,
                 )
                 low, high = percentile_interval(gap, confidence)
-                found.append(
+                rows.append(
                     {
                         "variant": variant["name"],
                         "control": control["name"],
@@ -84,4 +84,4 @@ def control_rows(
                         "difference_high": float(high),
                     }
                 )
-    return found
+    return rows

@@ -57,7 +57,7 @@ class Evaluated:
     majority: Scored
     majority_answer: str
     variants: Mapping[str, Mapping[str, Scored]]  # variant → ratio → scores
-    made: Mapping[str, Any] = field(default_factory=dict)  # the settings that all of it was made with
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the settings that all of it was made with
 
     @property
     def name(self) -> str:
@@ -66,19 +66,23 @@ class Evaluated:
 
 def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
     """Every benchmark's baseline and variants, checked and audited."""
-    made: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
-    found = [_benchmark(config, root, name, made) for name in config["evaluation"]["benchmarks"]]
+    settings_by_path: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
+    evaluated = [
+        _benchmark(config, root, name, settings_by_path) for name in config["evaluation"]["benchmarks"]
+    ]
     for key in EVERYWHERE:
-        require_one_setting({path: shared_setting(values, key) for path, values in made.items()}, key)
+        require_one_setting(
+            {path: shared_setting(values, key) for path, values in settings_by_path.items()}, key
+        )
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
-        ruled = {path: values["rules"][key] for path, values in made.items() if "rules" in values}
+        ruled = {path: values["rules"][key] for path, values in settings_by_path.items() if "rules" in values}
         if ruled:
             require_one_setting(ruled, key)
-    return found
+    return evaluated
 
 
 def _benchmark(
-    config: Mapping[str, Any], root: str, name: str, made: dict[str, Mapping[str, Any]]
+    config: Mapping[str, Any], root: str, name: str, settings_by_path: dict[str, Mapping[str, Any]]
 ) -> Evaluated:
     paths, role = RunPaths(root), config["evaluation"]["role"]
     samples = SampleIndex.read(
@@ -89,19 +93,19 @@ def _benchmark(
     path = paths.baseline(name, role)
     table, block = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
     samples.require(sample_ids(table), path)
-    made[path] = block.get("settings", {})
+    settings_by_path[path] = block.get("settings", {})
     baseline = _scored(samples, [table])
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     variants = {}
     for variant in config["evaluation"]["variants"]:
         path = paths.evaluation(name, variant["name"])
-        variants[variant["name"]], made[path] = _variant(samples, path, variant, ratios)
+        variants[variant["name"]], settings_by_path[path] = _variant(samples, path, variant, ratios)
     unpruned = paths.baseline(name, role)
-    own = [unpruned, *(paths.evaluation(name, variant) for variant in variants)]
+    benchmark_paths = [unpruned, *(paths.evaluation(name, variant) for variant in variants)]
     for key in PER_BENCHMARK:
-        require_one_setting({path: made[path].get(key) for path in own}, key)
+        require_one_setting({path: settings_by_path[path].get(key) for path in benchmark_paths}, key)
     best = majority(samples, config["generation"]["protocol"])
-    evaluated = Evaluated(samples, baseline, *best, variants, made[unpruned])
+    evaluated = Evaluated(samples, baseline, *best, variants, settings_by_path[unpruned])
     audit_budget(evaluated, config)
     return evaluated
 
@@ -111,8 +115,8 @@ def _variant(
 ) -> tuple[dict[str, Scored], Mapping[str, Any]]:
     identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
     columns = [*_COLUMNS, "pruning_ratio", "seed"]
-    table, made = read_scores(path, identity, columns, schemas.EVALUATION)
-    settings = made.get("settings", {})
+    table, provenance = read_scores(path, identity, columns, schemas.EVALUATION)
+    settings = provenance.get("settings", {})
     if settings.get("variant", variant) != variant:
         raise InputError(
             f"{path}: made by variant {settings['variant']}; the config has {variant}. "
@@ -223,7 +227,7 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
         "metric_group",
     ]
     rows = files.read_table(samples.path, schemas.SAMPLES, columns=columns).to_pylist()
-    asked = [
+    samples_asked = [
         Sample(
             **{
                 **row,
@@ -233,19 +237,23 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
         )
         for row in rows
     ]
-    counted = pd.Series([ref for sample in asked for ref in set(sample.references)], dtype=str).value_counts()
+    counted = pd.Series(
+        [ref for sample in samples_asked for ref in set(sample.references)], dtype=str
+    ).value_counts()
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
     best: tuple[float, str, pa.Table] | None = None
     for answer, _ in ordered:
-        parsed = [benchmark.parse(str(answer), sample, protocol) for sample in asked]
+        parsed = [benchmark.parse(str(answer), sample, protocol) for sample in samples_asked]
         score = [
             0.0 if word is None else benchmark.score(word, sample, protocol)
-            for word, sample in zip(parsed, asked, strict=True)
+            for word, sample in zip(parsed, samples_asked, strict=True)
         ]
-        said = pa.table({"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())})
-        value = float(benchmark.value(samples.sums(said).sum(axis=0)))
+        constant_answers = pa.table(
+            {"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())}
+        )
+        value = float(benchmark.value(samples.sums(constant_answers).sum(axis=0)))
         if best is None or value > best[0]:
-            best = (value, str(answer), said)
+            best = (value, str(answer), constant_answers)
     if best is None:
         raise InputError(f"{samples.path}: no sample has a reference answer.")
     none = pa.array(np.zeros(len(rows), dtype=np.int32))

@@ -244,9 +244,9 @@ def linear_sign_flips(shares: np.ndarray, flips: int, rng: np.random.Generator) 
             flipped = np.abs((1.0 - 2.0 * bits) @ differing)
             pvalues[number] = float(_reaches(flipped, observed[number]).mean())
     if random:
-        some, exceed = shares[random], np.zeros(len(random), dtype=np.int64)
+        random_shares, exceed = shares[random], np.zeros(len(random), dtype=np.int64)
         for signs in _random_signs(flips, shares.shape[1], rng):
-            flipped = np.abs(some @ signs)
+            flipped = np.abs(random_shares @ signs)
             exceed += _reaches(flipped, observed[random][:, None]).sum(axis=1)
         pvalues[random] = (1 + exceed) / (1 + flips)
     return pvalues

@@ -199,10 +199,10 @@ def _split_half(
             masks = np.zeros((2, SPLITS, len(joint.union)))
             for split, order in enumerate(orders):
                 # The same order for all benchmarks: a shared image is on one side everywhere.
-                own = order[np.isin(order, index)]
-                size = max(1, int(len(own) * fraction))
-                masks[0, split, own[:size]] = 1.0
-                masks[1, split, own[-size:]] = 1.0
+                benchmark_order = order[np.isin(order, index)]
+                size = max(1, int(len(benchmark_order) * fraction))
+                masks[0, split, benchmark_order[:size]] = 1.0
+                masks[1, split, benchmark_order[-size:]] = 1.0
             rows = np.bincount(part.samples.codes, minlength=len(index))
             sizes.append(float((masks[0][:, index] @ rows).mean()))
             drops = [_part_drops(part, mask[:, index]) for mask in masks]

@@ -47,10 +47,10 @@ class ChartQA(DatasetBenchmark):
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """The text of a list stays one reference: the harnesses read it differently."""
-        found = answers(value, split=False)
-        for answer in found:
+        references = answers(value, split=False)
+        for answer in references:
             answers(answer)  # a list of nothing
-        return found
+        return references
 
     def perfect_answers(self, sample: Sample) -> tuple[str, ...]:
         return (*sample.references, *(target for text in sample.references for target in listed(text)))

@@ -232,9 +232,9 @@ class Custom(Benchmark):
             references = self._answers(answer, choices, number)
         except InputError as error:
             raise InputError(f"{what}: {error}") from None
-        own = [row.get(column) for column in ("sample_id", self.columns.get("id")) if column is not None]
+        id_cells = [row.get(column) for column in ("sample_id", self.columns.get("id")) if column is not None]
         return Sample(
-            sample_id=next((name for cell in own if (name := text(cell))), str(number)),
+            sample_id=next((name for cell in id_cells if (name := text(cell))), str(number)),
             group_id="",
             question="",
             references=references,
@@ -273,13 +273,13 @@ def read_letter(answer: str, options: Sequence[str], how: str = "auto") -> tuple
     how: ``letter`` (in either case), ``text`` (of the option, exactly), ``number`` (from 0), or ``auto``:
     whatever it can be; where it can be two and they name different options, an InputError.
     """
-    known, answer = lettered(options), answer.strip()
+    letters, answer = lettered(options), answer.strip()
     number = re.fullmatch(r"(\d+)(\.0+)?", answer)
     named = {
-        "letter": [letter for letter in known if letter == answer.upper()],
-        "text": [letter for letter, content in known.items() if content.strip() == answer],
+        "letter": [letter for letter in letters if letter == answer.upper()],
+        "text": [letter for letter, content in letters.items() if content.strip() == answer],
         "number": [
-            letter for letter in known if number and letter == LETTERS[int(number[1]) : int(number[1]) + 1]
+            letter for letter in letters if number and letter == LETTERS[int(number[1]) : int(number[1]) + 1]
         ],
     }
     found = {
@@ -287,7 +287,7 @@ def read_letter(answer: str, options: Sequence[str], how: str = "auto") -> tuple
     }
     if not found:
         way = "" if how == "auto" else f" read as a {how} (answers: {how})"
-        raise InputError(f"answer {answer!r}{way} is none of the options {list(known.values())}.")
+        raise InputError(f"answer {answer!r}{way} is none of the options {list(letters.values())}.")
     if len(set(found.values())) > 1:
         read = ", ".join(f"as a {reading} {letter}" for reading, letter in found.items())
         raise InputError(

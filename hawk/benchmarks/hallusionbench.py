@@ -159,8 +159,8 @@ def _without_gaps(numbers: set[str]) -> set[str]:
     """The numbers and those between them; other names as they are."""
     if not all(number.isdecimal() for number in numbers):
         return numbers
-    found = [int(number) for number in numbers]
-    return numbers | {str(number) for number in range(min(found), max(found) + 1)}
+    present = [int(number) for number in numbers]
+    return numbers | {str(number) for number in range(min(present), max(present) + 1)}
 
 
 def all_right(score: np.ndarray, label: list[str]) -> list[np.ndarray]:

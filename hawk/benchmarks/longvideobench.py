@@ -52,8 +52,8 @@ class LongVideoBench(VideoBenchmark):
     def letter(self, answer: str, options: Sequence[str]) -> str:
         """The table has the number of an option from 0."""
         number = answer.removesuffix(".0")  # pandas makes 1.0 of a 1 above an empty cell
-        known = number.isdecimal() and int(number) < len(self.letters)
-        return self.letters[int(number)] if known else answer
+        is_index = number.isdecimal() and int(number) < len(self.letters)
+        return self.letters[int(number)] if is_index else answer
 
     def stand_ins(self) -> dict[str, Any]:
         return dict.fromkeys(_OPTIONS, "")

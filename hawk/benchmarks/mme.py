@@ -125,9 +125,9 @@ class MME(DatasetBenchmark):
 
     def _check(self, rows: pd.DataFrame) -> None:
         """Pairs complete, and all categories; lmms-eval sums over those that are there."""
-        found = set(rows["category"])
-        needed = CATEGORIES if self.protocol != LMMS_EVAL else tuple(found & set(CATEGORIES))
-        check_categories(self.name, found, needed)
+        categories = set(rows["category"])
+        needed = CATEGORIES if self.protocol != LMMS_EVAL else tuple(categories & set(CATEGORIES))
+        check_categories(self.name, categories, needed)
         check_groups(self.name, rows)
 
     def report(self, rows: pd.DataFrame) -> dict[str, float]:

@@ -104,12 +104,12 @@ class POPE(DatasetBenchmark):
         # A merged row counts once in each of its categories.
         weight = names.str.len().to_numpy(np.float64)
         truth = (parts[1] == "Yes").to_numpy()
-        said = rows["parsed"].isin(["Yes"]).to_numpy(dtype=bool)  # plain bools, nulls and Arrow included
-        missed = truth & ~said
+        said_yes = rows["parsed"].isin(["Yes"]).to_numpy(dtype=bool)  # plain bools, nulls and Arrow included
+        missed = truth & ~said_yes
         if self.protocol == LMMS_EVAL:
             missed &= rows["parsed"].isin(["No"]).to_numpy(dtype=bool)
         right = rows["score"].to_numpy(np.float64)
-        columns = [truth & said, ~truth & said, missed, right, np.ones(len(rows))]
+        columns = [truth & said_yes, ~truth & said_yes, missed, right, np.ones(len(rows))]
         return np.column_stack(columns) * weight[:, None]
 
     def value(self, sums: np.ndarray) -> np.ndarray:

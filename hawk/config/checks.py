@@ -213,8 +213,8 @@ def _check_model_folder(config: dict[str, Any]) -> None:
     file = folder / "config.json"
     if not file.is_file():
         raise InputError(f"model.path: {model['path']!r} has no config.json; it is no model folder.")
-    own = json.loads(file.read_text(encoding="utf-8"))
-    text = own.get("text_config", own)
+    model_config = json.loads(file.read_text(encoding="utf-8"))
+    text = model_config.get("text_config", model_config)
     for key, name in (("layers", "num_hidden_layers"), ("heads", "num_attention_heads")):
         if name in text and text[name] != model[key]:
             raise InputError(f"model.{key} is {model[key]}, but {file} says {name} {text[name]}.")

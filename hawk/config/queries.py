@@ -72,8 +72,8 @@ def evaluation_passes(config: Mapping[str, Any]) -> int:
 def weights_path(variant: Mapping[str, Any]) -> str | None:
     """The weights file that a variant, or its scorer, gives by path: an input of its evaluation."""
     source = weight_source(variant)
-    own = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
-    path = resolve(source) if own else ""
+    is_path = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
+    path = resolve(source) if is_path else ""
     return path if Path(path).is_file() else None
 
 

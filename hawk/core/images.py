@@ -69,8 +69,8 @@ def _no_pixel_limit() -> Iterator[None]:
 
 def _declared_bits(image: Image) -> int | None:
     """Bits per grey value where the file says less than its values could hold: a 12-bit TIFF."""
-    found = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
-    bits = found[0] if isinstance(found, tuple) else found
+    tag = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
+    bits = tag[0] if isinstance(tag, tuple) else tag
     return bits if bits is not None and 8 < bits < 16 else None
 
 

@@ -24,14 +24,14 @@ def generate(
     Returns the texts, the float32 logits [batch, vocabulary] behind the prompts, and the cache as
     it was then: what the reference's log-probability starts from, without a second prefill.
     """
-    own = vlm.model.generation_config
+    defaults = vlm.model.generation_config
     settings = GenerationConfig(
         do_sample=False,
         num_beams=1,
         repetition_penalty=1.0,
         max_new_tokens=max_new_tokens,
-        eos_token_id=own.eos_token_id,
-        pad_token_id=own.pad_token_id,
+        eos_token_id=defaults.eos_token_id,
+        pad_token_id=defaults.pad_token_id,
         disable_compile=True,
         use_cache=True,
         return_dict_in_generate=True,
@@ -51,7 +51,7 @@ def generate(
             logits_processor=LogitsProcessorList([remember_first]),
         )
     finally:
-        vlm.model.generation_config = own
+        vlm.model.generation_config = defaults
     new = out.sequences[:, prompt.input_ids.shape[1] :]
     if new.shape[1] > 1:  # the last token is in no cache
         out.past_key_values.crop(1 - new.shape[1])
@@ -90,5 +90,5 @@ def reference_logprobs(
             use_cache=True,
         )
         logits = torch.cat([logits, more.logits.float()], dim=1)
-    found: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-    return (found * real).sum(1).tolist()
+    logprobs: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    return (logprobs * real).sum(1).tolist()

@@ -24,7 +24,7 @@ class Run:
     config: Mapping[str, Any]
     paths: RunPaths
     drops: pd.DataFrame | None = None
-    drops_made: Mapping[str, Any] = field(default_factory=dict)
+    drops_provenance: Mapping[str, Any] = field(default_factory=dict)
     stability: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, HeadWeights] = field(default_factory=dict)
     retention: pd.DataFrame | None = None
@@ -37,8 +37,8 @@ class Run:
     def holds(self) -> set[str]:
         """The parts that this run has, by their names here: what figures are drawn from."""
         tables = {"drops": self.drops, "retention": self.retention, "cost": self.cost}
-        found = {name for name, table in tables.items() if table is not None}
-        return found | {name for name in ("stability", "weights") if getattr(self, name)}
+        names = {name for name, table in tables.items() if table is not None}
+        return names | {name for name in ("stability", "weights") if getattr(self, name)}
 
     @property
     def interventions(self) -> list[str]:
@@ -48,7 +48,7 @@ class Run:
     @property
     def confidence(self) -> float:
         """Level of all intervals, percent."""
-        settings = self.settings or self.drops_made["settings"]
+        settings = self.settings or self.drops_provenance["settings"]
         return round(100 * settings["statistics"]["confidence"], 4)
 
     @classmethod
@@ -58,9 +58,9 @@ class Run:
         if Path(paths.drops()).is_file():
             table = files.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
             run.drops = table.to_pandas()
-            run.drops_made = files.provenance_of(table, paths.drops())
-            found = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
-            run.stability = found["interventions"]
+            run.drops_provenance = files.provenance_of(table, paths.drops())
+            stability = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
+            run.stability = stability["interventions"]
             run.weights = {
                 name: HeadWeights.load(paths.head_weights(name))
                 for name in dict.fromkeys(run.drops["intervention"])

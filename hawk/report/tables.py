@@ -110,8 +110,8 @@ def _html_cell(column: Column, row: Row) -> str:
 def hypotheses(frame: pd.DataFrame) -> int:
     """How many were tested together; with one benchmark, overall is the same one again."""
     tested = frame[frame["p_adjusted"].notna()]
-    own = tested[tested["benchmark"] != OVERALL]
-    return len(own) if own["benchmark"].nunique() == 1 else len(tested)
+    of_benchmarks = tested[tested["benchmark"] != OVERALL]
+    return len(of_benchmarks) if of_benchmarks["benchmark"].nunique() == 1 else len(tested)
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:

@@ -36,9 +36,9 @@ def against_reference(frame: pd.DataFrame, settings: Mapping[str, Any]) -> list[
             ("worse", f"worse than {reference}"),
             ("open", f"no significant difference from {reference}"),
         ):
-            some = part[part["verdict"] == ("—" if kind == "open" else kind)]
-            if len(some):
-                listed = "; ".join(_difference(row) for row in some.to_dict("records"))
+            rows_of_kind = part[part["verdict"] == ("—" if kind == "open" else kind)]
+            if len(rows_of_kind):
+                listed = "; ".join(_difference(row) for row in rows_of_kind.to_dict("records"))
                 out.append(Statement(kind, f"{percent(ratio)} removed, {words}: {listed}."))
     return out
 
@@ -64,11 +64,15 @@ def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, A
             out += _tested(frame, settings, name, title)
         if controls is None:
             continue
-        own = controls[(controls["variant"] == name) & (controls["control"] != settings.get("reference"))]
+        of_variant = controls[
+            (controls["variant"] == name) & (controls["control"] != settings.get("reference"))
+        ]
         tested = frame[
             (frame["variant"] == name) & (frame["benchmark"] == OVERALL) & frame["verdict"].notna()
         ]
-        out += _described(own, title, dict(zip(tested["pruning_ratio"], tested["verdict"], strict=True)))
+        out += _described(
+            of_variant, title, dict(zip(tested["pruning_ratio"], tested["verdict"], strict=True))
+        )
     return out
 
 
@@ -80,13 +84,13 @@ def _tested(frame: pd.DataFrame, settings: Mapping[str, Any], name: str, title: 
         ("better", "better", "beats"),
         ("—", "open", "shows no significant difference from"),
     ):
-        some = rows[rows["verdict"] == verdict].to_dict("records")
-        if some:
+        with_verdict = rows[rows["verdict"] == verdict].to_dict("records")
+        if with_verdict:
             listed = "; ".join(
                 f"at {percent(row['pruning_ratio'])} removed by {number(row['difference'], sign=True)} "
                 f"{interval(row['difference_low'], row['difference_high'], sign=True)}, "
                 f"adjusted p {p_text(row['p_adjusted'])}"
-                for row in some
+                for row in with_verdict
             )
             out.append(Statement(kind, f"{title} {words} {settings['reference']}: {listed}."))
     return out
@@ -110,8 +114,8 @@ def _described(controls: pd.DataFrame, title: str, against_reference: Mapping[st
             f"{control} ({', '.join(_gap(row) for row in part.to_dict('records'))})"
             for control, part in below.groupby("control", sort=False)
         )
-        said = f"{title} retains less than a control (described, not tested): {listed}."
-        return [Statement("below", said)]
+        text = f"{title} retains less than a control (described, not tested): {listed}."
+        return [Statement("below", text)]
     won = controls[[against_reference.get(r, "better") == "better" for r in controls["pruning_ratio"]]]
     if not len(won):
         return []
@@ -139,8 +143,10 @@ def notes(
                 "the workflow works; it says nothing about which method wins on a real model.",
             )
         )
-    for name, found in stability.items():
-        flagged = [key for key, values in found["null"]["benchmarks"].items() if values["explained_by_null"]]
+    for name, measured in stability.items():
+        flagged = [
+            key for key, values in measured["null"]["benchmarks"].items() if values["explained_by_null"]
+        ]
         if flagged:
             out.append(
                 Statement(
@@ -149,7 +155,7 @@ def notes(
                     f"{', '.join(flagged)}; what these benchmarks add to the weights may be noise.",
                 )
             )
-        if found["null"]["pooled"]["explained_by_null"]:
+        if measured["null"]["pooled"]["explained_by_null"]:
             out.append(
                 Statement(
                     "warning",
@@ -180,9 +186,11 @@ def notes(
 
 def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
     """Variants with weights that this run did not measure."""
-    own = (*WEIGHT_SOURCES, "uniform", None)
+    measured_here = (*WEIGHT_SOURCES, "uniform", None)
     return [
-        variant["name"] for variant in config["evaluation"]["variants"] if weight_source(variant) not in own
+        variant["name"]
+        for variant in config["evaluation"]["variants"]
+        if weight_source(variant) not in measured_here
     ]
 
 

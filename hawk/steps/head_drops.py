@@ -64,10 +64,10 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
     def scores(which: str, **more: str) -> pa.Table:
         path = paths.scores(name, intervention, which)
         columns = [*SCORE_COLUMNS, "kept_tokens"]
-        table, made = read_scores(path, {**identity, "name": which, **more}, columns)
+        table, provenance = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
         kept[path] = table.column("kept_tokens").to_numpy()
-        settings[path] = made.get("settings", {})
+        settings[path] = provenance.get("settings", {})
         return table
 
     reference = scores("reference")
@@ -135,7 +135,7 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths) -> None:
             log.info("%s, %s: %d heads", name, intervention, len(measured.heads))
         if parts[0].heads:
             report[intervention] = stability(parts, lows, seed)
-    made = provenance(
+    file_provenance = provenance(
         {"table": "drops"},
         statistics=dict(options),
         seed=seed,
@@ -147,5 +147,7 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths) -> None:
         },
     )
     # The table last: whoever finds it finds the file beside it as well.
-    atomic.write_json(paths.stability(), {"keys": KEYS, "interventions": report, "provenance": made})
-    files.write_table(paths.drops(), rows, schemas.DROPS, made)
+    atomic.write_json(
+        paths.stability(), {"keys": KEYS, "interventions": report, "provenance": file_provenance}
+    )
+    files.write_table(paths.drops(), rows, schemas.DROPS, file_provenance)

@@ -83,12 +83,12 @@ def _drops(
     drops, lows, samples = {}, {}, {}
     for name in names:
         rows = frame[frame["benchmark"] == name].sort_values("head")
-        found = rows["head"].tolist()
-        if found != list(range(heads)):
-            missing = sorted(set(range(heads)) - set(found))
+        heads_in_table = rows["head"].tolist()
+        if heads_in_table != list(range(heads)):
+            missing = sorted(set(range(heads)) - set(heads_in_table))
             raise InputError(
                 f"{path}: benchmark {name!r}, intervention {intervention!r}, layer {layer}: "
-                f"{len(found)} heads for {heads}; missing {missing}. Weights need every head of "
+                f"{len(heads_in_table)} heads for {heads}; missing {missing}. Weights need every head of "
                 "scoring.layer: set ablation.heads to 'all' and list that layer in ablation.layers."
             )
         drops[name] = rows["drop"].to_numpy()
@@ -99,16 +99,16 @@ def _drops(
 
 def _settings(paths: RunPaths, intervention: str, names: list[str]) -> dict[str, Any]:
     """Model, geometry and, for selection, token-score options that the reference was scored with."""
-    found: dict[str, dict[str, Any]] = {}
+    settings_by_path: dict[str, dict[str, Any]] = {}
     for name in names:
         path = paths.scores(name, intervention, "reference")
-        _, made = read_scores(path, {"benchmark": name, "intervention": intervention}, ["sample_id"])
-        settings = made.get("settings", {})
+        _, provenance = read_scores(path, {"benchmark": name, "intervention": intervention}, ["sample_id"])
+        settings = provenance.get("settings", {})
         for key in ("model", "geometry", "token_score"):
             if not isinstance(settings.get(key), dict):
                 raise InputError(f"{path}: its provenance has no {key!r}; delete it and run again.")
-        found[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
+        settings_by_path[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
     return {
-        key: require_one_setting({path: values[key] for path, values in found.items()}, key)
+        key: require_one_setting({path: values[key] for path, values in settings_by_path.items()}, key)
         for key in ("model", "geometry", "token_score")
     }

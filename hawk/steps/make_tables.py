@@ -28,12 +28,12 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
     evaluated = read_evaluation(config, root)
     rows, controls = compare(config, evaluated)
     paths, role = RunPaths(root), config["evaluation"]["role"]
-    made = provenance(
+    file_provenance = provenance(
         {"table": "retention"},
         statistics=dict(config["statistics"]),
         seed=config["seed"],
         protocol=config["generation"]["protocol"],
-        **{key: evaluated[0].made.get(key) for key in ("model", "geometry", "device", "preprocessing")},
+        **{key: evaluated[0].settings.get(key) for key in ("model", "geometry", "device", "preprocessing")},
         role=role,
         reference=config["evaluation"].get("reference"),
         rules={key: config["evaluation"].get(key) for key in COMPARISON_KEYS},
@@ -51,10 +51,10 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
     out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]
     out += [paths.table("controls", ending) for ending in ("csv", "parquet")]
     atomic.write_text(out[3], csv_text(columns.CONTROLS, controls))
-    files.write_table(out[4], controls, CONTROLS, {**made, "identity": {"table": "controls"}})
+    files.write_table(out[4], controls, CONTROLS, {**file_provenance, "identity": {"table": "controls"}})
     atomic.write_text(out[0], csv_text(columns.RETENTION, rows))
     # Through Arrow, so that absent words are None and absent numbers NaN, as when read from the file.
     frame = pa.Table.from_pylist(rows, schema=RETENTION).to_pandas()
-    atomic.write_text(out[1], markdown(frame, made["settings"]))
-    files.write_table(out[2], rows, RETENTION, made)
+    atomic.write_text(out[1], markdown(frame, file_provenance["settings"]))
+    files.write_table(out[2], rows, RETENTION, file_provenance)
     return out

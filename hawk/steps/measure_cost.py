@@ -79,15 +79,15 @@ def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
             generate_by_phase(vlm, inputs[0], pruner, length, fixed_length=True)
     rows = []
     for repeat in progress(range(section["repeats"]), f"cost on {name}"):
-        found: dict[tuple[str, str], list[Phases]] = {key: [] for key in pruners}
+        phases_by_condition: dict[tuple[str, str], list[Phases]] = {key: [] for key in pruners}
         for number, tensors in enumerate(inputs):
             # Another order for every sample: what runs after what must not decide.
             start = (number + repeat) % len(pruners)
             order = [*pruners][start:] + [*pruners][:start]
             for key in order:
                 phases, *_ = generate_by_phase(vlm, tensors, pruners[key], length, fixed_length=True)
-                found[key].append(phases)
-        rows += [_row(*key, repeat, phases) for key, phases in found.items()]
+                phases_by_condition[key].append(phases)
+        rows += [_row(*key, repeat, phases) for key, phases in phases_by_condition.items()]
     settings = {
         "model": dict(vlm.source),
         "device": hardware_name(vlm.model.device),

@@ -36,8 +36,8 @@ def build(
     scorer = options.get("scorer")
     if isinstance(scorer, Mapping) and "method" in scorer:
         inner = {"name": f"{variant['name']}: scorer", **scorer}
-        own = _options(config, inner, seed, geometry, weights_path)
-        options["scorer"] = pruner(scorer["method"], **own)
+        inner_options = _options(config, inner, seed, geometry, weights_path)
+        options["scorer"] = pruner(scorer["method"], **inner_options)
     return pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
 
 

@@ -133,9 +133,9 @@ def samples_of(path: Path, identity: Mapping[str, str]) -> Path:
     benchmark = identity.get("benchmark")
     role = identity.get("role") or ("calibration" if "scores" in path.parts else "evaluation")
     for folder in path.resolve().parents:
-        found = folder / "samples" / str(role) / f"{benchmark}.parquet"
-        if found.is_file():
-            return found
+        path_of_samples = folder / "samples" / str(role) / f"{benchmark}.parquet"
+        if path_of_samples.is_file():
+            return path_of_samples
     raise InputError(
         f"{path}: its samples (samples/{role}/{benchmark}.parquet) are in no folder above it; "
         "name the file with --samples."
@@ -146,9 +146,11 @@ def read_samples(path: str | Path, name: str | None = None) -> dict[str, Sample]
     """Samples by id, without their images; ``name`` is the benchmark that they must be of."""
     columns = [name for name in SAMPLES.names if name not in ("images", "video")]
     table = read_table(path, SAMPLES, columns=columns)
-    found = provenance_of(table, path).get("identity", {}).get("benchmark")
-    if name is not None and found is not None and found != name:
-        raise InputError(f"{path}: samples of benchmark {found!r}; the predictions are of {name!r}.")
+    benchmark_of_file = provenance_of(table, path).get("identity", {}).get("benchmark")
+    if name is not None and benchmark_of_file is not None and benchmark_of_file != name:
+        raise InputError(
+            f"{path}: samples of benchmark {benchmark_of_file!r}; the predictions are of {name!r}."
+        )
     return {
         row["sample_id"]: Sample(
             **{**row, "options": tuple(row["options"] or ()), "references": tuple(row["references"] or ())}

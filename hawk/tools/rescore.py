@@ -42,7 +42,7 @@ def score_predictions(
 
     ``rows`` names a JSONL to which every row's parsed answer and score are written.
     """
-    found, provenance = read(predictions, samples)
+    predicted, provenance = read(predictions, samples)
     recorded = provenance.get("settings", {}).get("protocol")
     protocol = protocol or recorded or DEFAULT_PROTOCOL
     if recorded and recorded != protocol:
@@ -50,22 +50,22 @@ def score_predictions(
     # Where harnesses differ in the aggregate, the protocol is an option of the benchmark.
     bench = benchmark(name, {**(options or {}), "protocol": protocol})
     bench.check_protocol(protocol)
-    if not found:
+    if not predicted:
         raise InputError(f"{predictions}: there is no row.")
     written_for = provenance.get("identity", {}).get("benchmark")
     if written_for not in (None, name):
         raise InputError(
             f"{predictions}: predictions for benchmark {written_for!r}; --benchmark is {name!r}."
         )
-    scored = [one(bench, protocol, item, number) for number, item in enumerate(found)]
-    refuse_doubled(bench, found, scored, str(predictions))
+    scored = [one(bench, protocol, item, number) for number, item in enumerate(predicted)]
+    refuse_doubled(bench, predicted, scored, str(predictions))
     table = _table(bench, scored)
     if rows is not None:
         write_text(rows, "".join(json.dumps(_line(row), ensure_ascii=False) + "\n" for row in scored))
-    parts = sorted({item.part for item in found}, key=str)
+    parts = sorted({item.part for item in predicted}, key=str)
     results = []
     for part in parts:
-        inside = table[[item.part == part for item in found]].reset_index(drop=True)
+        inside = table[[item.part == part for item in predicted]].reset_index(drop=True)
         results.append(result(bench, protocol, inside, dict(part)))
     return results
 
@@ -104,8 +104,8 @@ def sample_of(bench: Benchmark, row: Mapping[str, Any], number: int) -> Sample:
         raise InputError(f"benchmark {bench.name!r}, row {number}: needs 'sample_id' and 'references'.")
     sample_id = str(row["sample_id"])
     try:
-        given = options(row.get("options"))
-        references = bench.as_references(row["references"], given)
+        choices = options(row.get("options"))
+        references = bench.as_references(row["references"], choices)
     except InputError as error:
         raise InputError(f"benchmark {bench.name!r}, sample {sample_id!r}: {error}") from None
     return Sample(
@@ -113,7 +113,7 @@ def sample_of(bench: Benchmark, row: Mapping[str, Any], number: int) -> Sample:
         group_id="",
         question=text(row.get("question")) or "",
         references=references,
-        options=given,
+        options=choices,
         category=text(row.get("category")),
         metric_group=text(row.get("metric_group")),
     )
@@ -127,12 +127,18 @@ def _is_ours(bench: DatasetBenchmark, row: Mapping[str, Any]) -> bool:
     needed += ["parsed", "category"] if bench.needs_every_category and not bench.grouped else []
     if any(column not in row or (column != "parsed" and is_empty(row[column])) for column in needed):
         return False
-    own = {*bench.columns, *bench.tsv_columns} - {"question", "options", "category", "image", "index"}
-    return not any(not is_empty(row.get(column)) for column in own)
+    metric_columns = {*bench.columns, *bench.tsv_columns} - {
+        "question",
+        "options",
+        "category",
+        "image",
+        "index",
+    }
+    return not any(not is_empty(row.get(column)) for column in metric_columns)
 
 
 def refuse_doubled(
-    bench: Benchmark, found: Sequence[Prediction], scored: Sequence[Mapping[str, Any]], where: str
+    bench: Benchmark, predicted: Sequence[Prediction], scored: Sequence[Mapping[str, Any]], where: str
 ) -> None:
     """Refuse a question that occurs twice in a table: it would count twice.
 
@@ -140,7 +146,7 @@ def refuse_doubled(
     names their image, or if there are more rows than the benchmark has; else they are reported.
     """
     seen: Counter[tuple[object, ...]] = Counter()
-    for item, row in zip(found, scored, strict=True):
+    for item, row in zip(predicted, scored, strict=True):
         seen[item.part, bench.identity(row["sample_id"])] += 1
     doubled = [str(sample_id) for (_, sample_id), count in seen.items() if count > 1]
     if doubled:
@@ -149,7 +155,7 @@ def refuse_doubled(
         )
     numbers: dict[str, int] = {}
     equal = []
-    for number, (item, row) in enumerate(zip(found, scored, strict=True)):
+    for number, (item, row) in enumerate(zip(predicted, scored, strict=True)):
         if item.sample is None and row["sample_id"] == str(number) and not is_empty(item.row.get("question")):
             cells = {
                 column: cell for column, cell in item.row.items() if column not in ("prediction", "image")
@@ -160,8 +166,8 @@ def refuse_doubled(
     if not equal:
         return
     text = f"row {equal[0][1]} is row {equal[0][0]} again, and {len(equal) - 1} more like it"
-    too_many = isinstance(bench, DatasetBenchmark) and len(found) > bench.published_rows
-    if too_many or not is_empty(found[equal[0][1]].row.get("image_path")):
+    too_many = isinstance(bench, DatasetBenchmark) and len(predicted) > bench.published_rows
+    if too_many or not is_empty(predicted[equal[0][1]].row.get("image_path")):
         raise InputError(f"{where}: {text}; every question counts once. Remove the doubled rows.")
     log.warning("%s: %s, but for the prediction; without an id each counts as another question.", where, text)
 

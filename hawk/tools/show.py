@@ -66,8 +66,8 @@ def _stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
     file = Path(run.stability())
     if names["subset"] != POOLED or not file.is_file():
         return None
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["interventions"]
-    return found.get(names["intervention"])
+    interventions: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["interventions"]
+    return interventions.get(names["intervention"])
 
 
 # --- head weights -----------------------------------------------------------------------------------
@@ -120,10 +120,10 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
 
 def _stability(interventions: dict[str, Any]) -> str:
     lines = []
-    for name, found in interventions.items():
-        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
+    for name, measured in interventions.items():
+        halves = {"pooled": measured["split_half"]["pooled"], **measured["split_half"]["benchmarks"]}
         rows = [["", "spread", "noise", "p", "distance", "noise", "halves", ""]]
-        null = {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}
+        null = {"pooled": measured["null"]["pooled"], **measured["null"]["benchmarks"]}
         for key, values in null.items():
             rows.append(
                 [
@@ -154,9 +154,9 @@ def _table(path: str) -> str:
         schema = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error}).") from None
-    for known, words in _WORDS:
-        if schema.equals(known, check_metadata=False):
-            table = files.read_table(path, known)
+    for known_schema, words in _WORDS:
+        if schema.equals(known_schema, check_metadata=False):
+            table = files.read_table(path, known_schema)
             identity = files.provenance_of(table, path).get("identity", {})
             title = ", ".join(f"{key} {value}" for key, value in identity.items())
             return "\n".join([_clip(title), "", words(table, path)])
@@ -208,8 +208,8 @@ def _scores(table: pa.Table, path: str) -> str:
     if len(wrong):
         lines += ["", "the first that are not fully right:"]
         for row in wrong.to_dict("records"):
-            said = "nothing parsed from " if not isinstance(row["parsed"], str) else ""
-            lines.append(_clip(f"  {row['sample_id']}: {said}{row['prediction']!r}, score {row['score']:g}"))
+            note = "nothing parsed from " if not isinstance(row["parsed"], str) else ""
+            lines.append(_clip(f"  {row['sample_id']}: {note}{row['prediction']!r}, score {row['score']:g}"))
     return "\n".join(lines)
 
 

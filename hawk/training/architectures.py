@@ -62,8 +62,8 @@ class TinyModel:
     def visual_tokens(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Features `[images, 64, hidden]` as the language model gets them, row by row."""
         inputs = {k: v for k, v in inputs.items() if k in ("pixel_values", "image_grid_thw")}
-        found = self.model.get_image_features(**inputs, return_dict=True).pooler_output
-        return found if isinstance(found, torch.Tensor) else torch.stack(list(found))
+        features = self.model.get_image_features(**inputs, return_dict=True).pooler_output
+        return features if isinstance(features, torch.Tensor) else torch.stack(list(features))
 
     def prompt(self, question: str) -> str:
         content = [{"type": "image"}, {"type": "text", "text": question}]

@@ -186,6 +186,9 @@ class Qwen3VLMoe(Qwen3VL):
 '''
 
 MODEL = """
+SCALES["experts"] = 0.2  # [experts, out, in]: two of its sizes would count as inputs
+
+
 @cache
 def qwen3_vl_moe(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
     from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration

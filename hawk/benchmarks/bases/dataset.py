@@ -117,7 +117,7 @@ class DatasetBenchmark(Benchmark):
             row = {**row, "index": row["sample_id"]}
         names = {column: str(number) for column in ("index", "question_id", "id") if column not in self.keys}
         stand_ins = {"image": {"bytes": b"-", "path": None}, "question": "", "imageId": "", **names}
-        given = {column for column, cell in row.items() if cell is not None and column not in ANSWERS}
+        filled = {column for column, cell in row.items() if cell is not None and column not in ANSWERS}
         stand_ins |= self.stand_ins()
         row = {**stand_ins, **{column: cell for column, cell in row.items() if cell is not None}}
         readers = [(self.from_hub, self.columns), (self.from_tsv, self.tsv_columns)]
@@ -125,7 +125,9 @@ class DatasetBenchmark(Benchmark):
             readers.pop()
         # Stand-ins may fit the row to both tables: it is of the one that it was given more of.
         unread = {"image", *ANSWERS}
-        readers.sort(key=lambda reader: (len(set(reader[1]) - given - unread), -len(given & set(reader[1]))))
+        readers.sort(
+            key=lambda reader: (len(set(reader[1]) - filled - unread), -len(filled & set(reader[1])))
+        )
         for read, needed in readers:
             if all(row.get(key) is not None for key in needed):
                 sample = read(row, number)
@@ -142,8 +144,8 @@ class DatasetBenchmark(Benchmark):
             return sample
         unnamed = sample.sample_id == str(number)  # a reader that counts rows
         columns = ("sample_id", *(names if unnamed else ()))
-        own = next((name for column in columns if column in given and (name := text(row[column]))), None)
-        return sample if own is None else dataclasses.replace(sample, sample_id=own)
+        own_id = next((name for column in columns if column in filled and (name := text(row[column]))), None)
+        return sample if own_id is None else dataclasses.replace(sample, sample_id=own_id)
 
     def stand_ins(self) -> dict[str, Any]:
         """Cells that scoring does not read."""
@@ -209,11 +211,11 @@ class DatasetBenchmark(Benchmark):
             identify.tie(sample.metric_group, identify(sample))
         self.check_complete(groups, self.published_rows)
         for sample in self._drafts(source):
-            found = len(groups[str(sample.metric_group)])
+            rows_in_group = len(groups[str(sample.metric_group)])
             yield dataclasses.replace(
                 sample,
                 group_id=identify.connected(identify(sample)),
-                metric_group=f"{sample.metric_group}{COUNT}{self.expected_rows(found)}",
+                metric_group=f"{sample.metric_group}{COUNT}{self.expected_rows(rows_in_group)}",
             )
 
     def _drafts(self, source: Source) -> Iterator[Sample]:
@@ -297,8 +299,8 @@ class Identities:
 # --- aggregates ------------------------------------------------------------------------------------
 def check_groups(name: str, rows: pd.DataFrame) -> None:
     """Refuse a table in which a metric group lacks a row, naming the group."""
-    found = rows["metric_group"].value_counts(sort=False)
-    for group, rows_found in found.items():
+    group_sizes = rows["metric_group"].value_counts(sort=False)
+    for group, rows_found in group_sizes.items():
         _, counted, expected = str(group).rpartition(COUNT)
         if counted and expected.isdecimal() and int(expected) != rows_found:
             ids = rows.loc[rows["metric_group"] == group, "sample_id"].tolist()
@@ -308,15 +310,15 @@ def check_groups(name: str, rows: pd.DataFrame) -> None:
             )
 
 
-def check_categories(name: str, found: set[str], needed: tuple[str, ...]) -> None:
+def check_categories(name: str, present: set[str], needed: tuple[str, ...]) -> None:
     """Refuse a table in which a category is missing or unknown, naming it."""
-    missing = [key for key in needed if key not in found]
+    missing = [key for key in needed if key not in present]
     if missing:
         raise InputError(
             f"benchmark {name!r}: no row of category {', '.join(map(repr, missing))}; the "
             "aggregate needs every category."
         )
-    for category in sorted(found.difference(needed)):
+    for category in sorted(present.difference(needed)):
         raise unknown(f"category of benchmark {name!r}", category, needed)
 
 

@@ -35,8 +35,8 @@ def lettered(options: Sequence[str]) -> dict[str, str]:
 
 def as_letter(answer: str, options: Sequence[str]) -> str:
     """An answer given as the number of an option from 0, or as its letter already."""
-    known = answer.isdecimal() and int(answer) < len(options)
-    return LETTERS[int(answer)] if known else answer
+    is_index = answer.isdecimal() and int(answer) < len(options)
+    return LETTERS[int(answer)] if is_index else answer
 
 
 def with_hint(hint: str | None, question: str) -> str:
@@ -58,11 +58,11 @@ class MultipleChoice(DatasetBenchmark):
     # --- data ---------------------------------------------------------------------------------
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """One letter, of an option that is there."""
-        given = single(answers(value))
-        answer = self.letter(given, options)
+        text_of_answer = single(answers(value))
+        answer = self.letter(text_of_answer, options)
         if answer not in (lettered(options) if options else LETTERS):
             raise InputError(
-                f"answer {given!r} is none of the {len(lettered(options)) or 26} options "
+                f"answer {text_of_answer!r} is none of the {len(lettered(options)) or 26} options "
                 f"({', '.join(lettered(options)) or 'A, B, …'})."
             )
         return (answer,)
@@ -165,8 +165,8 @@ class MultipleChoice(DatasetBenchmark):
         if protocol == LMMS_EVAL:
             return self.lmms_parse(prediction, sample)
         # Where no option could be read from the question, a letter is still one.
-        known = lettered(sample.options) or dict.fromkeys(LETTERS[:4], "")
-        letter = infer_option(prediction, known, protocol == MS_VLMEVAL)
+        options = lettered(sample.options) or dict.fromkeys(LETTERS[:4], "")
+        letter = infer_option(prediction, options, protocol == MS_VLMEVAL)
         return None if letter == REFUSED else letter
 
     def lmms_parse(self, prediction: str, sample: Sample) -> str | None:
@@ -200,11 +200,11 @@ def split_options(question: str, answer: str | None = None) -> tuple[str, tuple[
     not reach ``answer``, a letter, marks at the start of a line are taken in any form ("B text" among
     "A. text"), and a letter whose mark is missing has an empty option, so that the others keep theirs.
     """
-    stem, found = _marked(question)
-    if answer is None or len(answer) != 1 or answer not in LETTERS or answer in lettered(found):
-        return stem, found
+    stem, options = _marked(question)
+    if answer is None or len(answer) != 1 or answer not in LETTERS or answer in lettered(options):
+        return stem, options
     loose = _loosely_marked(question)
-    return loose if answer in lettered(loose[1]) else (stem, found)
+    return loose if answer in lettered(loose[1]) else (stem, options)
 
 
 def _marked(question: str) -> tuple[str, tuple[str, ...]]:

@@ -61,8 +61,8 @@ class VideoBenchmark(DatasetBenchmark):
         """Where the video files are: the option ``videos``, else where `hawk fetch` puts them."""
         from huggingface_hub import constants
 
-        given = self.options.get("videos")
-        return Path(given).expanduser() if given else Path(constants.HF_HOME) / "hawk" / self.name
+        folder = self.options.get("videos")
+        return Path(folder).expanduser() if folder else Path(constants.HF_HOME) / "hawk" / self.name
 
     def fetch_videos(self) -> tuple[Path, ...]:
         """Download the repository's archives and unpack each once. Returns the archives."""
@@ -87,13 +87,13 @@ class VideoBenchmark(DatasetBenchmark):
         root = self.videos()
         names = [name] if name.endswith(self.suffixes) else [name + end for end in self.suffixes]
         for file_name in names:
-            found = (
+            file = (
                 root / file_name
                 if (root / file_name).is_file()
                 else next(root.rglob(Path(file_name).name), None)
             )
-            if found is not None:
-                return {"bytes": None, "path": str(found)}
+            if file is not None:
+                return {"bytes": None, "path": str(file)}
         raise InputError(
             f"benchmark {self.name!r}, sample {sample_id!r}: no file {' or '.join(names)} under "
             f"{root}. Run `hawk fetch`, or name the folder in data.{self.name}.videos."
@@ -103,18 +103,18 @@ class VideoBenchmark(DatasetBenchmark):
         """Options may stand under the name of any of the tables."""
         row = {**row, "videoID": "", "video_path": "", "video_name": ""}
         columns = ("candidates", "options")
-        given = next((row[column] for column in columns if not is_empty(row.get(column))), None)
-        if given is not None:
-            row |= {column: given for column in columns if is_empty(row.get(column))}
+        video = next((row[column] for column in columns if not is_empty(row.get(column))), None)
+        if video is not None:
+            row |= {column: video for column in columns if is_empty(row.get(column))}
         return super().from_answer(row, number)
 
     def options_of(self, value: Any, sample_id: str) -> tuple[str, ...]:
         """The options in a cell, "A. " before each; what is none is an error with the sample's name."""
         try:
-            found = options(value)
+            texts = options(value)
         except InputError as error:
             raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: {error}") from None
-        return trimmed("" if _NO_OPTION.fullmatch(option) else option for option in found)
+        return trimmed("" if _NO_OPTION.fullmatch(option) else option for option in texts)
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """One letter, of an option that is there."""

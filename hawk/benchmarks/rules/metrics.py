@@ -182,14 +182,14 @@ def any_letter(text: str, options: Mapping[str, str]) -> str:
     for mark in (",", ".", "!", "?", ";", ":", "'"):
         text = text.strip(mark)
     text = f" {text} "
-    found = [letter for letter in options if letter in text]
-    if found:
-        return max(found, key=lambda letter: text.rfind(f"({letter})"))
+    named = [letter for letter in options if letter in text]
+    if named:
+        return max(named, key=lambda letter: text.rfind(f"({letter})"))
     if len(text.split()) > 5:
         text = text.lower()
-        found = [letter for letter, option in options.items() if option.lower() in text]
-        if found:
-            return max(found, key=lambda letter: text.rfind(options[letter].lower()))
+        named = [letter for letter, option in options.items() if option.lower() in text]
+        if named:
+            return max(named, key=lambda letter: text.rfind(options[letter].lower()))
     return "A"
 
 

@@ -101,8 +101,8 @@ def files_hash(root: Path, files: Sequence[Path]) -> str:
 
 def root_of(files: Sequence[Path], revision: str | None) -> Path:
     """The folder that file names are relative to: the repository's, or what all files share."""
-    found = [parent for parent in files[0].parents if parent.name == revision]
-    return found[0] if found else Path(os.path.commonpath([file.parent for file in files]))
+    snapshots = [parent for parent in files[0].parents if parent.name == revision]
+    return snapshots[0] if snapshots else Path(os.path.commonpath([file.parent for file in files]))
 
 
 def parquet_rows(

@@ -82,9 +82,9 @@ def weights(run: Run) -> str:
         return ""
     text = section_pictures(run, "weights")
     rows = []
-    for name, found in run.stability.items():
-        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
-        for key, values in {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}.items():
+    for name, measured in run.stability.items():
+        halves = {"pooled": measured["split_half"]["pooled"], **measured["split_half"]["benchmarks"]}
+        for key, values in {"pooled": measured["null"]["pooled"], **measured["null"]["benchmarks"]}.items():
             rows.append(
                 [
                     name,
@@ -105,8 +105,8 @@ def weights(run: Run) -> str:
     text += table(head, rows, left=2)
     pairs = [
         [name, pair["first"], pair["second"], number(pair["spearman"], 2, sign=True)]
-        for name, found in run.stability.items()
-        for pair in found["between_benchmarks"]
+        for name, measured in run.stability.items()
+        for pair in measured["between_benchmarks"]
     ]
     if pairs:
         listed = table(["intervention", "benchmark", "and", "rank correlation of drops"], pairs, left=3)

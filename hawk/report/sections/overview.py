@@ -31,15 +31,15 @@ def verdict(run: Run) -> str:
         "normalization": run.config["weights"].get("normalization"),
     }
     if run.retention is not None:
-        own = verdicts.recipe(run.retention, run.controls, settings)
-        if own:
-            text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(own)
+        findings = verdicts.recipe(run.retention, run.controls, settings)
+        if findings:
+            text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(findings)
         text += "<h3>All variants, overall</h3>"
         text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
         text += _statements(verdicts.against_reference(run.retention, settings))
-    found = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
-    if found:
-        text += "<h3>Before you believe it</h3>" + _statements(found)
+    notes = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
+    if notes:
+        text += "<h3>Before you believe it</h3>" + _statements(notes)
     return text
 
 
@@ -80,10 +80,10 @@ def what_was_run(run: Run) -> str:
             facts.append(("seeds", ", ".join(f"{name} {n}" for name, n in seeds.items())))
         answers = run.settings.get("majority_answer", {})
         facts.append(("majority answers", ", ".join(f"{k}: {v!r}" for k, v in answers.items())))
-    made = run.drops_made
-    options = (made or {"settings": run.settings})["settings"]["statistics"]
+    provenance = run.drops_provenance
+    options = (provenance or {"settings": run.settings})["settings"]["statistics"]
     facts.append(("resampling", f"{options['resamples']} resamples of images, seed {run.config['seed']}"))
-    environment = made.get("environment", {})
+    environment = provenance.get("environment", {})
     libraries = environment.get("libraries", {})
     if environment:
         dirty = ", with uncommitted changes" if environment.get("dirty") else ""
@@ -96,10 +96,10 @@ def what_was_run(run: Run) -> str:
 
 def _model(run: Run) -> dict[str, Any]:
     """The model that was compared, as its scores tell; of a run without any, the config's."""
-    made = run.settings.get("model") if run.settings else None
-    if not made:
+    model = run.settings.get("model") if run.settings else None
+    if not model:
         return dict(run.config["model"])
-    return {"path": made["id"], **{key: made[key] for key in ("dtype", "attention") if key in made}}
+    return {"path": model["id"], **{key: model[key] for key in ("dtype", "attention") if key in model}}
 
 
 def _seeds(frame: pd.DataFrame | None) -> list[tuple[str, int]]:
