@@ -56,7 +56,7 @@ RETENTION = pa.schema(
         ("p_value", pa.float64()),  # paired sign-flip test over images
         ("p_adjusted", pa.float64()),  # Holm over all rows that have one
         ("verdict", pa.string()),  # better, worse or —; null where nothing is tested
-        ("wins", pa.float64()),  # samples scored higher than by the reference; mean over seeds
+        ("wins", pa.float64()),  # samples scored higher than by the reference variant; mean over seeds
         ("ties", pa.float64()),
         ("losses", pa.float64()),
         ("kept_tokens", pa.float64()),  # mean per sample
@@ -106,9 +106,9 @@ def scored_of(results: Evaluated, variant: str, ratio: str | None) -> Scored:
     return results.variants[variant][str(ratio)]
 
 
-def _has_reference(config: Mapping[str, Any], variant: str) -> bool:
-    reference = config["evaluation"].get("reference")
-    return reference is not None and variant not in (reference, BASELINE, MAJORITY)
+def _is_tested(config: Mapping[str, Any], variant: str) -> bool:
+    reference_variant = config["evaluation"].get("reference")
+    return reference_variant is not None and variant not in (reference_variant, BASELINE, MAJORITY)
 
 
 # --- resampling ---------------------------------------------------------------------------------------
@@ -177,12 +177,12 @@ def _row(
         "published": published,
         **_nothing(),
     }
-    if _has_reference(config, variant):
+    if _is_tested(config, variant):
         name = config["evaluation"]["reference"]
-        reference = results.variants[name][str(ratio)]
-        ours = float(np.mean(statistics.retention(benchmark.value(reference.sums.sum(axis=1)), base)))
+        of_reference = results.variants[name][str(ratio)]
+        ours = float(np.mean(statistics.retention(benchmark.value(of_reference.sums.sum(axis=1)), base)))
         gap = draws["own"][variant, ratio, results.name] - draws["own"][name, ratio, results.name]
-        wins = [statistics.win_tie_loss(a, b) for a, b in _pairs(scored.scores, reference.scores)]
+        wins = [statistics.win_tie_loss(a, b) for a, b in _pairs(scored.scores, of_reference.scores)]
         row["difference"] = row["retention"] - ours
         row["difference_low"], row["difference_high"] = (
             float(end) for end in percentile_interval(gap, _level(config))
@@ -225,7 +225,7 @@ def _overall_row(
         "published": _published(config, variant, ratio, OVERALL),
         **_nothing(),
     }
-    if _has_reference(config, variant):
+    if _is_tested(config, variant):
         gap = drawn(variant) - drawn(config["evaluation"]["reference"])
         row["difference"] = mean("difference")
         row["difference_low"], row["difference_high"] = (
@@ -280,8 +280,8 @@ def _published(config: Mapping[str, Any], variant: str, ratio: str | None, bench
 def _add_tests(
     config: Mapping[str, Any], evaluated: Sequence[Evaluated], rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Sign-flip p, Holm-adjusted p and verdict into every row that has a reference."""
-    tested = [row for row in rows if _has_reference(config, row["variant"])]
+    """Sign-flip p, Holm-adjusted p and verdict into every row that is compared with the reference variant."""
+    tested = [row for row in rows if _is_tested(config, row["variant"])]
     if not tested:
         return
     flips = flips_needed(len(tested))

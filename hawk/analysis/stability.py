@@ -148,8 +148,8 @@ def _head_null(
 def flipped_drops(part: Measured, signs: np.ndarray) -> np.ndarray:
     """Drops of all heads when groups with sign −1 have both runs swapped: ``[flips, heads]``, points."""
     flips, groups = signs.shape
-    half = (part.reference - part.ablated) / 2.0  # [heads, groups, sums]
-    middle = ((part.reference + part.ablated) / 2.0).sum(axis=1)  # [heads, sums]
+    half = (part.reference_run - part.ablated) / 2.0  # [heads, groups, sums]
+    middle = ((part.reference_run + part.ablated) / 2.0).sum(axis=1)  # [heads, sums]
     moved = (signs @ half.transpose(1, 0, 2).reshape(groups, -1)).reshape(flips, *middle.shape)
     return part.points(middle + moved) - part.points(middle - moved)
 
@@ -223,7 +223,7 @@ def _part_drops(part: Measured, mask: np.ndarray) -> np.ndarray:
     splits, groups = mask.shape
     sums = (mask @ part.ablated.transpose(1, 0, 2).reshape(groups, -1)).reshape(splits, len(part.heads), -1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return part.points(mask @ part.reference)[:, None] - part.points(sums)
+        return part.points(mask @ part.reference_run)[:, None] - part.points(sums)
 
 
 def _curve_point(first: np.ndarray, second: np.ndarray, fraction: float, samples: float) -> dict[str, Any]:

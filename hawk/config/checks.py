@@ -95,9 +95,9 @@ def _check_evaluation(config: dict[str, Any]) -> None:
         for name in values:
             if name not in known:
                 raise unknown(f"benchmark in evaluation.published, {ratio!r}:", name, known)
-    reference = evaluation.get("reference")
-    if reference is not None and reference not in names:
-        raise unknown("evaluation.reference (a variant's name)", reference, names)
+    reference_variant = evaluation.get("reference")
+    if reference_variant is not None and reference_variant not in names:
+        raise unknown("evaluation.reference (a variant's name)", reference_variant, names)
 
 
 def _check_holdout(config: dict[str, Any]) -> None:

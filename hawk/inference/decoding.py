@@ -1,4 +1,4 @@
-"""A prepared batch through the model: greedy answers, and how likely it finds the reference.
+"""A prepared batch through the model: greedy answers, and how likely it finds the reference answer.
 
 Nothing here knows benchmarks or files. The second starts from the cache of the first.
 """
@@ -22,7 +22,7 @@ def generate(
     """Greedy decoding; every setting is ours, none is the checkpoint's.
 
     Returns the texts, the float32 logits [batch, vocabulary] behind the prompts, and the cache as
-    it was then: what the reference's log-probability starts from, without a second prefill.
+    it was then: what the reference answer's log-probability starts from, without a second prefill.
     """
     defaults = vlm.model.generation_config
     settings = GenerationConfig(
@@ -66,7 +66,7 @@ def reference_logprobs(
     cache: Any,
     answers: Sequence[Sequence[int]],
 ) -> list[float]:
-    """Teacher-forced log-probability of each reference, summed over its tokens (nats).
+    """Teacher-forced log-probability of each reference answer, summed over its tokens (nats).
 
     The answer goes on top of the prompt's cache, as in decoding, so that what a method does at
     prefill (pruning inside the model) holds here as well.

@@ -157,7 +157,7 @@ def text_table(
 
 def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     """All tables in Markdown: overall first, then one per benchmark."""
-    reference = settings.get("reference")
+    reference_variant = settings.get("reference")
     confidence = 100 * settings["statistics"]["confidence"]
     lines = [
         "# Retention",
@@ -166,8 +166,8 @@ def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         f"unweighted mean over benchmarks. Brackets are {confidence:g} % bootstrap intervals over "
         "images.",
     ]
-    if reference is not None:
-        named = reference.replace("|", "\\|")
+    if reference_variant is not None:
+        named = reference_variant.replace("|", "\\|")
         lines.append(
             f"Differences are paired, to `{named}`, in points of retention. *better* and "
             "*worse* need p < .05 in a sign-flip test over images, adjusted by Holm over all "

@@ -22,19 +22,19 @@ def percent(ratio: str) -> str:
     return f"{100 * float(ratio):g} %"
 
 
-def against_reference(frame: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
+def against_reference_variant(frame: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
     """One statement per ratio and verdict: who is better, worse, or shows no significant difference."""
-    reference = settings.get("reference")
-    if reference is None:
+    reference_variant = settings.get("reference")
+    if reference_variant is None:
         return [Statement("note", "No reference variant is configured, so nothing was tested.")]
     out: list[Statement] = []
     rows = frame[(frame["benchmark"] == OVERALL) & frame["p_adjusted"].notna()]
     for ratio in settings["ratios"]:
         part = rows[rows["pruning_ratio"] == ratio].sort_values("retention", ascending=False)
         for kind, words in (
-            ("better", f"better than {reference}"),
-            ("worse", f"worse than {reference}"),
-            ("open", f"no significant difference from {reference}"),
+            ("better", f"better than {reference_variant}"),
+            ("worse", f"worse than {reference_variant}"),
+            ("open", f"no significant difference from {reference_variant}"),
         ):
             rows_of_kind = part[part["verdict"] == ("—" if kind == "open" else kind)]
             if len(rows_of_kind):
@@ -96,11 +96,11 @@ def _tested(frame: pd.DataFrame, settings: Mapping[str, Any], name: str, title: 
     return out
 
 
-def _described(controls: pd.DataFrame, title: str, against_reference: Mapping[str, str]) -> list[Statement]:
+def _described(controls: pd.DataFrame, title: str, verdict_by_ratio: Mapping[str, str]) -> list[Statement]:
     """Against the other controls: where it retains less or more; described, without a verdict.
 
-    against_reference: ratio → verdict. Where that is "worse" or open, nothing good is said of beating
-    weaker controls: a method that does not beat its strongest control has shown nothing.
+    verdict_by_ratio: against the reference variant. Where that is "worse" or open, nothing good is said of
+    beating weaker controls: a method that does not beat its strongest control has shown nothing.
     """
     if not len(controls):
         return []
@@ -116,7 +116,7 @@ def _described(controls: pd.DataFrame, title: str, against_reference: Mapping[st
         )
         text = f"{title} retains less than a control (described, not tested): {listed}."
         return [Statement("below", text)]
-    won = controls[[against_reference.get(r, "better") == "better" for r in controls["pruning_ratio"]]]
+    won = controls[[verdict_by_ratio.get(r, "better") == "better" for r in controls["pruning_ratio"]]]
     if not len(won):
         return []
     names = ", ".join(dict.fromkeys(won["control"]))

@@ -70,8 +70,8 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
         settings[path] = provenance.get("settings", {})
         return table
 
-    reference = scores("reference")
-    right, logprob = (reference.column(key).to_numpy() for key in ("score", "reference_logprob"))
+    reference_run = scores("reference")
+    right, logprob = (reference_run.column(key).to_numpy() for key in ("score", "reference_logprob"))
     flips = [
         int((scores(f"repeat{number}").column("score").to_numpy() != right).sum())
         for number in range(1, config["statistics"]["repeats"] + 1)
@@ -104,7 +104,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
         samples=samples,
         intervention=intervention,
         heads=heads,
-        reference=samples.sums(reference),
+        reference_run=samples.sums(reference_run),
         ablated=np.stack(sums),
         logprob_drop=np.array(logprob_drop),
         unparsed=np.array(unparsed),

@@ -59,7 +59,7 @@ def _refuse_sliding_windows(vlm: VisionLanguageModel) -> None:
     if any("sliding" in kind for kind in kinds):
         raise InputError(
             f"model.path {vlm.source['id']!r}: layers with sliding-window attention cannot be scored; "
-            "their cache forgets what the reference's log-probability starts from."
+            "their cache forgets what the reference answer's log-probability starts from."
         )
 
 

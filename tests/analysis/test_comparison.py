@@ -260,7 +260,7 @@ def test_where_the_baseline_is_zero_nothing_is_tested_or_claimed(tmp_path: Path)
     np.testing.assert_allclose(tested["p_adjusted"], statistics.holm(tested["p_value"]))
     settings = {**settings, "normalization": "min_shift"}
     said = verdicts.recipe(frame, read_controls(root), settings)
-    said += verdicts.against_reference(frame, settings) + verdicts.notes(config, {}, frame, "model")
+    said += verdicts.against_reference_variant(frame, settings) + verdicts.notes(config, {}, frame, "model")
     text = "\n".join(one.text for one in said)
     assert "hawk-zero (the paper's recipe): how it compares with" in text
     assert "scores 0 on toy" in text

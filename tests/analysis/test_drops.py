@@ -401,8 +401,8 @@ def test_flipped_drops_are_literal_swaps(made) -> None:
         for line, drops in zip(signs, found, strict=True):
             swap = (line < 0)[:, None]
             for head in range(4):
-                kept = np.where(swap, part.ablated[head], part.reference).sum(axis=0)
-                lost = np.where(swap, part.reference, part.ablated[head]).sum(axis=0)
+                kept = np.where(swap, part.ablated[head], part.reference_run).sum(axis=0)
+                lost = np.where(swap, part.reference_run, part.ablated[head]).sum(axis=0)
                 gap = part.samples.benchmark.value(kept) - part.samples.benchmark.value(lost)
                 assert drops[head] == pytest.approx(100 * gap / part.samples.benchmark.native_max)
 

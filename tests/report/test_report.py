@@ -207,7 +207,7 @@ def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
     chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "divprune")
     for verdict, kind in (("better", "better"), ("worse", "worse"), ("—", "open")):
         frame.loc[chosen, "verdict"] = verdict
-        found = [one for one in verdicts.against_reference(frame, settings) if "divprune" in one.text]
+        found = [one for one in verdicts.against_reference_variant(frame, settings) if "divprune" in one.text]
         assert [one.kind for one in found] == [kind] * 3
     controls = read_controls(root)
     normal = {**settings, "normalization": "min_shift"}

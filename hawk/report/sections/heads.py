@@ -64,8 +64,8 @@ def heads(run: Run) -> str:
     if run.drops is None:
         return ""
     return (
-        "<p>Each cell is the drop when one head is ablated: reference minus ablated, in points of the "
-        "benchmark's scale, over the same samples. Red: the head matters. Hatched: noise alone "
+        "<p>Each cell is the drop when one head is ablated: reference run minus ablated run, in points of "
+        "the benchmark's scale, over the same samples. Red: the head matters. Hatched: noise alone "
         "would give such a drop, or such a weight. Point at a cell for its interval; click a heading to "
         "sort.</p>"
         '<div class="controls"><span>intervention <span id="interventions"></span></span>'

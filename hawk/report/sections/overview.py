@@ -16,7 +16,7 @@ from hawk.report.run import Run
 
 _RULE = (
     "Better and worse mean: Holm-adjusted p < .05 in a paired sign-flip test over images, over one "
-    "declared family (all variants against the reference, all ratios, all benchmarks and overall). "
+    "declared family (all variants against the reference variant, all ratios, all benchmarks and overall). "
     "Numbers are points of retention with {confidence:g} % intervals; an interval alone decides nothing."
 )
 
@@ -36,7 +36,7 @@ def verdict(run: Run) -> str:
             text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(findings)
         text += "<h3>All variants, overall</h3>"
         text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
-        text += _statements(verdicts.against_reference(run.retention, settings))
+        text += _statements(verdicts.against_reference_variant(run.retention, settings))
     notes = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
     if notes:
         text += "<h3>Before you believe it</h3>" + _statements(notes)
@@ -132,8 +132,8 @@ def _samples(run: Run) -> str:
 def reading(run: Run) -> str:
     confidence = f"{run.confidence:g}"
     items = [
-        "Drop: reference minus ablated value on the same samples, in points of 100 · native / native_max. "
-        "zero and mean are measured against the untouched model, selection against the model pruned with "
+        "Drop: value of the reference run minus value of the ablated run, on the same samples, in points of "
+        "100 · native / native_max. zero and mean are measured against the untouched model, selection against the model pruned with "
         "uniform weights.",
         f"Intervals: {confidence} % percentile bootstrap over images; rows of one image move together.",
         "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
