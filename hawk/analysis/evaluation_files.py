@@ -211,7 +211,7 @@ def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
 
 
 def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
-    """The best that one constant answer reaches: every frequent reference is tried as the answer.
+    """The score of always giving the same answer: the best of the most frequent reference answers.
 
     The most generous reading of a majority baseline, computed through the benchmark's own parser,
     score and aggregate. Returns its scores and the answer.

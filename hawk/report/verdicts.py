@@ -151,8 +151,8 @@ def notes(
             out.append(
                 Statement(
                     "warning",
-                    f"Intervention {name}: noise alone gives drops as unequal as those of "
-                    f"{', '.join(flagged)}; what these benchmarks add to the weights may be noise.",
+                    f"Intervention {name}: on {', '.join(flagged)} the drops of the heads differ no more "
+                    "than noise alone would make them. Their share of the weights may be noise.",
                 )
             )
         if measured["null"]["pooled"]["explained_by_null"]:
@@ -167,16 +167,16 @@ def notes(
         out.append(
             Statement(
                 "warning",
-                "calibration.holdout is none: weights may be evaluated on the images that made them, "
-                "as in the paper. Retention is then too good.",
+                "calibration.holdout is none: as in the paper, weights may be evaluated on images they were "
+                "calibrated on, which makes retention too high.",
             )
         )
     elif unknown := _from_elsewhere(config):
         out.append(
             Statement(
                 "warning",
-                f"{', '.join(unknown)}: weights from a file. Which images they were calibrated on is not "
-                "known here; evaluated ones may be among them.",
+                f"{', '.join(unknown)}: weights from a file. The images that they were calibrated on are "
+                "not known here and may be among the evaluated ones.",
             )
         )
     if frame is not None:
@@ -212,7 +212,7 @@ def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
         out.append(Statement("warning", f"No better than always giving the most frequent answer: {listed}."))
     zero = base[base["native_value"] == 0.0]["benchmark"].tolist()
     if zero:
-        text = f"The unpruned model scores 0 on {', '.join(zero)}: retention, and its mean, is undefined."
+        text = f"The unpruned model scores 0 on {', '.join(zero)}: retention and its mean are undefined."
         out.append(Statement("warning", text))
     blind = frame[frame["method"].map(is_floor).astype(bool) & (frame["benchmark"] != OVERALL)]
     weak = blind.drop_duplicates("benchmark")
@@ -225,6 +225,6 @@ def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
         Statement(
             "warning",
             f"Without any visual token the model keeps most of its score ({listed}): these benchmarks "
-            "cannot tell pruning methods apart.",
+            "cannot show a difference between pruning methods.",
         ),
     ]

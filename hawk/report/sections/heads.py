@@ -65,9 +65,9 @@ def heads(run: Run) -> str:
         return ""
     return (
         "<p>Each cell is the drop when one head is ablated: reference run minus ablated run, in points of "
-        "the benchmark's scale, over the same samples. Red: the head matters. Hatched: noise alone "
-        "would give such a drop, or such a weight. Point at a cell for its interval; click a heading to "
-        "sort.</p>"
+        "the benchmark's scale, over the same samples. Red: the score falls without the head. Hatched: "
+        "a drop or weight of this size is within noise. Point at a cell for its interval; click a heading "
+        "to sort.</p>"
         '<div class="controls"><span>intervention <span id="interventions"></span></span>'
         '<label>sort by <select id="order"></select></label></div>'
         '<div id="heatmap-scroll"><table id="heatmap"></table></div>' + section_pictures(run, "heads")

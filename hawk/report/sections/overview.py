@@ -15,9 +15,9 @@ from hawk.report.page import escape, table
 from hawk.report.run import Run
 
 _RULE = (
-    "Better and worse mean: Holm-adjusted p < .05 in a paired sign-flip test over images, over one "
-    "declared family (all variants against the reference variant, all ratios, all benchmarks and overall). "
-    "Numbers are points of retention with {confidence:g} % intervals; an interval alone decides nothing."
+    "Better and worse: p < .05 in a paired sign-flip test over images, after Holm's correction for all "
+    "comparisons with the reference variant (all variants, ratios and benchmarks, and overall). Numbers are "
+    "differences in points of retention with {confidence:g} % intervals, which decide no verdict."
 )
 
 
@@ -39,7 +39,7 @@ def verdict(run: Run) -> str:
         text += _statements(verdicts.against_reference_variant(run.retention, settings))
     notes = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
     if notes:
-        text += "<h3>Before you believe it</h3>" + _statements(notes)
+        text += "<h3>Limits of these results</h3>" + _statements(notes)
     return text
 
 
@@ -133,16 +133,16 @@ def reading(run: Run) -> str:
     confidence = f"{run.confidence:g}"
     items = [
         "Drop: value of the reference run minus value of the ablated run, on the same samples, in points of "
-        "100 · native / native_max. zero and mean are measured against the untouched model, selection against the model pruned with "
-        "uniform weights.",
-        f"Intervals: {confidence} % percentile bootstrap over images; rows of one image move together.",
+        "100 · native / native_max. The reference run of zero and mean is the untouched model, that of "
+        "selection the model pruned with uniform weights.",
+        f"Intervals: {confidence} % percentile bootstrap over images, each with all of its questions.",
         "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
         "shows. A floor of 0 means that the repeat agreed on every sample.",
-        "Retention: pruned in percent of the unpruned native value; overall is the unweighted mean over "
-        "benchmarks.",
+        "Retention: native value of the pruned model in percent of the unpruned model's; overall is the "
+        "unweighted mean over benchmarks.",
         "Seeds: a variant with seeds is shown by its mean. Intervals and tests are over images, for the "
         "seeds that were drawn; the range over seeds stands beside them.",
-        "majority answer: the score of always giving the single most frequent answer. blind: the model "
-        "without any visual token.",
+        "majority: the score of always giving the same answer, the most frequent that is right. blind: the "
+        "model without any visual token.",
     ]
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
