@@ -37,10 +37,10 @@ class ChartQA(DatasetBenchmark):
     # --- data ---------------------------------------------------------------------------------
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
         half = text(row["type"]) or text(row.get("split"))
-        return self._sample(row, str(number), _HALVES.get(str(half), half))
+        return self.sample(row, str(number), category=_HALVES.get(str(half), half) or None)
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]), text(row.get("split")))
+        return self.sample(row, str(row["index"]), category=text(row.get("split")) or None)
 
     def stand_ins(self) -> dict[str, Any]:
         return {"type": ""}
@@ -54,17 +54,6 @@ class ChartQA(DatasetBenchmark):
 
     def perfect_answers(self, sample: Sample) -> tuple[str, ...]:
         return (*sample.references, *(target for text in sample.references for target in listed(text)))
-
-    def _sample(self, row: Mapping[str, Any], sample_id: str, half: str | None) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "answer", sample_id),
-            images=self.images(row, sample_id),
-            category=half or None,
-            split=self.hub_split,
-        )
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:

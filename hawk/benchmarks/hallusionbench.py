@@ -63,16 +63,14 @@ class HallusionBench(DatasetBenchmark):
 
     def _sample(self, row: Mapping[str, Any], sample_id: str, column: str) -> Sample:
         category, kind, set_id, _, _ = keys(sample_id)
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=str(row["question"]),
-            references=self.references(row, column, sample_id),
-            images=self.images(row, sample_id),
+        return self.sample(
+            row,
+            sample_id,
+            str(row["question"]),
             category=LEVEL.join([category, f"{category}_{kind}"]),
             # A set holds its figures and its question groups, which cross, so it stays whole.
             metric_group=f"{category}_{kind}_{set_id}",
-            split=self.hub_split,
+            answer=column,
         )
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:

@@ -38,15 +38,10 @@ class LongVideoBench(VideoBenchmark):
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
         cells = [text(row[column]) or "" for column in _OPTIONS]
         options = trimmed("" if cell == "N/A" else cell for cell in cells)
-        return Sample(
-            sample_id=str(row["id"]),
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "correct_choice", str(row["id"]), options),
-            video=self.video(str(row["video_path"]), str(row["id"])),
-            options=options,
-            category=text(row.get("duration_group")),
-            split=self.hub_split,
+        video = self.video(str(row["video_path"]), str(row["id"]))
+        category = text(row.get("duration_group"))
+        return self.sample(
+            row, str(row["id"]), options=options, category=category, answer="correct_choice", video=video
         )
 
     def letter(self, answer: str, options: Sequence[str]) -> str:

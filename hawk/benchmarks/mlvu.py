@@ -42,16 +42,8 @@ class MLVU(VideoBenchmark):
         """``candidates`` are bare texts; the answer is a letter or one of them."""
         options = self.options_of(row["candidates"], str(number))
         question = (text(row["question"]) or "").partition("\n(A)")[0]
-        return Sample(
-            sample_id=str(number),
-            group_id="",
-            question=question,
-            references=self.references(row, "answer", str(number), options),
-            video=self.video(str(row["video_name"]), str(number)),
-            options=options,
-            category=text(row["task_type"]),
-            split=self.hub_split,
-        )
+        video = self.video(str(row["video_name"]), str(number))
+        return self.sample(row, str(number), question, options, text(row["task_type"]), video=video)
 
     def letter(self, answer: str, options: Sequence[str]) -> str:
         """A letter, or an option's text."""

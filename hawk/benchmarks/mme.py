@@ -65,15 +65,9 @@ class MME(DatasetBenchmark):
         return self._sample(row, str(row["image_path"]), str(row["index"]))
 
     def _sample(self, row: Mapping[str, Any], pair: str, sample_id: str) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=str(row["question"]),
-            references=self.references(row, "answer", sample_id),
-            images=self.images(row, sample_id),
-            category=str(row["category"]),
-            metric_group=f"{row['category']}/{pair}",
-            split=self.hub_split,
+        category = str(row["category"])
+        return self.sample(
+            row, sample_id, str(row["question"]), category=category, metric_group=f"{category}/{pair}"
         )
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:

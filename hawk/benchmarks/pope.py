@@ -53,16 +53,8 @@ class POPE(DatasetBenchmark):
                 f"benchmark {self.name!r}, sample {sample_id!r}: the answer is {references[0]!r}, but the "
                 f"category says {truth!r}."
             )
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=question,
-            references=references,
-            images=self.images(row, sample_id),
-            # The true answer is part of the category: an F1 needs it, and rows of both.
-            category=LEVEL.join([category, *references]),
-            split=self.hub_split,
-        )
+        # The true answer is part of the category: an F1 needs it, and rows of both.
+        return self.sample(row, sample_id, question, category=LEVEL.join([category, *references]))
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         return (yes_no_answer(value),)

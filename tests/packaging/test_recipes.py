@@ -134,14 +134,7 @@ class Receipts(AnnotatedVQA):
     published_rows: ClassVar[int] = 4
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return Sample(
-            sample_id=str(row["id"]),
-            group_id="",
-            question=row["question"],
-            references=self.references(row, "answers", str(row["id"])),
-            images=self.images(row, str(row["id"])),
-            split=self.hub_split,
-        )
+        return self.sample(row, str(row["id"]), answer="answers")
 '''
 
 ROWS = """

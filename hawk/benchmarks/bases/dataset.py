@@ -231,6 +231,35 @@ class DatasetBenchmark(Benchmark):
         """Right if it is the reference, letter by letter."""
         return float(parsed == sample.references[0])
 
+    def sample(
+        self,
+        row: Mapping[str, Any],
+        sample_id: str,
+        question: str | None = None,
+        options: Sequence[str] = (),
+        category: str | None = None,
+        metric_group: str | None = None,
+        answer: str = "answer",
+        video: Mapping[str, Any] | None = None,
+    ) -> Sample:
+        """A sample from a row of the Hub's table or a TSV, without its group_id.
+
+        question: the cell of that name, unless given. answer: the column of the answer. Its images are the
+        row's, unless it shows a video.
+        """
+        return Sample(
+            sample_id=sample_id,
+            group_id="",
+            question=text(row["question"]) or "" if question is None else question,
+            references=self.references(row, answer, sample_id, options),
+            images=self.images(row, sample_id) if video is None else (),
+            video=video,
+            options=tuple(options),
+            category=category,
+            metric_group=metric_group,
+            split=self.hub_split,
+        )
+
     def images(self, row: Mapping[str, Any], sample_id: str) -> tuple[Mapping[str, Any], ...]:
         """The row's image with its original bytes; a row without one is an error."""
         image = row.get("image")

@@ -92,27 +92,6 @@ class MultipleChoice(DatasetBenchmark):
             category or None,
         )
 
-    def sample(
-        self,
-        row: Mapping[str, Any],
-        sample_id: str,
-        question: str,
-        options: Sequence[str],
-        category: str | None = None,
-        metric_group: str | None = None,
-    ) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=question,
-            references=self.references(row, "answer", sample_id, options),
-            images=self.images(row, sample_id),
-            options=tuple(options),
-            category=category,
-            metric_group=metric_group,
-            split=self.hub_split,
-        )
-
     def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
         """Options may be a list, or one per letter, whichever of the two tables has it so."""
         listed_ones = next(
