@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
@@ -149,6 +150,4 @@ def record_head_means(
 
 
 def read_means(path: str) -> dict[int, torch.Tensor]:
-    from safetensors.torch import load_file
-
     return {int(key.removeprefix("layer")): value for key, value in load_file(path).items()}

@@ -41,17 +41,17 @@ def score_layer(
     """
     model, family = prompts.vlm.model, prompts.vlm.family
     (layer,) = {head.layer for head in heads}
-    found: list[list[dict[str, Any] | None]] = [[None] * len(prompts.samples) for _ in heads]
+    rows_by_head: list[list[dict[str, Any] | None]] = [[None] * len(prompts.samples) for _ in heads]
     for chosen in progress(batches([*map(len, prompts.ids)], batch_size), what):
         pruner = Unpruned()
         prompt = prepared(prompts, pruner, chosen)
         below = LayersBelow(model, family, layer, prompt)
-        for rows, head in zip(found, heads, strict=True):
+        for rows, head in zip(rows_by_head, heads, strict=True):
             with AblateHeads([head], mode=mode, means=means).attach(model), below.reused():
                 scored = score_prompt(prompts, pruner, prompt, chosen)
             for i, row in zip(chosen, scored, strict=True):
                 rows[i] = row
-    return [[row for row in rows if row is not None] for rows in found]
+    return [[row for row in rows if row is not None] for rows in rows_by_head]
 
 
 class LayersBelow:

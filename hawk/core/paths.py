@@ -70,9 +70,9 @@ class RunPaths:
         names of the methods above, tried in order; a path of none of them is an error.
         """
         for kind in kinds:
-            found = _pattern(kind).fullmatch(Path(path).as_posix())
-            if found:
-                names = found.groupdict()
+            match = _pattern(kind).fullmatch(Path(path).as_posix())
+            if match:
+                names = match.groupdict()
                 return cls(names.pop("root")), kind, names
         shapes = " or ".join(_template(kind).replace("{root}", "outputs/<run>") for kind in kinds)
         raise InputError(f"output {str(path)!r} is no path of this step; it writes {shapes}.")

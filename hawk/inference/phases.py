@@ -6,6 +6,7 @@ processor, which is called once after every forward pass.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.base import Pruner
@@ -57,8 +59,6 @@ def generate_by_phase(
     pruner: None calls the plain model, and what was kept is empty. fixed_length: always
     ``max_new_tokens``, so that runs can be compared.
     """
-    from transformers import DynamicCache
-
     model, device = vlm.model, vlm.model.device
     inputs = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
@@ -162,7 +162,6 @@ def _resident_peak(reset: Path) -> int:
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
     import resource
-    import sys
 
     # Without /proc: the highest of the whole process, in bytes on macOS and kilobytes elsewhere.
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

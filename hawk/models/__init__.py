@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hawk.core.errors import unknown
 
 if TYPE_CHECKING:
-    from hawk.models.base import Family, VisionLanguageModel
+    from hawk.models.base import Family
 
 # config.model_type → "module:class". Adding a family is one new file and one line here.
 REGISTRY: dict[str, str] = {
@@ -32,10 +32,3 @@ def family_by_type(model_type: str) -> Family:
 def family_of(model: Any) -> Family:
     """The family of a loaded transformers model."""
     return family_by_type(model.config.model_type)
-
-
-def load(path: str, **settings: Any) -> VisionLanguageModel:
-    """Load a model and its processor; see :func:`hawk.models.loading.load`."""
-    from hawk.models.loading import load as load_model
-
-    return load_model(path, **settings)

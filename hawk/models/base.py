@@ -60,13 +60,13 @@ def by_modality(
     items: Iterable[VisualItem],
 ) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, ...]]]:
     """Features and further levels of items in batch order, by modality."""
-    found: dict[str, list[VisualItem]] = {}
+    groups: dict[str, list[VisualItem]] = {}
     for item in items:
-        found.setdefault(item.modality, []).append(item)
-    features = {m: torch.cat([item.features for item in group]) for m, group in found.items()}
+        groups.setdefault(item.modality, []).append(item)
+    features = {m: torch.cat([item.features for item in group]) for m, group in groups.items()}
     levels = {
         m: tuple(torch.cat(level) for level in zip(*(item.levels for item in group), strict=True))
-        for m, group in found.items()
+        for m, group in groups.items()
     }
     return features, levels
 
@@ -164,8 +164,8 @@ class Family(ABC):
 
     def vision_modules(self, model: nn.Module) -> tuple[nn.Module, nn.Module | None]:
         """The vision tower, and the projector behind it where that is a module of its own."""
-        found = [getattr(model.model, name, None) for name in ("visual", "vision_tower")]
-        tower = next(module for module in found if module is not None)
+        towers = [getattr(model.model, name, None) for name in ("visual", "vision_tower")]
+        tower = next(module for module in towers if module is not None)
         return tower, getattr(model.model, "multi_modal_projector", None)
 
     def drop_vision(self, model: nn.Module) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Layout, Markers, VisualItem, _token
@@ -83,8 +84,6 @@ class InternVL(Family):
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         return {
             modality: BaseModelOutputWithPooling(pooler_output=values[:, None])
             for modality, values in features.items()

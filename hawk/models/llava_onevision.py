@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.llava_onevision.modeling_llava_onevision import image_size_to_num_patches
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Layout, Markers, VisualItem
@@ -94,7 +96,7 @@ class LlavaOneVision(Family):
 
         Newline tokens show nothing of the image and get 0.
         """
-        placed, runs = [], [one[..., None] for one in seen]  # [views, patches, 1]
+        placed, runs = [], [run[..., None] for run in seen]  # [views, patches, 1]
         if runs and inputs.get("pixel_values") is not None:
             sizes, views = inputs["image_sizes"], runs.pop(0)
             counts = [
@@ -128,8 +130,6 @@ class LlavaOneVision(Family):
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         shapes = {"image": lambda f: list(f.split(1)), "video": lambda f: f[:, None]}
         return {
             modality: BaseModelOutputWithPooling(pooler_output=shapes[modality](values))
@@ -174,10 +174,6 @@ def _tiled(inputs: Mapping[str, Any], sizes: Sequence[Any]) -> Any:
 
 def _views(model: nn.Module, size: Tensor) -> int:
     """The base view and the tiles of a tiled image."""
-    from transformers.models.llava_onevision.modeling_llava_onevision import (
-        image_size_to_num_patches,
-    )
-
     config = model.config
     return int(image_size_to_num_patches(size, config.image_grid_pinpoints, config.vision_config.image_size))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Markers, VisualItem
@@ -60,8 +61,6 @@ class Qwen2_5VL(Family):  # noqa: N801
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         return {
             modality: BaseModelOutputWithPooling(pooler_output=list(values.split(1)))
             for modality, values in features.items()

@@ -84,8 +84,8 @@ class _Override:
     entries: list[_Entry] = field(default_factory=list)
 
     def current(self) -> _Entry | None:
-        own = [entry for entry in self.entries if entry.thread == threading.get_ident()]
-        usable = own or self.entries
+        own_entries = [entry for entry in self.entries if entry.thread == threading.get_ident()]
+        usable = own_entries or self.entries
         return usable[-1] if usable else None
 
 
@@ -213,8 +213,8 @@ def _mask(model: nn.Module, ids: Tensor, kwargs: dict[str, Any]) -> dict[str, Te
 def _setting(model: nn.Module, kwargs: dict[str, Any], name: str) -> Any:
     """A generation setting: the argument, else the given configuration's, else the model's."""
     sources = (kwargs.get("generation_config"), model.generation_config)
-    found = [kwargs.get(name), *(getattr(source, name, None) for source in sources)]
-    return next((value for value in found if value is not None), None)
+    values = [kwargs.get(name), *(getattr(source, name, None) for source in sources)]
+    return next((value for value in values if value is not None), None)
 
 
 def _refuse(kwargs: dict[str, Any]) -> None:

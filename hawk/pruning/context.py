@@ -88,8 +88,8 @@ class PruningContext:
     def _find_query(self, span: str) -> Tensor:
         visual = set(self.family.placeholders(self.model.config).values())
         markers = markers_of(self.model, self.family)
-        found = instruction_index(self.ids.tolist(), visual, markers, span)
-        index = torch.tensor(found, device=self.ids.device)
+        positions = instruction_index(self.ids.tolist(), visual, markers, span)
+        index = torch.tensor(positions, device=self.ids.device)
         inside = torch.zeros_like(self.ids, dtype=torch.bool)
         for i in range(len(self.items)):
             where = self.visual_index[self.item_of == i]

@@ -124,8 +124,8 @@ def _observed(seen: Sequence[Tensor], rows: Rows) -> list[Tensor | None]:
     """Numbers per run of the tower (images, then videos), → numbers per row, in prompt order."""
     if not seen:
         return [None] * len(rows.items)
-    found = {item.modality for items in rows.items for item in items}
-    left = dict(zip([m for m in MODALITIES if m in found], seen, strict=True))
+    modalities = {item.modality for items in rows.items for item in items}
+    left = dict(zip([m for m in MODALITIES if m in modalities], seen, strict=True))
     out: list[Tensor | None] = []
     for items in rows.items:
         parts = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from PIL import Image
+
 from hawk.config.queries import weights_subset
 from hawk.core.paths import RunPaths
 from hawk.inference.preprocessing import prepare_image, read_clip
@@ -81,7 +83,6 @@ def picture(
         assert isinstance(file.source, bytes)
         image = prepare_image(vlm, file.source, preprocessing)
         return image, vlm.family.layout(vlm.model, vlm.processor, item, image.size[::-1]), ""
-    from PIL import Image
 
     clip = read_clip(vlm, file, preprocessing)
     steps, rows, columns = item.grid

@@ -2,7 +2,7 @@
 
 On default initialisation pruning tests pass with any tokens kept: every prompt gets the same answer.
 Here weights are enlarged until swapping kept tokens moves logits and greedy tokens;
-``tests/test_oracles.py`` asserts that first. The prompts for them are in ``tests/tiny_inputs.py``.
+``tests/pruning/test_oracles.py`` asserts that first. The prompts for them are in ``tiny_prompts.py``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import get_args, get_type_hints
 import pytest
 from conftest import ROOT
 from oracles import CASES
-from tiny_inputs import build as build_inputs
+from tiny_prompts import build as build_inputs
 from tiny_random import HEADS, KV_HEADS, MODELS
 
 from hawk import pruning

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from oracles import CASES, FAMILIES, generate, masked, pruned, stacked
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import END, IMAGE, MODELS, NEWLINE, PAD
 from tokenizers import Tokenizer, decoders, models
 from transformers import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matrix import PRUNERS
 from oracles import CASES, FAMILIES
-from tiny_inputs import Image, Video, build
+from tiny_prompts import Image, Video, build
 from tiny_random import MODELS
 from torch import Tensor
 
@@ -131,7 +131,7 @@ def test_visionzip_needs_the_tower():
         run(make("visionzip", pruning_ratio=0.5), "qwen2_5_vl", stored(torch.randn(24, 64)))
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "llava_onevision"])
+@pytest.mark.parametrize("family", MODELS)
 def test_visionzip_scores_are_the_eager_attention(family):
     """Attention that the tower itself returns in eager mode, mapped to tokens by hand."""
     model = MODELS[family]("eager")

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import CASES, FAMILIES, full_matrix_scores
-from tiny_inputs import Image, Video, build, left_padded, prompt_ids
+from tiny_prompts import Image, Video, build, left_padded, prompt_ids
 from tiny_random import END, HEADS, KV_HEADS, MODELS, NEWLINE, START, USER
 
 from hawk.core.errors import InputError

@@ -21,8 +21,7 @@ from PIL import Image
 
 from hawk.cli import analysis, tools
 from hawk.config.declared import declared
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -59,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
         "cost": {"max_new_tokens": 4, "repeats": 3, "warmup": 1},
     }  # fmt: skip
     made = provenance({"table": "cost", "benchmark": "toy"}, **measured)
-    records.write_table(RunPaths(root).cost(), rows, schemas.COST, made)
+    files.write_table(RunPaths(root).cost(), rows, schemas.COST, made)
     make_figures(declared(config, "make_figures"), root)
     Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
     make_report(declared(config, "make_report"), root)
@@ -150,13 +149,13 @@ def test_strings_from_files_are_escaped(made, tmp_path: Path) -> None:
     paths = RunPaths(tmp_path / "run")
     for path, schema in ((paths.drops(), schemas.DROPS), (paths.table("retention", "parquet"), None)):
         table = pq.read_table(path)
-        made_by = records.provenance_of(table, path)
+        made_by = files.provenance_of(table, path)
         frame = table.to_pandas()
         if schema is None:
             schema = table.schema
             frame["variant"] = frame["variant"].replace("divprune", EVIL)
         frame["benchmark"] = frame["benchmark"].replace("toy", EVIL)
-        records.write_table(path, frame, schema, made_by)
+        files.write_table(path, frame, schema, made_by)
     path = make_report({**config, "run": EVIL}, str(tmp_path / "run"))
     page = Page(Path(path).read_text(encoding="utf-8"))
     assert page.open == []
@@ -208,7 +207,7 @@ def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
     chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "divprune")
     for verdict, kind in (("better", "better"), ("worse", "worse"), ("—", "open")):
         frame.loc[chosen, "verdict"] = verdict
-        found = [one for one in verdicts.against_reference(frame, settings) if "divprune" in one.text]
+        found = [one for one in verdicts.against_reference_variant(frame, settings) if "divprune" in one.text]
         assert [one.kind for one in found] == [kind] * 3
     controls = read_controls(root)
     normal = {**settings, "normalization": "min_shift"}
@@ -270,7 +269,8 @@ def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
     assert not [one for one in verdicts.notes(config, {}, frame, "model") if "cannot tell" in one.text]
     seeing = frame.assign(retention=frame["retention"].where(frame["method"] != "blind", 95.0))
     assert any(
-        "cannot tell pruning methods apart" in one.text for one in verdicts.notes(config, {}, seeing, "model")
+        "cannot show a difference between pruning methods" in one.text
+        for one in verdicts.notes(config, {}, seeing, "model")
     )
     dead = frame.assign(native_value=frame["native_value"].where(frame["benchmark"] != "toy", 0.0))
     assert any("scores 0 on toy:" in one.text for one in verdicts.notes(config, {}, dead, "model"))

@@ -99,15 +99,15 @@ class Hawk(Pruner):
         """Weights used with another token score than they were calibrated for: allowed, but said."""
         if not isinstance(self.weights, HeadWeights):
             return
-        own = {
+        options = {
             "normalization": self.token_score_normalization,
             "rope": self.rope,
             "query_span": self.query_span,
         }
         for name, value in self.weights.token_score.items():
-            if name in own and own[name] != value:
+            if name in options and options[name] != value:
                 log.warning(
-                    "head weights were calibrated with %s=%r and are used with %r", name, value, own[name]
+                    "head weights were calibrated with %s=%r and are used with %r", name, value, options[name]
                 )
 
     @property

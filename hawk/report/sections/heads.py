@@ -39,7 +39,10 @@ def head_data(run: Run) -> dict[str, Any]:
         out[str(name)] = {
             "benchmarks": benchmarks,
             "heads": [str(head) for head in heads],
-            "cells": [[_finite(cells[one, head.layer, head.index]) for one in benchmarks] for head in heads],
+            "cells": [
+                [_finite(cells[benchmark, head.layer, head.index]) for benchmark in benchmarks]
+                for head in heads
+            ],
             "weights": [
                 weights.weights[head.index] if weights and head.layer == weights.layer else None
                 for head in heads
@@ -61,10 +64,10 @@ def heads(run: Run) -> str:
     if run.drops is None:
         return ""
     return (
-        "<p>Each cell is the drop when one head is ablated: reference minus ablated, in points of the "
-        "benchmark's scale, over the same samples. Red: the head matters. Hatched: noise alone "
-        "would give such a drop, or such a weight. Point at a cell for its interval; click a heading to "
-        "sort.</p>"
+        "<p>Each cell is the drop when one head is ablated: reference run minus ablated run, in points of "
+        "the benchmark's scale, over the same samples. Red: the score falls without the head. Hatched: "
+        "a drop or weight of this size is within noise. Point at a cell for its interval; click a heading "
+        "to sort.</p>"
         '<div class="controls"><span>intervention <span id="interventions"></span></span>'
         '<label>sort by <select id="order"></select></label></div>'
         '<div id="heatmap-scroll"><table id="heatmap"></table></div>' + section_pictures(run, "heads")
@@ -79,21 +82,21 @@ def weights(run: Run) -> str:
         return ""
     text = section_pictures(run, "weights")
     rows = []
-    for name, found in run.stability.items():
-        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
-        for key, one in {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}.items():
+    for name, measured in run.stability.items():
+        halves = {"pooled": measured["split_half"]["pooled"], **measured["split_half"]["benchmarks"]}
+        for key, values in {"pooled": measured["null"]["pooled"], **measured["null"]["benchmarks"]}.items():
             rows.append(
                 [
                     name,
                     key,
-                    number(one["spread"], 2),
-                    number(one["spread_q95"], 2),
-                    p_text(one["p"]),
-                    number(one["distance"], 2),
-                    number(one["distance_q95"], 2),
+                    number(values["spread"], 2),
+                    number(values["spread_q95"], 2),
+                    p_text(values["p"]),
+                    number(values["distance"], 2),
+                    number(values["distance_q95"], 2),
                     number(halves[key]["curve"][-1]["correlation"], 2, sign=True),
                     number(halves[key]["full"], 2, sign=True),
-                    "noise alone" if one["explained_by_null"] else "beyond noise",
+                    "noise alone" if values["explained_by_null"] else "beyond noise",
                 ]
             )
     head = ["intervention", "benchmark", "spread, points", "95 % of noise", "p"]
@@ -101,9 +104,9 @@ def weights(run: Run) -> str:
     head += ["split-half", "all samples (est.)", "heads differ"]
     text += table(head, rows, left=2)
     pairs = [
-        [name, one["first"], one["second"], number(one["spearman"], 2, sign=True)]
-        for name, found in run.stability.items()
-        for one in found["between_benchmarks"]
+        [name, pair["first"], pair["second"], number(pair["spearman"], 2, sign=True)]
+        for name, measured in run.stability.items()
+        for pair in measured["between_benchmarks"]
     ]
     if pairs:
         listed = table(["intervention", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
