@@ -58,6 +58,10 @@ class RunPaths:
     def figure(self, name: str, ending: str = "svg") -> str:
         return f"{self.root}/figures/{name}.{ending}"
 
+    def head_scores(self) -> str:
+        """Example images with the token scores of every head of the scoring layer."""
+        return f"{self.root}/figures/head_scores.json"
+
     def report(self) -> str:
         return f"{self.root}/report.html"
 

@@ -32,7 +32,7 @@ def section_pictures(run: Run, section: str) -> str:
         code = base64.b64encode(path.read_bytes()).decode("ascii")
         note = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
         source = f"data:{KINDS[figure.ending]};base64,{code}"
-        shown = f'<figure><img alt="{escape(picture.alt)}" src="{source}">{note}</figure>'
+        shown = f'<figure><img class="drawing" alt="{escape(picture.alt)}" src="{source}">{note}</figure>'
         if figure.without_script:
             still += shown
         else:

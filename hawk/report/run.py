@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Run:
     controls: pd.DataFrame | None = None
     cost: pd.DataFrame | None = None
     cost_made: Mapping[str, Any] = field(default_factory=dict)
+    examples: Sequence[Mapping[str, Any]] = ()  # images with what heads score and variants keep
 
     @property
     def holds(self) -> set[str]:
@@ -73,6 +74,8 @@ class Run:
         if Path(paths.cost()).is_file():
             measured = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
             run.cost, run.cost_made = measured.to_pandas(), files.provenance_of(measured, paths.cost())
+        if Path(paths.head_scores()).is_file():
+            run.examples = json.loads(Path(paths.head_scores()).read_text(encoding="utf-8"))["examples"]
         if run.drops is None and run.retention is None:
             raise InputError(
                 f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."

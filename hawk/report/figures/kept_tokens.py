@@ -76,8 +76,8 @@ def _outline(mask: np.ndarray) -> list[list[tuple[int, int]]]:
     return lines
 
 
-def kept_token_panel(entries: Sequence[KeptTokens]) -> Figure:
-    """Examples in rows, variants in columns; the whole image first."""
+def kept_token_panel(entries: Sequence[KeptTokens], title: str = "") -> Figure:
+    """Examples in rows, variants in columns; the whole image first. title: such as the ratio."""
     variants = list(dict.fromkeys(name for entry in entries for name in entry.kept))
     width = 1.55 * (1 + len(variants))
     tall = [entry.image.height / entry.image.width for entry in entries]
@@ -96,6 +96,8 @@ def kept_token_panel(entries: Sequence[KeptTokens]) -> Figure:
             veil(axes, entry.image, entry.rows, entry.columns, entry.kept[name])
             note = entry.notes.get(name, f"{len(entry.kept[name])} of {len(every)}")
             axes.set_title((f"{name}\n" if number == 0 else "") + _wrap(note, 22), fontsize=7)
+    if title:
+        figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     return figure
 
 
