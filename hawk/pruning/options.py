@@ -55,11 +55,6 @@ def facts(method: str) -> MethodFacts:
     return MethodFacts(method, summary, options, "seed" in options, **values)
 
 
-def option_names(method: str) -> list[str]:
-    """A method's options, without the pruning ratio."""
-    return list(facts(method).options)
-
-
 def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """A variant of a config, and the scorer in it, and the scorer in that: whatever has a method."""
     scorer = variant.get("scorer")
