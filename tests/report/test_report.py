@@ -69,7 +69,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
 
 
 # A white image of 2 x 2 tokens, 4 heads.
-_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGP8//8/AwMDEwMDAwMDAwAkBgMB/DXemwAAAABJRU5ErkJggg=="
+_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGP8"
+    "//8/AwMDEwMDAwMDAwAkBgMB/DXemwAAAABJRU5ErkJggg=="
+)
 EXAMPLE = {
     "benchmark": "toy", "question": "what?", "layer": 0, "ratio": "50 %", "rows": 2, "columns": 2,
     "scores": [base64.b64encode(bytes([0, 85, 170, 255])).decode()] * 4,
@@ -86,7 +89,7 @@ def text(made) -> str:
 class Page(HTMLParser):
     """Elements with their attributes, and whether they nest."""
 
-    VOID = frozenset({"meta", "img", "br"})
+    VOID = frozenset({"meta", "img", "br", "input"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -277,9 +280,9 @@ def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
         one["null"]["pooled"]["explained_by_null"] = False
     said = [one.text for one in verdicts.notes(config, found, None, "model")]
     assert len(said) == 2
-    assert all("those of pairs;" in one for one in said)
+    assert all("on pairs the drops" in one for one in said)
     leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
-    assert any("Retention is then too good" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
+    assert any("makes retention too high" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
     tiny = verdicts.notes(config, {}, None, "data/models/tiny-qwen2.5-vl")
     assert any("small and was trained by this project" in one.text for one in tiny)
     assert verdicts.notes(config, {}, None, "model") == []
