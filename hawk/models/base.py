@@ -21,6 +21,7 @@ from hawk.core.errors import InputError
 from hawk.core.heads import Geometry
 
 MODALITIES = ("image", "video")
+USER = "<|im_start|>user"  # opens a user turn in the chat templates of all families
 
 
 @dataclass
@@ -88,12 +89,15 @@ class Markers:
     """Token ids of the chat template, needed to find the instruction inside a prompt.
 
     ``user``: the ids that open a user turn; ``end``: the id that closes a turn; ``visual``: ids
-    around visual tokens that are neither text nor visual tokens.
+    around visual tokens that are neither text nor visual tokens. ``newline``: the template's line
+    break between ``user`` and the text. It is no part of ``user``, for a tokenizer merges it with a
+    text that begins with one; such a token is text.
     """
 
     user: tuple[int, ...]
     end: int
     visual: frozenset[int] = frozenset()
+    newline: int | None = None
 
 
 @dataclass(frozen=True)
@@ -252,8 +256,23 @@ class Family(ABC):
     # --- instruction --------------------------------------------------------------------------
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         """Chat-template ids read off a tokenizer."""
-        user = tokenizer("<|im_start|>user\n", add_special_tokens=False)["input_ids"]
-        return Markers(tuple(user), _token(tokenizer, "<|im_end|>"), self.visual_markers(tokenizer, config))
+
+        def ids(text: str) -> list[int]:
+            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+        user = ids(USER)
+        for text in ("\n", "\n\n", " a"):
+            if ids(USER + text)[: len(user)] != user:
+                raise InputError(
+                    f"the tokenizer merges {USER!r} with {text!r} behind it, so no user turn can be found."
+                )
+        newline = ids(f"{USER}\n")[len(user) :]
+        return Markers(
+            user=tuple(user),
+            end=_token(tokenizer, "<|im_end|>"),
+            visual=self.visual_markers(tokenizer, config),
+            newline=newline[0] if len(newline) == 1 else None,
+        )
 
     def visual_markers(self, tokenizer: Any, config: Any) -> frozenset[int]:
         return frozenset()
@@ -309,7 +328,8 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
 
     ``instruction``: the text of the last user turn wherever it stands, without template and visual
     tokens. ``after_vision``: what follows the last visual token up to the end of that turn (the
-    authors' code). An empty span falls back to the last token before the turn's end.
+    authors' code). An empty span falls back to the last token before the turn's end. A prompt
+    without a user turn is an error: any other span would be a guess.
     """
     skip = visual | markers.visual
     if span == "after_vision":
@@ -319,7 +339,13 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
         return list(range(last + 1, end)) or [max(last, 0)]
     width = len(markers.user)
     starts = [i for i in range(len(ids) - width + 1) if tuple(ids[i : i + width]) == markers.user]
-    begin = starts[-1] + width if starts else 0
+    if not starts:
+        raise InputError(
+            f"the prompt has no user turn ({USER!r}), so its question cannot be told. Make the prompt with "
+            "the processor's chat template, or set query_span: after_vision."
+        )
+    begin = starts[-1] + width
+    begin += begin < len(ids) and ids[begin] == markers.newline
     end = next((i for i in range(begin, len(ids)) if ids[i] == markers.end), len(ids))
     return [i for i in range(begin, end) if ids[i] not in skip] or [max(end - 1, 0)]
 

@@ -112,10 +112,10 @@ class InternVL(Family):
         return frozenset({_token(tokenizer, "<img>"), _token(tokenizer, "</img>")})
 
     def published_markers(self, config: Any) -> Markers | None:
-        # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 and Qwen3 vocabularies.
+        # "<|im_start|>" "user", "<|im_end|>" and "\n" of the Qwen2.5 and Qwen3 vocabularies.
         if config.image_token_id not in _PUBLISHED:
             return None
-        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
+        return Markers((151644, 872), 151645, self.visual_markers(None, config), newline=198)
 
 
 # Stands for any item when only the order of placeholders matters.

@@ -9,6 +9,7 @@ for a tiled image. Several images in a sample are not tiled; each is one square 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -149,9 +150,8 @@ class LlavaOneVision(Family):
         return inputs
 
     def markers(self, tokenizer: Any, config: Any) -> Markers:
-        # Its template writes "<|im_start|>user" and a blank, which may merge with the next word.
-        markers = super().markers(tokenizer, config)
-        return Markers(markers.user[:2], markers.end, markers.visual)
+        # Its template writes no line break behind the role, so one that stands there is text.
+        return replace(super().markers(tokenizer, config), newline=None)
 
     def published_markers(self, config: Any) -> Markers | None:
         # "<|im_start|>" "user" and "<|im_end|>" of the Qwen2 vocabulary.

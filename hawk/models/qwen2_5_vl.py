@@ -98,7 +98,7 @@ class Qwen2_5VL(Family):  # noqa: N801
         return frozenset({config.vision_start_token_id, config.vision_end_token_id})
 
     def published_markers(self, config: Any) -> Markers | None:
-        # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 vocabulary.
+        # "<|im_start|>" "user", "<|im_end|>" and "\n" of the Qwen2.5 vocabulary.
         if config.text_config.vocab_size < 151_936:
             return None
-        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
+        return Markers((151644, 872), 151645, self.visual_markers(None, config), newline=198)

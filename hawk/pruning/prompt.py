@@ -83,6 +83,7 @@ def prune(
     do. queries are other samples' question ids (the shuffled-query control).
     """
     pruner.check(model, family)
+    inputs = _as_tensors(inputs)
     with pruner.watch(model, family) as seen:
         rows = take_apart(model, family, inputs)
     seen = family.place_observed(model, inputs, seen)
@@ -118,6 +119,20 @@ def prune(
         kept_index.append(kept)
         groups.append(group)
     return _pack(family, rows, kept_index, groups, pruner.position_policy)
+
+
+def _as_tensors(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes and grids given as lists become tensors, and ids int64: models take all of these."""
+    out = dict(inputs)
+    for name in ("image_sizes", "image_grid_thw", "video_grid_thw", "batch_num_images"):
+        if isinstance(out.get(name), list | tuple):
+            out[name] = torch.tensor([_numbers(entry) for entry in out[name]])
+    out["input_ids"] = out["input_ids"].long()
+    return out
+
+
+def _numbers(entry: Any) -> Any:
+    return entry.tolist() if hasattr(entry, "tolist") else entry
 
 
 def _observed(seen: Sequence[Tensor], rows: Rows) -> list[Tensor | None]:

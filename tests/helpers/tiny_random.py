@@ -53,7 +53,8 @@ def build(cls: type, config: Any, attention: str, seed: int) -> torch.nn.Module:
         part._attn_implementation = attention
     torch.manual_seed(seed)
     model = enlarge(cls(config), seed)
-    remember_markers(model, Markers((START, USER, NEWLINE), END, frozenset({VISION_START, VISION_END})))
+    markers = Markers((START, USER), END, frozenset({VISION_START, VISION_END}), newline=NEWLINE)
+    remember_markers(model, markers)
     return model
 
 

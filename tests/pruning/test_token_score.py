@@ -249,7 +249,7 @@ def test_budget_per_image():
 
 
 def question(model, inputs, span="instruction"):
-    (context,) = contexts_of(model, inputs)
+    (context,) = contexts_of(model, inputs, Random(pruning_ratio=0.5))
     return context.ids[context.query_index(span)].tolist()
 
 
@@ -282,12 +282,14 @@ def test_system_prompt_and_several_turns():
 
 
 def test_a_prompt_without_any_turn():
+    """Its question cannot be told; the authors' span needs no turn."""
     model = MODELS["qwen2_5_vl"]()
     inputs = build("qwen2_5_vl", [[Image(2, 2), 20, 21]])
     ids = inputs["input_ids"][0].tolist()
-    bare = ids[3 : ids.index(END)]
-    inputs.update(left_padded([bare]))
-    assert question(model, inputs) == [20, 21]
+    inputs.update(left_padded([ids[3 : ids.index(END)]]))
+    with pytest.raises(InputError, match="no user turn"):
+        question(model, inputs)
+    assert question(model, inputs, "after_vision") == [20, 21]
 
 
 def test_times_between_frames_are_no_question():
