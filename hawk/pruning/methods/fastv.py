@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family
+from hawk.models.hooks import Hooks, own_hooks
 from hawk.pruning.base import Pruner, highest
 from hawk.pruning.context import LastRun, PruningContext
 from hawk.pruning.prompt import PrunedPrompt
@@ -81,14 +82,9 @@ class FastV(Pruner):
         if self.inactive or not any(prompt.last.visual_tokens):
             yield
             return
-        cut = _Cut(self, model, family, prompt)
-        handles = []
-        try:
-            handles += cut.register()
+        with own_hooks() as hooks:
+            _Cut(self, model, family, prompt).register(hooks)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 class _Cut:
@@ -108,19 +104,15 @@ class _Cut:
         self.rotary: tuple[Tensor, Tensor] | None = None
         self.deep: tuple[Tensor, list[Tensor]] | None = None
 
-    def register(self) -> list[Any]:
+    def register(self, hooks: Hooks) -> None:
         decoder, layers = self.family.decoder(self.model), self.family.layers(self.model)
-        handles = [
-            self.model.register_forward_pre_hook(self.check_prompt, with_kwargs=True),
-            decoder.register_forward_pre_hook(self.take_levels, with_kwargs=True),
-            layers[self.pruner.layer - 1].register_forward_pre_hook(self.score, with_kwargs=True),
-        ]
+        hooks.before(self.model, self.check_prompt)
+        hooks.before(decoder, self.take_levels)
+        hooks.before(layers[self.pruner.layer - 1], self.score)
         for number, layer in enumerate(layers):
             if number >= self.pruner.layer:
-                hook = _numbered(self.enter, number)
-                handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
-            handles.append(layer.register_forward_hook(_numbered(self.add_level, number)))
-        return handles
+                hooks.before(layer, _numbered(self.enter, number))
+            hooks.after(layer, _numbered(self.add_level, number))
 
     # --- hooks, in the order in which a forward pass meets them ------------------------------
     def check_prompt(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
