@@ -144,14 +144,11 @@ class _Cut:
             return
         width = self.ids.shape[1]
         copies = len(args[0]) // len(self.ids)
-        hidden = args[0][::copies, :width]  # copies of a prompt (beams) are adjacent and equal
+        # Copies of a prompt (beams) are adjacent and equal; the projections see them all, as ever.
         cos, sin = (part.expand(len(args[0]), -1, -1)[::copies, :width] for part in _rotary(kwargs))
         layer = self.family.scoring_layer(self.model, self.pruner.layer - 1)
-        normed = layer.norm(hidden)
-        queries = layer.q_proj(normed[:, -1:]).unflatten(-1, (layer.heads, layer.head_dim))
-        keys = layer.k_proj(normed).unflatten(-1, (layer.kv_heads, layer.head_dim))
-        queries = queries if layer.q_norm is None else layer.q_norm(queries)
-        keys = keys if layer.k_norm is None else layer.k_norm(keys)
+        normed = layer.norm(args[0][:, :width])
+        queries, keys = layer.queries(normed[:, -1:])[::copies], layer.keys(normed)[::copies]
         cos, sin = cos.to(keys.device), sin.to(keys.device)  # a split model makes them once, elsewhere
         queries = rotate(queries, cos[:, -1:], sin[:, -1:]).float()
         keys = rotate(keys, cos, sin).float()
