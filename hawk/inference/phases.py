@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from hawk.models.base import VisionLanguageModel
+from hawk.models.hooks import own_hooks
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import LastRun
 from hawk.pruning.prompt import prune
@@ -123,15 +124,10 @@ def _vision_time(vlm: VisionLanguageModel, device: torch.device) -> Iterator[lis
     started: list[float] = []
     tower, projector = vlm.family.vision_modules(vlm.model)
     last: nn.Module = tower if projector is None else projector
-    handles = [
-        tower.register_forward_pre_hook(lambda module, args: started.append(_now(device))),
-        last.register_forward_hook(lambda module, args, out: spent.append(_now(device) - started.pop())),
-    ]
-    try:
+    with own_hooks() as hooks:
+        hooks.before(tower, lambda *given: started.append(_now(device)))
+        hooks.after(last, lambda *given: spent.append(_now(device) - started.pop()))
         yield spent
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _cache_bytes(cache: Any) -> int:

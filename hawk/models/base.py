@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.core.heads import Geometry
+from hawk.models.projections import refuse_sharded
 
 MODALITIES = ("image", "video")
 USER = "<|im_start|>user"  # opens a user turn in the chat templates of all families
@@ -113,6 +114,16 @@ class ScoringLayer:
     q_norm: nn.Module | None = None
     k_norm: nn.Module | None = None
 
+    def queries(self, normed: Tensor) -> Tensor:
+        """[..., hidden], from ``norm`` → [..., heads, head_dim], before rotary positions."""
+        queries = self.q_proj(normed).unflatten(-1, (self.heads, self.head_dim))
+        return queries if self.q_norm is None else self.q_norm(queries)
+
+    def keys(self, normed: Tensor) -> Tensor:
+        """[..., hidden], from ``norm`` → [..., kv_heads, head_dim], before rotary positions."""
+        keys = self.k_proj(normed).unflatten(-1, (self.kv_heads, self.head_dim))
+        return keys if self.k_norm is None else self.k_norm(keys)
+
 
 class Family(ABC):
     """Base class; one subclass per file. The defaults fit decoders in the style of Llama."""
@@ -155,6 +166,7 @@ class Family(ABC):
         geometry = self.geometry(model)
         block = self.layers(model)[layer]
         attention = block.self_attn
+        refuse_sharded(attention.q_proj, f"the query projection of layer {layer}")
         return ScoringLayer(
             norm=block.input_layernorm,
             q_proj=attention.q_proj,
@@ -351,7 +363,16 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
 
 
 def inference_device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
+    """Where the model computes: of its first weight, or where accelerate brings that when it is used."""
+    device = next(model.parameters()).device
+    if device.type != "meta":
+        return device
+    hooks = [hook for module in model.modules() if (hook := getattr(module, "_hf_hook", None)) is not None]
+    parts = [part for hook in hooks for part in getattr(hook, "hooks", [hook])]
+    devices = [part.execution_device for part in parts if getattr(part, "execution_device", None) is not None]
+    if not devices:
+        raise InputError("the model's weights are on the meta device: it has none to compute with.")
+    return torch.device(devices[0])
 
 
 def hardware_name(device: torch.device) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from torch import nn
+
+from hawk.models.hooks import own_hooks
 
 
 def run_to(model: nn.Module, module: nn.Module, **inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -19,13 +22,9 @@ def run_to(model: nn.Module, module: nn.Module, **inputs: Any) -> tuple[tuple[An
         calls.append((args, kwargs))
         raise _Reached
 
-    handle = module.register_forward_pre_hook(stop, with_kwargs=True)
-    try:
+    with own_hooks() as hooks, suppress(_Reached):
+        hooks.before(module, stop)
         model(**inputs)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
     return calls[0]
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hawk.core.errors import InputError
 from hawk.models import family_of
 from hawk.models.base import Family, inference_device, remember_markers
+from hawk.models.hooks import Hooks, own_hooks
 from hawk.pruning.context import LastRun, Selector
 from hawk.pruning.prompt import CONSUMED, prune
 
@@ -46,10 +47,10 @@ def attach(pruner: Selector, model: nn.Module, processor: Any = None) -> Iterato
     back than the unpruned one. The published checkpoints have it off.
 
     ``model(...)`` called directly is not pruned, nor is a deep copy of the model. Nested contexts:
-    the innermost pruner is used, alone. Threads: a thread that attached something uses its own
-    innermost pruner; one that attached nothing (a worker that generates into a streamer, say) uses
-    the one attached last by any thread. ``pruner.last`` then tells of the call that came last.
-    Pruners that hook into the model while it generates serve one call at a time.
+    the innermost pruner is used, alone. Threads and asyncio tasks: one that attached something, or was
+    started with a copy of the context of one that did (``asyncio.to_thread``), uses its own innermost
+    pruner; one that attached nothing (a worker that generates into a streamer, say) uses the one
+    attached last by any other. ``pruner.last`` then tells of the call that came last.
 
     The override lies on the instance and is gone when the last context ends, also by an exception.
     Wrappers of torch.compile and peft are looked through; prompt-tuning adapters are refused.
@@ -69,12 +70,13 @@ def attach(pruner: Selector, model: nn.Module, processor: Any = None) -> Iterato
             )
         remember_markers(model, family.markers(processor.tokenizer, model.config))
     pruner.check(model, family)
-    entry = _Entry(pruner, family, threading.get_ident())
-    _push(model, entry)
-    try:
-        yield
-    finally:
-        _pop(model, entry)
+    with own_hooks() as scope:
+        entry = _Entry(pruner, family, scope)
+        _push(model, entry)
+        try:
+            yield
+        finally:
+            _pop(model, entry)
 
 
 @dataclass(eq=False)
@@ -83,7 +85,7 @@ class _Entry:
 
     pruner: Selector
     family: Family
-    thread: int
+    scope: Hooks  # tells whose it is; holds no hook
 
 
 @dataclass
@@ -95,8 +97,8 @@ class _Override:
     entries: list[_Entry] = field(default_factory=list)
 
     def current(self) -> _Entry | None:
-        own_entries = [entry for entry in self.entries if entry.thread == threading.get_ident()]
-        usable = own_entries or self.entries
+        entries = self.entries.copy()  # another thread may leave meanwhile
+        usable = [entry for entry in entries if entry.scope.own] or entries
         return usable[-1] if usable else None
 
 

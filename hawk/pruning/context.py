@@ -30,6 +30,7 @@ class PruningContext:
     item_of: Tensor  # [n] index into items
     key: bytes  # names the sample: what a seeded pruner draws from, the same in every batch
     hidden_at: Callable[[int], Tensor]  # layer → input of that decoder layer, [T, hidden]
+    projected: Callable[[str, int], Tensor]  # "queries" or "keys", layer → [T, heads, head_dim]
     query_ids: Tensor | None = None  # [Q] another sample's question instead of this one's
     observed: Tensor | None = None  # [n] what the pruner's ``watch`` saw in the vision tower
     _known: dict[tuple[str, int], tuple[object, Any]] = field(
@@ -99,8 +100,10 @@ class PruningContext:
 
     def query_embeddings(self, span: str = "instruction") -> Tensor:
         """Input embeddings of the query text, [Q, hidden]; another sample's when one is given."""
-        ids = self.ids[self.query_index(span)] if self.query_ids is None else self.query_ids
-        return self.model.get_input_embeddings()(ids.to(self.ids.device)).to(self.ids.device)
+        if self.query_ids is None:
+            return self.hidden_at(0)[self.query_index(span)]
+        ids = self.query_ids.to(self.ids.device)
+        return self.model.get_input_embeddings()(ids[None])[0].to(self.ids.device)
 
     def scoring_layer(self, layer: int) -> ScoringLayer:
         return self.family.scoring_layer(self.model, layer)

@@ -109,6 +109,7 @@ def prune(
                 item_of=item_of[visual_index],
                 key=keys[row].encode() if keys is not None else ids.cpu().numpy().tobytes(),
                 hidden_at=hidden.row(row),
+                projected=hidden.projected(row),
                 query_ids=None if queries is None else queries[row],
                 observed=observed[row],
             )

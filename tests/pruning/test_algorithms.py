@@ -307,7 +307,7 @@ def test_dart(kind, count):
         v,
         hidden_at=lambda number: hidden,
         text_index=torch.arange(len(v), len(hidden)),
-        scoring_layer=lambda number: layer,
+        projected=lambda what, number: getattr(layer, what)(hidden),
     )
     pruner = Dart(image_pivots=4, text_pivots=3)
     expected = dart(v, text, v @ weight.T, text @ weight.T, count, 4, 3)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
 from hawk.models.base import Family, ScoringLayer
+from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.rotary import rotate
@@ -133,8 +134,8 @@ class Hawk(Pruner):
 
     def head_scores(self, context: PruningContext) -> Tensor:
         """a_i(k) before normalization, [heads, n]."""
-        layer = context.scoring_layer(self.scoring_layer_index)
-        hidden = context.hidden_at(self.scoring_layer_index)
+        index = self.scoring_layer_index
+        layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
         if context.query_ids is not None:  # the shuffled-query control: another sample's question
             text = layer.norm(context.query_embeddings())
@@ -144,19 +145,26 @@ class Hawk(Pruner):
             text = layer.norm(hidden[where])
         scale = 1.0 / math.sqrt(layer.head_dim)
         linear = self.text_reduction == "mean" and not self.rope
-        if linear and layer.q_norm is None and _plain(layer.q_proj, text):
+        if linear and layer.q_norm is None and plain(layer.q_proj, text):
             queries = _mean_query(layer, text.to(dtype).mean(0))[None]
+        elif plain(layer.q_proj, text):
+            queries = layer.queries(text).to(dtype)  # [Q, heads, d]
+        elif context.query_ids is not None:
+            queries = layer.queries(text[None])[0].to(dtype)
         else:
-            queries = _queries(layer, text).to(dtype)  # [Q, heads, d]
+            queries = context.projected("queries", index)[where].to(dtype)
         if self.rope:
             cos, sin = _rotary(context, hidden)
             queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
-        if linear and layer.k_norm is None and _plain(layer.k_proj, text):
+        if linear and layer.k_norm is None and plain(layer.k_proj, text):
             return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
-        keys = _keys(layer, layer.norm(hidden[context.visual_index])).to(dtype)  # [n, kv_heads, d]
+        if plain(layer.k_proj, text):
+            keys = layer.keys(layer.norm(hidden[context.visual_index])).to(dtype)  # [n, kv_heads, d]
+        else:
+            keys = context.projected("keys", index)[context.visual_index].to(dtype)
         if self.rope:
-            index = context.visual_index
-            keys = rotate(keys, cos[index].to(keys), sin[index].to(keys))
+            shown = context.visual_index
+            keys = rotate(keys, cos[shown].to(keys), sin[shown].to(keys))
         if self.text_reduction == "mean":
             return _products(queries.mean(0, keepdim=True), keys)[0] * scale
         return _reduce(queries, keys, scale, self.text_reduction)
@@ -182,17 +190,6 @@ def _divide(values: Tensor, by: Tensor) -> Tensor:
     return torch.where(by == 0, torch.zeros_like(values), values / by)
 
 
-def _plain(projection: nn.Module, states: Tensor) -> bool:
-    """Whether its weight is all there is to it: no adapter around it, not quantized, not offloaded."""
-    weight = getattr(projection, "weight", None)
-    return (
-        type(projection) is nn.Linear
-        and weight is not None
-        and weight.dtype == states.dtype
-        and weight.device == states.device
-    )
-
-
 def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
     """The projection of the mean text state [hidden] → [heads, d], in the dtype of ``mean``.
 
@@ -204,16 +201,6 @@ def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
     if projection.bias is not None:
         query = query + projection.bias.to(mean.dtype)
     return query.view(layer.heads, layer.head_dim)
-
-
-def _queries(layer: ScoringLayer, text: Tensor) -> Tensor:
-    queries = layer.q_proj(text).view(len(text), layer.heads, layer.head_dim)
-    return queries if layer.q_norm is None else layer.q_norm(queries)
-
-
-def _keys(layer: ScoringLayer, visual: Tensor) -> Tensor:
-    keys = layer.k_proj(visual).view(len(visual), layer.kv_heads, layer.head_dim)
-    return keys if layer.k_norm is None else layer.k_norm(keys)
 
 
 def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) -> Tensor:
