@@ -1,11 +1,11 @@
-# make demo | test | test-long | bench | lint | clean. The first use of any creates .venv.
+# make demo | test | test-long | test-plugins | bench | lint | clean. The first use of any creates .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-long bench lint lint-workflow format clean
+.PHONY: demo test test-long test-plugins bench lint lint-workflow format clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hawk needs Python 3.11 or newer")'
@@ -20,8 +20,18 @@ test: .venv/ready ## what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile
 
 test-long: .venv/ready ## everything, up to 80 minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile -m "not gpu and not slurm"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile -m "not gpu and not slurm and not plugins"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm -rs
+
+# lmms-eval has bounds of its own: another environment.
+PLUGINS := build/plugins-venv
+$(PLUGINS)/ready: pyproject.toml
+	$(PYTHON) -m venv $(PLUGINS)
+	$(PLUGINS)/bin/pip install --quiet --disable-pip-version-check --editable '.[lmms-eval]' pytest
+	touch $@
+
+test-plugins: $(PLUGINS)/ready ## the real lmms-eval on the embedded models
+	env -u PYTHONPATH $(PLUGINS)/bin/python -m pytest -m plugins tests/integrations
 
 bench: .venv/ready ## speed, as ratios from one run
 	for script in tests/perf/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
