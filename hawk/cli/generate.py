@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hawk.cli.options import split_options
 from hawk.core.errors import InputError
 
 
@@ -95,15 +96,7 @@ def _pruner(method: str, weights: str, ratio: str, options: tuple[str, ...]) -> 
     """The pruner; every mistake in it is told before a model is loaded."""
     from hawk.pruning.written import written_pruner
 
-    chosen = dict(_split(option) for option in options)
-    return written_pruner(method, weights, ratio, chosen)
-
-
-def _split(option: str) -> tuple[str, str]:
-    key, equals, value = option.partition("=")
-    if not equals:
-        raise InputError(f"--option {option!r}: write it as KEY=VALUE.")
-    return key, value
+    return written_pruner(method, weights, ratio, split_options(options))
 
 
 def _frames(item: Any) -> int:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from hawk.cli import analysis, generate, steps, tools
+from hawk.cli import analysis, generate, integrations, steps, tools
 from hawk.core import extras
 from hawk.core.errors import InputError
 from hawk.tools import warm
@@ -28,7 +28,13 @@ def cli() -> None:
     """
 
 
-for _command in (*steps.COMMANDS, *analysis.COMMANDS, *tools.COMMANDS, *generate.COMMANDS):
+for _command in (
+    *steps.COMMANDS,
+    *analysis.COMMANDS,
+    *tools.COMMANDS,
+    *generate.COMMANDS,
+    *integrations.COMMANDS,
+):
     cli.add_command(_command)
 
 

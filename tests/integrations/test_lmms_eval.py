@@ -5,6 +5,7 @@ Runs where lmms-eval is installed: ``make test-plugins``.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -62,6 +63,7 @@ def results(folder: Path, out: Path, model: str, arguments: str, batch: int = 1)
 def own_rows(model: str, ratio: str, **options: Any) -> list[dict[str, Any]]:
     """hawk's own rows of the same samples, one by one, in the dtype that lmms-eval loads."""
     import pyarrow.parquet as pq
+    from task.scenes import doc_to_visual
 
     import hawk
     from hawk.benchmarks import Sample, benchmark
@@ -71,14 +73,21 @@ def own_rows(model: str, ratio: str, **options: Any) -> list[dict[str, Any]]:
     from hawk.inference.scoring import score_samples
 
     vlm = hawk.load(str(ROOT / "data" / "models" / MODELS[model]), dtype="bfloat16", device="cpu")
-    samples = [
-        Sample(
-            sample_id=row["sample_id"], group_id=pixel_hash(row["image"]["bytes"]), split="test",
-            question=row["question"], references=(row["answer"],),
-            images=({"bytes": row["image"]["bytes"], "path": "x.png"},),
+    samples = []
+    for row in pq.read_table(TASK / "scenes.parquet").to_pylist():
+        file = io.BytesIO()
+        doc_to_visual(row)[0].save(file, format="PNG")
+        content = file.getvalue()
+        samples.append(
+            Sample(
+                sample_id=row["sample_id"],
+                group_id=pixel_hash(content),
+                split="test",
+                question=row["question"],
+                references=(row["answer"],),
+                images=({"bytes": content, "path": "x.png"},),
+            )
         )
-        for row in pq.read_table(TASK / "scenes.parquet").to_pylist()
-    ]  # fmt: skip
     prompts = Prompts(vlm, benchmark("digits"), samples, Recomputed(vlm, samples, {}), "vlmevalkit")
     return score_samples(prompts, 1, pruner=hawk.Hawk(pruning_ratio=ratio, **options))
 
@@ -86,7 +95,7 @@ def own_rows(model: str, ratio: str, **options: Any) -> list[dict[str, Any]]:
 def compare(rows: list[Any], score: float, own: list[dict[str, Any]]) -> None:
     assert len(rows) == len(own) == 64
     for row, expected in zip(rows, own, strict=True):
-        assert row["resps"][0][0].strip() == expected["prediction"].strip(), row["doc_id"]
+        assert row["filtered_resps"].strip() == expected["prediction"].strip(), row["doc_id"]
         (counts,) = row["token_counts"]
         assert counts["visual_tokens"] == expected["visual_tokens"]
         assert counts["kept_tokens"] == expected["kept_tokens"]
@@ -101,7 +110,7 @@ def test_qwen_answers_as_in_hawk(task_folder: Path, tmp_path: Path, ratio: str, 
     compare(rows, score, own_rows("hawk_qwen2_5_vl", ratio))
     # The control: other kept tokens are other answers.
     other = own_rows("hawk_qwen2_5_vl", "0.95")
-    assert [r["resps"][0][0] for r in rows] != [r["prediction"] for r in other]
+    assert [r["filtered_resps"] for r in rows] != [r["prediction"] for r in other]
 
 
 @pytest.mark.parametrize("ratio", ["0", "0.8"])

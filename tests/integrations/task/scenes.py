@@ -7,12 +7,14 @@ from typing import Any
 
 from PIL import Image
 
+SIDE = 448  # a multiple of 28 and of 64: qwen_vl_utils, for 14-pixel patches, leaves it as it is
+
 
 def doc_to_visual(doc: dict[str, Any]) -> list[Image.Image]:
     image = doc["image"]
     if isinstance(image, dict):
         image = Image.open(io.BytesIO(image["bytes"]))
-    return [image.convert("RGB")]
+    return [image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)]
 
 
 def doc_to_text(doc: dict[str, Any], lmms_eval_specific_kwargs: Any = None) -> str:
