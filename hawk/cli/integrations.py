@@ -34,4 +34,20 @@ def vlmevalkit(
     launch(arguments, written_pruner(method, weights, ratio, split_options(options)), method)
 
 
-COMMANDS: list[click.Command] = [vlmevalkit]
+@click.command("push")
+@click.argument("file", type=click.Path())
+@click.argument("repo")
+@click.option(
+    "--private/--public", default=None, help="Of a repository that is made; default: your account's."
+)
+def push(file: str, repo: str, private: bool | None) -> None:
+    """Upload the head weights FILE to the Hub repository REPO (user/name), with a model card.
+
+    The token is HF_TOKEN, or the one that `hf auth login` saved. Prints the address, with the commit.
+    """
+    from hawk.tools.push import push as upload
+
+    click.echo(upload(file, repo, private))
+
+
+COMMANDS: list[click.Command] = [vlmevalkit, push]

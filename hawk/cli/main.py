@@ -48,7 +48,8 @@ def command_line() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "httpx2"):  # of huggingface_hub: a line for every request
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         # Outside its standalone mode click returns the code of ``Exit``, and does not raise it.
         return cli.main(prog_name="hawk", standalone_mode=False) or 0
