@@ -16,6 +16,8 @@ REGISTRY: dict[str, str] = {
     "qwen2_5_vl": "hawk.models.qwen2_5_vl:Qwen2_5VL",
     "qwen3_vl": "hawk.models.qwen3_vl:Qwen3VL",
     "internvl": "hawk.models.internvl:InternVL",
+    "llava": "hawk.models.llava:Llava",
+    "llava_next": "hawk.models.llava_next:LlavaNext",
     "llava_onevision": "hawk.models.llava_onevision:LlavaOneVision",
 }
 

@@ -87,12 +87,12 @@ class Layout:
 class Markers:
     """Token ids of the chat template, needed to find the instruction inside a prompt.
 
-    ``user``: the ids that open a user turn; ``end``: the id that closes a turn; ``visual``: ids
-    around visual tokens that are neither text nor visual tokens.
+    ``user``: the ids that open a user turn; ``end``: those that close it, or that open the answer where a
+    template closes no turn; ``visual``: ids around visual tokens that are neither text nor visual tokens.
     """
 
     user: tuple[int, ...]
-    end: int
+    end: tuple[int, ...]
     visual: frozenset[int] = frozenset()
 
 
@@ -253,7 +253,8 @@ class Family(ABC):
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         """Chat-template ids read off a tokenizer."""
         user = tokenizer("<|im_start|>user\n", add_special_tokens=False)["input_ids"]
-        return Markers(tuple(user), _token(tokenizer, "<|im_end|>"), self.visual_markers(tokenizer, config))
+        end = _token(tokenizer, "<|im_end|>")
+        return Markers(tuple(user), (end,), self.visual_markers(tokenizer, config))
 
     def visual_markers(self, tokenizer: Any, config: Any) -> frozenset[int]:
         return frozenset()
@@ -314,14 +315,18 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
     skip = visual | markers.visual
     if span == "after_vision":
         last = max((i for i, token in enumerate(ids) if token in skip), default=-1)
-        ends = [i for i, token in enumerate(ids) if token == markers.end and i > last]
+        ends = [i for i in _places(ids, markers.end) if i > last]
         end = ends[-1] if ends else len(ids)
         return list(range(last + 1, end)) or [max(last, 0)]
-    width = len(markers.user)
-    starts = [i for i in range(len(ids) - width + 1) if tuple(ids[i : i + width]) == markers.user]
-    begin = starts[-1] + width if starts else 0
-    end = next((i for i in range(begin, len(ids)) if ids[i] == markers.end), len(ids))
+    starts = _places(ids, markers.user)
+    begin = starts[-1] + len(markers.user) if starts else 0
+    end = next((i for i in _places(ids, markers.end) if i >= begin), len(ids))
     return [i for i in range(begin, end) if ids[i] not in skip] or [max(end - 1, 0)]
+
+
+def _places(ids: Sequence[int], part: tuple[int, ...]) -> list[int]:
+    """Where ``part`` begins in ``ids``."""
+    return [i for i in range(len(ids) - len(part) + 1) if tuple(ids[i : i + len(part)]) == part]
 
 
 def inference_device(model: nn.Module) -> torch.device:

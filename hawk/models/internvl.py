@@ -116,7 +116,7 @@ class InternVL(Family):
         # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 and Qwen3 vocabularies.
         if config.image_token_id not in _PUBLISHED:
             return None
-        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
+        return Markers((151644, 872, 198), (151645,), self.visual_markers(None, config))
 
 
 # Stands for any item when only the order of placeholders matters.

@@ -102,4 +102,4 @@ class Qwen2_5VL(Family):  # noqa: N801
         # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 vocabulary.
         if config.text_config.vocab_size < 151_936:
             return None
-        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
+        return Markers((151644, 872, 198), (151645,), self.visual_markers(None, config))

@@ -30,7 +30,7 @@ ASSISTANT = 40
 
 @dataclass(frozen=True)
 class Image:
-    """Height and width in visual tokens (Qwen), or in tiles (InternVL, LLaVA-OneVision)."""
+    """Height and width in visual tokens (Qwen), or in tiles (InternVL, LLaVA-NeXT and -OneVision)."""
 
     height: int = 2
     width: int = 2
@@ -157,6 +157,47 @@ def llava_onevision(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Te
     return inputs
 
 
+def llava(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]:
+    """Every image is one square, whatever its size; frames of a video are images."""
+    pixels, prompts = [], []
+    for row, generator in zip(rows, generators(draws), strict=True):
+        parts = []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+                continue
+            for _ in range(getattr(part, "frames", 1)):
+                pixels.append(torch.randn(3, 16, 16, generator=generator))
+                parts.append([IMAGE] * 16)
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    if pixels:
+        inputs["pixel_values"] = torch.stack(pixels)
+    return inputs
+
+
+def llava_next(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]:
+    """Every image is a base view and rows of tiles that end in a newline; frames of a video are images."""
+    sizes, views, prompts = [], [], []
+    for row, generator in zip(rows, generators(draws), strict=True):
+        parts = []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+                continue
+            height, width = (part.height, part.width) if isinstance(part, Image) else (1, 1)
+            for _ in range(getattr(part, "frames", 1)):
+                sizes.append([16 * height, 16 * width])
+                views.append(torch.randn(10, 3, 16, 16, generator=generator))
+                parts.append([IMAGE] * (16 + 16 * height * width + 4 * height))
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    if sizes:
+        inputs["image_sizes"] = torch.tensor(sizes)
+        inputs["pixel_values"] = torch.stack(views)
+    return inputs
+
+
 def build(family: str, rows: list[list[Any]], draws: Sequence[int] | None = None) -> dict[str, Tensor]:
     """The batch for a family's tiny model."""
     draws = range(len(rows)) if draws is None else draws
@@ -164,4 +205,6 @@ def build(family: str, rows: list[list[Any]], draws: Sequence[int] | None = None
         return internvl(rows, draws)
     if family == "llava_onevision":
         return llava_onevision(rows, draws)
+    if family in ("llava", "llava_next"):
+        return (llava if family == "llava" else llava_next)(rows, draws)
     return qwen(rows, draws, family)

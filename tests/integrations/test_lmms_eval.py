@@ -5,22 +5,20 @@ Runs where lmms-eval is installed: ``make test-plugins``.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT
+from own_rows import TASK, own_rows
 
 pytestmark = pytest.mark.plugins
 
-TASK = Path(__file__).parent / "task"
 MODELS = {"hawk_qwen2_5_vl": "tiny-qwen2.5-vl", "hawk_internvl_hf": "tiny-internvl3"}
 # What lmms-eval's Qwen class would do otherwise is enlarge every image to 256 x 28 x 28 pixels.
 SIZE = {"hawk_qwen2_5_vl": "min_pixels=4096,max_pixels=4096", "hawk_internvl_hf": "max_patches=4"}
@@ -59,39 +57,6 @@ def results(folder: Path, out: Path, model: str, arguments: str, batch: int = 1)
     return sorted(rows, key=lambda row: row["doc_id"]), score
 
 
-@cache
-def own_rows(model: str, ratio: str, **options: Any) -> list[dict[str, Any]]:
-    """hawk's own rows of the same samples, one by one, in the dtype that lmms-eval loads."""
-    import pyarrow.parquet as pq
-    from task.scenes import doc_to_visual
-
-    import hawk
-    from hawk.benchmarks import Sample, benchmark
-    from hawk.core.images import pixel_hash
-    from hawk.inference.encoding import Recomputed
-    from hawk.inference.prompts import Prompts
-    from hawk.inference.scoring import score_samples
-
-    vlm = hawk.load(str(ROOT / "data" / "models" / MODELS[model]), dtype="bfloat16", device="cpu")
-    samples = []
-    for row in pq.read_table(TASK / "scenes.parquet").to_pylist():
-        file = io.BytesIO()
-        doc_to_visual(row)[0].save(file, format="PNG")
-        content = file.getvalue()
-        samples.append(
-            Sample(
-                sample_id=row["sample_id"],
-                group_id=pixel_hash(content),
-                split="test",
-                question=row["question"],
-                references=(row["answer"],),
-                images=({"bytes": content, "path": "x.png"},),
-            )
-        )
-    prompts = Prompts(vlm, benchmark("digits"), samples, Recomputed(vlm, samples, {}), "vlmevalkit")
-    return score_samples(prompts, 1, pruner=hawk.Hawk(pruning_ratio=ratio, **options))
-
-
 def compare(rows: list[Any], score: float, own: list[dict[str, Any]]) -> None:
     assert len(rows) == len(own) == 64
     for row, expected in zip(rows, own, strict=True):
@@ -107,9 +72,9 @@ def compare(rows: list[Any], score: float, own: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("ratio", ["0", "0.8"])
 def test_qwen_answers_as_in_hawk(task_folder: Path, tmp_path: Path, ratio: str, batch: int) -> None:
     rows, score = results(task_folder, tmp_path, "hawk_qwen2_5_vl", f"ratio={ratio}", batch)
-    compare(rows, score, own_rows("hawk_qwen2_5_vl", ratio))
+    compare(rows, score, own_rows(MODELS["hawk_qwen2_5_vl"], ratio, "bfloat16"))
     # The control: other kept tokens are other answers.
-    other = own_rows("hawk_qwen2_5_vl", "0.95")
+    other = own_rows(MODELS["hawk_qwen2_5_vl"], "0.95", "bfloat16")
     assert [r["filtered_resps"] for r in rows] != [r["prediction"] for r in other]
 
 
@@ -117,4 +82,4 @@ def test_qwen_answers_as_in_hawk(task_folder: Path, tmp_path: Path, ratio: str, 
 def test_internvl_answers_as_in_hawk(task_folder: Path, tmp_path: Path, ratio: str) -> None:
     """lmms-eval's class of it takes single samples only."""
     rows, score = results(task_folder, tmp_path, "hawk_internvl_hf", f"ratio={ratio}")
-    compare(rows, score, own_rows("hawk_internvl_hf", ratio))
+    compare(rows, score, own_rows(MODELS["hawk_internvl_hf"], ratio, "bfloat16"))

@@ -175,8 +175,8 @@ def _internvl(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterat
 
 
 @contextmanager
-def _siglip(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[None]:
-    """No class token, every patch a token; views are tiles of images or frames of videos."""
+def _clip_or_siglip(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[None]:
+    """Every patch a token; views are tiles of images or frames of videos. CLIP has a class token."""
     chosen = model.config.vision_feature_layer if layer is None else layer
     chosen = chosen if isinstance(chosen, int) else chosen[-1]
     attention = _layer(_tower(model).encoder.layers, chosen).self_attn
@@ -185,7 +185,12 @@ def _siglip(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator
         hidden = args[0] if args else kwargs["hidden_states"]  # [views, patches, width]
         heads = (module.num_heads, module.head_dim)
         queries, keys = (p(hidden).unflatten(-1, heads).float() for p in (module.q_proj, module.k_proj))
-        seen.append(torch.stack([received(q, k) for q, k in zip(queries, keys, strict=True)]))
+        if model.config.vision_config.model_type == "clip_vision_model":
+            products = torch.einsum("vhd,vnhd->vhn", queries[:, 0], keys) * module.head_dim**-0.5
+            patches = products.softmax(-1).mean(1)[:, 1:]
+            seen.append(patches * patches.shape[1])
+        else:
+            seen.append(torch.stack([received(q, k) for q, k in zip(queries, keys, strict=True)]))
 
     handle = attention.register_forward_pre_hook(measure, with_kwargs=True)
     try:
@@ -205,5 +210,7 @@ TOWERS: dict[str, Callable[[nn.Module, int | None, list[Tensor]], Any]] = {
     "qwen2_5_vl": _qwen,
     "qwen3_vl": _qwen,
     "internvl": _internvl,
-    "llava_onevision": _siglip,
+    "llava": _clip_or_siglip,
+    "llava_next": _clip_or_siglip,
+    "llava_onevision": _clip_or_siglip,
 }
