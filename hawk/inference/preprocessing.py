@@ -74,6 +74,8 @@ def read_clip(vlm: VisionLanguageModel, file: VisualFile, preprocessing: Mapping
     import numpy as np
 
     assert file.source is not None
+    if not vlm.family.takes_video:
+        raise InputError(f"models of the family {vlm.family.name!r} take images, no video.")
     clip = decode_video(file.source, preprocessing.get("frames") or DEFAULT_FRAMES)
     if not preprocessing.get("pad_to_square"):
         return clip

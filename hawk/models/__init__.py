@@ -15,6 +15,8 @@ REGISTRY: dict[str, str] = {
     "qwen2_vl": "hawk.models.qwen2_vl:Qwen2VL",
     "qwen2_5_vl": "hawk.models.qwen2_5_vl:Qwen2_5VL",
     "qwen3_vl": "hawk.models.qwen3_vl:Qwen3VL",
+    "idefics3": "hawk.models.idefics3:Idefics3",
+    "smolvlm": "hawk.models.idefics3:SmolVLM",
     "internvl": "hawk.models.internvl:InternVL",
     "llava": "hawk.models.llava:Llava",
     "llava_next": "hawk.models.llava_next:LlavaNext",

@@ -118,6 +118,7 @@ class Family(ABC):
     position_rows: ClassVar[int] = 1
     # Whether an image alone in its sample is encoded otherwise than one of several.
     several_differ: ClassVar[bool] = False
+    takes_video: ClassVar[bool] = True
 
     # --- where things are -------------------------------------------------------------------
     def text_config(self, model: nn.Module) -> Any:

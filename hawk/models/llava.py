@@ -28,6 +28,7 @@ class Llava(Family):
     """``LlavaForConditionalGeneration`` with a tower of CLIP or SigLIP."""
 
     name = "llava"
+    takes_video = False
 
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id}

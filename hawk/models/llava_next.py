@@ -21,6 +21,7 @@ class LlavaNext(LlavaOneVision):
 
     name = "llava_next"
     several_differ = False
+    takes_video = False
 
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id}

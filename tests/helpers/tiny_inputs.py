@@ -198,6 +198,38 @@ def llava_next(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]
     return inputs
 
 
+def idefics3(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]:
+    """Tiles, each after its place, a line break after every row of them, then the whole image.
+
+    VISION_START is the token around tiles, VISION_END the sign of the whole image. Frames are images.
+    """
+    pixels, prompts = [], []
+    for row, generator in zip(rows, generators(draws), strict=True):
+        parts, views = [], []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+                continue
+            height, width = (part.height, part.width) if isinstance(part, Image) else (1, 1)
+            for _ in range(getattr(part, "frames", 1)):
+                whole = [VISION_START, VISION_END, *[IMAGE] * 4, VISION_START]
+                for y in range(height if height * width > 1 else 0):
+                    for x in range(width):
+                        parts.append([VISION_START, 60 + 6 * y + x, *[IMAGE] * 4])
+                    parts.append([NEWLINE])
+                parts.append([NEWLINE, *whole] if height * width > 1 else whole)
+                count = height * width + (height * width > 1)
+                views.append(torch.randn(count, 3, 16, 16, generator=generator))
+        pixels.append(torch.cat(views) if views else torch.zeros(0, 3, 16, 16))
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    most = max(map(len, pixels))
+    if most:
+        padded = [torch.cat([one, torch.zeros(most - len(one), 3, 16, 16)]) for one in pixels]
+        inputs["pixel_values"] = torch.stack(padded)
+    return inputs
+
+
 def build(family: str, rows: list[list[Any]], draws: Sequence[int] | None = None) -> dict[str, Tensor]:
     """The batch for a family's tiny model."""
     draws = range(len(rows)) if draws is None else draws
@@ -205,6 +237,8 @@ def build(family: str, rows: list[list[Any]], draws: Sequence[int] | None = None
         return internvl(rows, draws)
     if family == "llava_onevision":
         return llava_onevision(rows, draws)
+    if family in ("idefics3", "smolvlm"):
+        return idefics3(rows, draws)
     if family in ("llava", "llava_next"):
         return (llava if family == "llava" else llava_next)(rows, draws)
     return qwen(rows, draws, family)

@@ -137,6 +137,34 @@ def llava_onevision(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
     return build(LlavaOnevisionForConditionalGeneration, config, attention, seed)
 
 
+def _idefics3_like(prefix: str, attention: str, seed: int) -> torch.nn.Module:
+    import transformers
+
+    vision = {
+        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48,
+        "image_size": 16, "patch_size": 4,
+    }  # fmt: skip
+    config = getattr(transformers, f"{prefix}Config")(
+        text_config={**TEXT, "model_type": "llama"},
+        vision_config=vision,
+        image_token_id=IMAGE,
+        scale_factor=2,
+        tie_word_embeddings=False,
+        pad_token_id=PAD,
+    )
+    return build(getattr(transformers, f"{prefix}ForConditionalGeneration"), config, attention, seed)
+
+
+@cache
+def idefics3(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
+    return _idefics3_like("Idefics3", attention, seed)
+
+
+@cache
+def smolvlm(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
+    return _idefics3_like("SmolVLM", attention, seed)
+
+
 CLIP = {
     "model_type": "clip_vision_model", "hidden_size": 32, "num_hidden_layers": 2,
     "num_attention_heads": 2, "intermediate_size": 48, "image_size": 16, "patch_size": 4,
@@ -171,6 +199,8 @@ MODELS = {
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "internvl": internvl,
+    "idefics3": idefics3,
+    "smolvlm": smolvlm,
     "llava": llava,
     "llava_next": llava_next,
     "llava_onevision": llava_onevision,

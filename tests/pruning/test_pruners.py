@@ -155,19 +155,24 @@ def eager_attention(model: torch.nn.Module, family: str, inputs: dict[str, Any])
         probabilities.append(attention(*args, **kwargs))
         return probabilities[-1]
 
-    tower = getattr(model.model, "visual", None) or model.model.vision_tower
+    tower, _ = family_of(model).vision_modules(model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.functional, "softmax", softmax)
         if family == "internvl" or family == "llava":
             tower(inputs["pixel_values"])
         elif family in ("llava_next", "llava_onevision"):
             tower(inputs["pixel_values"][0, :7])  # the base view and 2 x 3 tiles; the rest is padding
+        elif family in ("idefics3", "smolvlm"):
+            tower(pixel_values=inputs["pixel_values"][0])
         else:
             tower(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
     if family == "internvl":
         (first,) = probabilities  # [tiles, heads, 65, 65]
         patches = first[:, :, 0, 1:].mean(1).view(-1, 4, 2, 4, 2)  # 8 x 8 patches, merged 2 x 2
         return 64 * patches.mean((2, 4)).flatten()
+    if family in ("idefics3", "smolvlm"):
+        (first,) = probabilities  # [tiles, heads, 16, 16]; 4 x 4 patches, merged 2 x 2
+        return first.mean(1).sum(1).view(-1, 2, 2, 2, 2).mean((2, 4)).flatten()
     if family == "llava":
         return 16 * probabilities[0][0, :, 0, 1:].mean(0)  # [images, heads, 17, 17]
     if family in ("llava_next", "llava_onevision"):

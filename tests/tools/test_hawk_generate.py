@@ -133,6 +133,8 @@ class Processor:
         ("llava_onevision", (2, 3), 8, 12),
         ("llava_next", (2, 3), 8, 12),
         ("llava", (2, 3), 4, 4),
+        ("idefics3", (2, 3), 4, 6),
+        ("smolvlm", (1, 1), 2, 2),
     ],
 )
 def test_layout_of_tokens_on_the_image(family, shape, rows, columns):

@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
+from hawk.models import family_of
 from hawk.models.base import Family
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
@@ -89,7 +90,7 @@ class VisionZip(Pruner):
 
 
 def _tower(model: nn.Module) -> nn.Module:
-    return model.model.visual if hasattr(model.model, "visual") else model.model.vision_tower
+    return family_of(model).vision_modules(model)[0]
 
 
 @contextmanager
@@ -199,6 +200,26 @@ def _clip_or_siglip(model: nn.Module, layer: int | None, seen: list[Tensor]) -> 
         handle.remove()
 
 
+@contextmanager
+def _idefics3(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[None]:
+    """No class token, and pixel shuffle: the model's own puts the scores where its tokens go."""
+    attention = _layer(_tower(model).encoder.layers, -1 if layer is None else layer).self_attn
+
+    def measure(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]  # [tiles, patches, width]
+        heads = (module.num_heads, module.head_dim)
+        queries, keys = (p(hidden).unflatten(-1, heads).float() for p in (module.q_proj, module.k_proj))
+        patches = torch.stack([received(q, k) for q, k in zip(queries, keys, strict=True)])
+        connector = model.model.connector
+        seen.append(connector.pixel_shuffle(patches[..., None], connector.scale_factor).mean(-1))
+
+    handle = attention.register_forward_pre_hook(measure, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _layer(layers: nn.ModuleList, number: int) -> nn.Module:
     if not -len(layers) <= number < len(layers):
         raise InputError(f"visionzip: the vision tower has {len(layers)} layers, no {number}.")
@@ -210,6 +231,8 @@ TOWERS: dict[str, Callable[[nn.Module, int | None, list[Tensor]], Any]] = {
     "qwen2_5_vl": _qwen,
     "qwen3_vl": _qwen,
     "internvl": _internvl,
+    "idefics3": _idefics3,
+    "smolvlm": _idefics3,
     "llava": _clip_or_siglip,
     "llava_next": _clip_or_siglip,
     "llava_onevision": _clip_or_siglip,
