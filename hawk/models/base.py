@@ -32,7 +32,8 @@ class VisualItem:
     a pruner's ``watch`` saw in the vision tower, if one watched. ``grid`` counts visual tokens as (frames,
     rows, columns). ``meta`` holds plain numbers that positions are made from (the patch grid, say),
     and for a video whose frames the prompt shows one by one its ``text`` (:meth:`Family.video_text`)
-    and the lengths of its ``runs`` of visual tokens.
+    and the lengths of its ``runs`` of visual tokens; ``lead`` counts ids before its first one that are no
+    text of the question.
     """
 
     features: Tensor

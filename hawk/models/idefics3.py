@@ -1,8 +1,8 @@
 """Idefics3 and SmolVLM: tiles of one size with their places as text between them, the whole image last.
 
 An image is one item of several runs, each run one tile of ``side`` x ``side`` tokens; the last shows the
-whole image and follows ``<global-img>``. Which runs make one image is read off the prompt: the last run of a row of
-a batch is always a whole image, so the id before it is that of ``<global-img>``. Text between the tiles of
+whole image and follows ``<global-img>``. Which runs make one image is read off the prompt: the last run of
+a prompt is always a whole image, so the id before it is that of ``<global-img>``. Text between the tiles of
 one image is no query. The chat template has no user token: "User:" … ``<end_of_utterance>``.
 """
 
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Layout, Markers, VisualItem, _token
+
+LEAD = 2  # ids before an image's first visual token: the token around tiles, and the tile's place
 
 
 class Idefics3(Family):
@@ -58,7 +60,7 @@ class Idefics3(Family):
                 VisualItem(
                     features=features,
                     grid=(len(image.runs), side, side),
-                    meta={"runs": image.runs, "written": image.written},
+                    meta={"runs": image.runs, "written": image.written, "lead": LEAD},
                 )
                 for features, image in zip(flat.split(lengths), images, strict=True)
             ]
@@ -130,7 +132,7 @@ def _images(row: Sequence[int], config: Any) -> list[_Image]:
     images, first = [], 0
     for i, (begin, end) in enumerate(runs):
         if row[begin - 1] == whole:
-            written = [*row[runs[first][0] - 2 : end + 1]]
+            written = [*row[runs[first][0] - LEAD : end + 1]]
             images.append(_Image([stop - start for start, stop in runs[first : i + 1]], written))
             first = i + 1
     return images
