@@ -23,15 +23,22 @@ test-long: .venv/ready ## everything, up to 80 minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile -m "not gpu and not slurm and not plugins"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm -rs
 
-# lmms-eval has bounds of its own: another environment.
+# Harnesses have bounds of their own: other environments.
 PLUGINS := build/plugins-venv
 $(PLUGINS)/ready: pyproject.toml
 	$(PYTHON) -m venv $(PLUGINS)
 	$(PLUGINS)/bin/pip install --quiet --disable-pip-version-check --editable '.[lmms-eval]' pytest
 	touch $@
 
-test-plugins: $(PLUGINS)/ready ## the real lmms-eval on the embedded models
-	env -u PYTHONPATH $(PLUGINS)/bin/python -m pytest -m plugins tests/integrations
+KIT := build/vlmeval-venv
+$(KIT)/ready: pyproject.toml
+	$(PYTHON) -m venv $(KIT)
+	$(KIT)/bin/pip install --quiet --disable-pip-version-check --editable . ms-vlmeval==0.0.20 pytest
+	touch $@
+
+test-plugins: $(PLUGINS)/ready $(KIT)/ready ## the real lmms-eval and VLMEvalKit on the embedded models
+	env -u PYTHONPATH $(PLUGINS)/bin/python -m pytest -m plugins tests/integrations/test_lmms_eval.py
+	env -u PYTHONPATH $(KIT)/bin/python -m pytest -m plugins tests/integrations/test_vlmevalkit.py
 
 bench: .venv/ready ## speed, as ratios from one run
 	for script in tests/perf/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

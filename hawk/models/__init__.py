@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hawk.core.errors import unknown
+from hawk.core.errors import InputError, unknown
+from hawk.models.refused import check_attention, why_refused
 
 if TYPE_CHECKING:
     from hawk.models.base import Family, VisionLanguageModel
@@ -27,6 +28,9 @@ REGISTRY: dict[str, str] = {
 def family_by_type(model_type: str) -> Family:
     """The family of a ``config.model_type``; an unknown one is an error that lists the known."""
     if model_type not in REGISTRY:
+        why = why_refused(model_type)
+        if why is not None:
+            raise InputError(f"{model_type!r} models are not supported: {why}.")
         error = unknown("model family (config.model_type)", model_type, REGISTRY)
         raise type(error)(f"{error} To add one: one file in hawk/models/ and one line in its registry.")
     module, _, cls = REGISTRY[model_type].partition(":")
@@ -34,8 +38,10 @@ def family_by_type(model_type: str) -> Family:
 
 
 def family_of(model: Any) -> Family:
-    """The family of a loaded transformers model."""
-    return family_by_type(model.config.model_type)
+    """The family of a loaded transformers model; one whose attention does not fit is refused."""
+    family = family_by_type(model.config.model_type)
+    check_attention(model.config)
+    return family
 
 
 def load(path: str, **settings: Any) -> VisionLanguageModel:

@@ -26,7 +26,9 @@ def said(book: Any) -> list[str]:
 
 def run(book: Any) -> Any:
     book = copy.deepcopy(book)
-    NotebookClient(book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    NotebookClient(
+        book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
     return book
 
 
