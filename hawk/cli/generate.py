@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hawk.cli.options import split_options
 from hawk.core.errors import InputError
 
 
@@ -93,22 +94,9 @@ def generate(
 
 def _pruner(method: str, weights: str, ratio: str, options: tuple[str, ...]) -> Any:
     """The pruner; every mistake in it is told before a model is loaded."""
-    import yaml
+    from hawk.pruning.written import written_pruner
 
-    from hawk.pruning import pruner
-    from hawk.pruning.options import facts
-
-    chosen: dict[str, Any] = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise InputError(f"--option {option!r}: write it as KEY=VALUE.")
-        chosen[key] = yaml.safe_load(value)
-    if facts(method).takes_weights:
-        chosen["weights"] = None if weights == "uniform" else weights
-    elif weights != "uniform":
-        raise InputError(f"--weights {weights!r}: method {method!r} takes no head weights.")
-    return pruner(method, **chosen, pruning_ratio=ratio)
+    return written_pruner(method, weights, ratio, split_options(options))
 
 
 def _frames(item: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from hawk.core.shipped import resolve
 from hawk.core.shipped import shipped as shipped_files
 
 FORMAT = 1
-HUB_FILE = "head_weights.json"
 SHIPPED = shipped_files("data", "head_weights")
 
 
@@ -56,6 +55,7 @@ class HeadWeights:
     def load(cls, source: str | Path, revision: str | None = None) -> HeadWeights:
         """From a shipped name (``"qwen2.5-vl-7b"``), a path, or a Hub id (``"user/repo"``).
 
+        revision: a commit, branch or tag of the Hub repository; a commit never changes.
         Raises InputError for a missing file, another format, or weights that are not finite,
         negative or all zero.
         """
@@ -87,32 +87,39 @@ class HeadWeights:
             raise InputError(f"{path}: the key {error} is missing.") from None
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+        except (TypeError, ValueError, AttributeError) as error:  # a text where a number or a table must be
+            raise InputError(f"{path}: not a head-weights file ({error}).") from None
 
     def save(self, path: str | Path) -> None:
         """Write the JSON file, atomically."""
         write_json(path, self.to_json())
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Upload as ``head_weights.json`` of a Hub repository, made if need be; returns its address.
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        noise: Sequence[bool] | None = None,
+        drops: Mapping[str, Sequence[float]] | None = None,
+    ) -> str:
+        """Upload to a Hub repository, made if need be, with a model card; returns the commit's id.
 
-        ``HeadWeights.load(repo_id)`` reads it back.
+        ``HeadWeights.load(repo_id, revision=…)`` reads it back.
+        token: None takes HF_TOKEN or the saved login.
+        noise and drops: for the card, see :func:`hawk.core.hub_card.card`; ``hawk push`` reads them.
+        Raises InputError, in one line, for a bad token, a bad name, or a connection that was lost.
         """
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+        from hawk.core import hub, hub_card
 
-        api = HfApi(token=token)
-        content = (json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        try:
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            api.upload_file(
-                path_or_fileobj=content,
-                path_in_repo=HUB_FILE,
-                repo_id=repo_id,
-                commit_message=f"Head weights of {self.model.get('id', 'a model')}, layer {self.layer}",
-            )
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            raise InputError(f"head weights were not uploaded to {repo_id!r}: {_first_line(error)}") from None
-        return f"https://huggingface.co/{repo_id}"
+        content = json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        files = {
+            hub.WEIGHTS_FILE: content.encode(),
+            hub.CARD_FILE: hub_card.card(self, repo_id, noise, drops).encode(),
+            hub.PICTURE_FILE: hub_card.picture(self),
+        }
+        message = f"Head weights of {self.model.get('id', 'a model')}, layer {self.layer}"
+        return hub.upload(repo_id, files, message, private, token)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -165,24 +172,16 @@ def shipped() -> dict[str, Path]:
 
 def _resolve(source: str, revision: str | None) -> Path:
     names = shipped()
-    if source in names:
-        return names[source]
-    path = Path(resolve(source))
+    path = names.get(source) or Path(resolve(source))
     if path.is_file():
+        if revision is not None:
+            raise InputError(
+                f"head weights {source!r}, revision {revision!r}: that is a file here; "
+                "a revision is for a Hub repository, written user/repo."
+            )
         return path
     if path.suffix == ".json" or source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise unknown("head weights (no such file or shipped name)", source, names)
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from hawk.core import hub
 
-    try:
-        return Path(hf_hub_download(source, HUB_FILE, revision=revision))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:  # not there, no access, offline
-        raise InputError(
-            f"head weights {source!r}: no such file, no shipped name ({', '.join(names) or 'none'}), and "
-            f"{HUB_FILE} cannot be had from the Hub: {_first_line(error)}"
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return hub.download(source, revision, f"no such file, no shipped name ({', '.join(names) or 'none'})")

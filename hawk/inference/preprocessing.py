@@ -73,6 +73,8 @@ def prepare_image(vlm: VisionLanguageModel, content: bytes, preprocessing: Mappi
 def read_clip(vlm: VisionLanguageModel, file: VisualFile, preprocessing: Mapping[str, Any]) -> Clip:
     """The frames of a video, as many as the config says, padded to squares if it says so."""
     assert file.source is not None
+    if not vlm.family.takes_video:
+        raise InputError(f"models of the family {vlm.family.name!r} take images, no video.")
     clip = decode_video(file.source, preprocessing.get("frames") or DEFAULT_FRAMES)
     if not preprocessing.get("pad_to_square"):
         return clip

@@ -34,7 +34,8 @@ class VisualItem:
     a pruner's ``watch`` saw in the vision tower, if one watched. ``grid`` counts visual tokens as (frames,
     rows, columns). ``meta`` holds plain numbers that positions are made from (the patch grid, say),
     and for a video whose frames the prompt shows one by one its ``text`` (:meth:`Family.video_text`)
-    and the lengths of its ``runs`` of visual tokens.
+    and the lengths of its ``runs`` of visual tokens; ``lead`` counts ids before its first one that are no
+    text of the question.
     """
 
     features: Tensor
@@ -89,14 +90,14 @@ class Layout:
 class Markers:
     """Token ids of the chat template, needed to find the instruction inside a prompt.
 
-    ``user``: the ids that open a user turn; ``end``: the id that closes a turn; ``visual``: ids
-    around visual tokens that are neither text nor visual tokens. ``newline``: the template's line
-    break between ``user`` and the text. It is no part of ``user``, for a tokenizer merges it with a
-    text that begins with one; such a token is text.
+    ``user``: the ids that open a user turn; ``end``: those that close it, or that open the answer where a
+    template closes no turn; ``visual``: ids around visual tokens that are neither text nor visual tokens.
+    ``newline``: the template's line break between ``user`` and the text. It is no part of ``user``, for a
+    tokenizer merges it with a text that begins with one; such a token is text.
     """
 
     user: tuple[int, ...]
-    end: int
+    end: tuple[int, ...]
     visual: frozenset[int] = frozenset()
     newline: int | None = None
 
@@ -133,6 +134,7 @@ class Family(ABC):
     position_rows: ClassVar[int] = 1
     # Whether an image alone in its sample is encoded otherwise than one of several.
     several_differ: ClassVar[bool] = False
+    takes_video: ClassVar[bool] = True
 
     # --- where things are -------------------------------------------------------------------
     def text_config(self, model: nn.Module) -> Any:
@@ -281,7 +283,7 @@ class Family(ABC):
         newline = ids(f"{USER}\n")[len(user) :]
         return Markers(
             user=tuple(user),
-            end=_token(tokenizer, "<|im_end|>"),
+            end=(_token(tokenizer, "<|im_end|>"),),
             visual=self.visual_markers(tokenizer, config),
             newline=newline[0] if len(newline) == 1 else None,
         )
@@ -346,20 +348,24 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
     skip = visual | markers.visual
     if span == "after_vision":
         last = max((i for i, token in enumerate(ids) if token in skip), default=-1)
-        ends = [i for i, token in enumerate(ids) if token == markers.end and i > last]
+        ends = [i for i in _places(ids, markers.end) if i > last]
         end = ends[-1] if ends else len(ids)
         return list(range(last + 1, end)) or [max(last, 0)]
-    width = len(markers.user)
-    starts = [i for i in range(len(ids) - width + 1) if tuple(ids[i : i + width]) == markers.user]
+    starts = _places(ids, markers.user)
     if not starts:
         raise InputError(
-            f"the prompt has no user turn ({USER!r}), so its question cannot be told. Make the prompt with "
-            "the processor's chat template, or set query_span: after_vision."
+            f"the prompt has no user turn (the token ids {list(markers.user)}), so its question cannot be "
+            "told. Make the prompt with the processor's chat template, or set query_span: after_vision."
         )
-    begin = starts[-1] + width
+    begin = starts[-1] + len(markers.user)
     begin += begin < len(ids) and ids[begin] == markers.newline
-    end = next((i for i in range(begin, len(ids)) if ids[i] == markers.end), len(ids))
+    end = next((i for i in _places(ids, markers.end) if i >= begin), len(ids))
     return [i for i in range(begin, end) if ids[i] not in skip] or [max(end - 1, 0)]
+
+
+def _places(ids: Sequence[int], part: tuple[int, ...]) -> list[int]:
+    """Where ``part`` begins in ``ids``."""
+    return [i for i in range(len(ids) - len(part) + 1) if tuple(ids[i : i + len(part)]) == part]
 
 
 def inference_device(model: nn.Module) -> torch.device:

@@ -115,7 +115,7 @@ class InternVL(Family):
         # "<|im_start|>" "user", "<|im_end|>" and "\n" of the Qwen2.5 and Qwen3 vocabularies.
         if config.image_token_id not in _PUBLISHED:
             return None
-        return Markers((151644, 872), 151645, self.visual_markers(None, config), newline=198)
+        return Markers((151644, 872), (151645,), self.visual_markers(None, config), newline=198)
 
 
 # Stands for any item when only the order of placeholders matters.

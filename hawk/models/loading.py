@@ -14,6 +14,7 @@ from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
 from hawk.models import family_by_type
 from hawk.models.base import VisionLanguageModel, remember_markers
+from hawk.models.refused import check_attention
 
 DTYPES = ("float32", "bfloat16", "float16")
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
@@ -105,6 +106,7 @@ def load(
         raise InputError("flash_attention_2 computes in bfloat16 or float16; the model's dtype is 'float32'.")
     config = read(AutoConfig, path, "config", revision)
     family = family_by_type(config.model_type)
+    check_attention(config)
     model, loaded = AutoModelForImageTextToText.from_pretrained(
         resolve(path),
         revision=revision,

@@ -101,4 +101,4 @@ class Qwen2_5VL(Family):  # noqa: N801
         # "<|im_start|>" "user", "<|im_end|>" and "\n" of the Qwen2.5 vocabulary.
         if config.text_config.vocab_size < 151_936:
             return None
-        return Markers((151644, 872), 151645, self.visual_markers(None, config), newline=198)
+        return Markers((151644, 872), (151645,), self.visual_markers(None, config), newline=198)

@@ -43,8 +43,8 @@ def attach(pruner: Selector, model: nn.Module, processor: Any = None) -> Iterato
     Not hidden: attentions, hidden states and caches in the result, custom logits processors and
     stopping criteria see the pruned prompt. For families with plain 2-D positions ``use_cache``
     is always on (without a cache transformers takes gaps in positions for packed sequences).
-    Sliding-window attention counts what is in the cache: with it, a pruned prompt sees further
-    back than the unpruned one. The published checkpoints have it off.
+    Models with sliding windows are refused: a window counts what is in the cache, so a pruned prompt would
+    see further back than the unpruned one.
 
     ``model(...)`` called directly is not pruned, nor is a deep copy of the model. Nested contexts:
     the innermost pruner is used, alone. Threads and asyncio tasks: one that attached something, or was

@@ -82,7 +82,8 @@ class PruningContext:
     def query_index(self, span: str = "instruction") -> Tensor:
         """Positions of the query text, see :func:`hawk.models.base.instruction_index`.
 
-        What stands between the frames of one video (their times, in Qwen3-VL) is no query.
+        What stands between the frames of one video (their times, in Qwen3-VL) or the tiles of one image
+        (their places, in SmolVLM), or before the first of them, is no query.
         """
         return self.once(f"query {span}", None, lambda: self._find_query(span))
 
@@ -94,7 +95,7 @@ class PruningContext:
         inside = torch.zeros_like(self.ids, dtype=torch.bool)
         for i in range(len(self.items)):
             where = self.visual_index[self.item_of == i]
-            inside[where.min() : where.max()] = True
+            inside[where.min() - self.items[i].meta.get("lead", 0) : where.max()] = True
         outside = index[~inside[index]]
         return outside if len(outside) else index
 

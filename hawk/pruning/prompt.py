@@ -26,7 +26,7 @@ CONSUMED = (
     "pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw", "image_sizes",
     "mm_token_type_ids", "second_per_grid_ts", "mm_encoder_outputs", "input_ids", "inputs",
     "attention_mask", "position_ids", "batch_num_images", "image_sizes_videos",
-    "image_tiled", "video_frames", "observed",
+    "image_tiled", "video_frames", "observed", "pixel_attention_mask",
 )  # fmt: skip
 
 

@@ -20,9 +20,8 @@ from hawk.core.provenance import provenance
 from hawk.core.schemas import EVALUATION, SAMPLES
 from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, weight_source
 from hawk.inference.prompts import Prompts
-from hawk.models.base import VisionLanguageModel
-from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
+from hawk.pruning.measured_on import check_measured_on
 from hawk.pruning.options import facts
 from hawk.steps.session import Session
 from hawk.steps.variants import build, needs_tower
@@ -72,7 +71,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
         for seed in range(variant.get("seeds", 1)):
             pruner = build(config, variant, ratio, seed, session.vlm.geometry, weights_path)
             if not pruners:
-                check_measured_on(pruner, session.vlm)
+                check_measured_on(pruner, session.vlm.family.name, session.vlm.source["id"])
             pruners[f"{ratio}:{seed}"] = repr(pruner)
             if prompts is None or method.other_images:
                 prompts = session.prompts_for(pruner)
@@ -94,21 +93,6 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     }
     identity = {"benchmark": name, "variant": variant_name, "role": session.role}
     write_table(paths.evaluation(name, variant_name), every, EVALUATION, provenance(identity, **settings))
-
-
-def check_measured_on(pruner: Pruner, vlm: VisionLanguageModel) -> None:
-    """Refuse head weights of another model family; say so where they are of another model."""
-    for part in (pruner, getattr(pruner, "scorer", None)):
-        weights = getattr(part, "weights", None)
-        if not isinstance(weights, HeadWeights):
-            continue
-        family, model = weights.model.get("family"), weights.model.get("id")
-        if family not in (None, vlm.family.name):
-            raise InputError(
-                f"the head weights were measured on a {family!r} model; this one is {vlm.family.name!r}."
-            )
-        if model not in (None, vlm.source["id"]):
-            log.warning("head weights were measured on %s and are used on %s", model, vlm.source["id"])
 
 
 def refuse_overlap(session: Session, source: str, is_path: bool) -> None:

@@ -43,7 +43,6 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
         device=section["device"],
         vision=vision,
     )
-    _refuse_sliding_windows(vlm)
     geometry = vlm.geometry
     for name in ("layers", "heads"):
         if section.get(name) not in (None, getattr(geometry, name)):
@@ -52,15 +51,6 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
                 f"{getattr(geometry, name)}."
             )
     return vlm
-
-
-def _refuse_sliding_windows(vlm: VisionLanguageModel) -> None:
-    kinds = getattr(vlm.family.text_config(vlm.model), "layer_types", None) or ()
-    if any("sliding" in kind for kind in kinds):
-        raise InputError(
-            f"model.path {vlm.source['id']!r}: layers with sliding-window attention cannot be scored; "
-            "their cache forgets what the reference answer's log-probability starts from."
-        )
 
 
 @dataclass

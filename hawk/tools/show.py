@@ -54,10 +54,10 @@ def _json(path: str) -> str:
     if isinstance(raw, dict) and "interventions" in raw and "keys" in raw:
         return _stability(raw["interventions"])
     weights = HeadWeights.load(path)
-    return weights_text(weights, inside_null(weights, _stability_of(path, weights)))
+    return weights_text(weights, inside_null(weights, stability_of(path, weights)))
 
 
-def _stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
+def stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
     """What the run says of weights pooled over all benchmarks; None for any other file."""
     try:
         run, _, names = RunPaths.parse(path, "head_weights")

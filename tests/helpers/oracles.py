@@ -115,7 +115,7 @@ def full_matrix_scores(
 
     Queries and keys are caught in a run of the model itself, before rotation.
     """
-    attention = model.model.language_model.layers[layer].self_attn
+    attention = family_of(model).layers(model)[layer].self_attn
     caught = {}
 
     def catch(name):

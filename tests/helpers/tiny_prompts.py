@@ -40,7 +40,7 @@ ASSISTANT = 40
 
 @dataclass(frozen=True)
 class Image:
-    """Height and width in visual tokens (Qwen), or in tiles (InternVL, LLaVA-OneVision)."""
+    """Height and width in visual tokens (Qwen), or in tiles (InternVL, LLaVA-NeXT and -OneVision)."""
 
     height: int = 2
     width: int = 2
@@ -193,6 +193,79 @@ TEMPLATE = """\
 """
 
 
+def _llava_inputs(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]:
+    """Every image is one square, whatever its size; frames of a video are images."""
+    pixels, prompts = [], []
+    for row, generator in zip(rows, generators(draws), strict=True):
+        parts = []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+                continue
+            for _ in range(getattr(part, "frames", 1)):
+                pixels.append(torch.randn(3, 16, 16, generator=generator))
+                parts.append([IMAGE] * 16)
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    if pixels:
+        inputs["pixel_values"] = torch.stack(pixels)
+    return inputs
+
+
+def _llava_next_inputs(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]:
+    """Every image is a base view and rows of tiles that end in a newline; frames of a video are images."""
+    sizes, views, prompts = [], [], []
+    for row, generator in zip(rows, generators(draws), strict=True):
+        parts = []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+                continue
+            height, width = (part.height, part.width) if isinstance(part, Image) else (1, 1)
+            for _ in range(getattr(part, "frames", 1)):
+                sizes.append([16 * height, 16 * width])
+                views.append(torch.randn(10, 3, 16, 16, generator=generator))
+                parts.append([IMAGE] * (16 + 16 * height * width + 4 * height))
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    if sizes:
+        inputs["image_sizes"] = torch.tensor(sizes)
+        inputs["pixel_values"] = torch.stack(views)
+    return inputs
+
+
+def _idefics3_inputs(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, Tensor]:
+    """Tiles, each after its place, a line break after every row of them, then the whole image.
+
+    VISION_START is the token around tiles, VISION_END the sign of the whole image. Frames are images.
+    """
+    pixels, prompts = [], []
+    for row, generator in zip(rows, generators(draws), strict=True):
+        parts, views = [], []
+        for part in row:
+            if isinstance(part, int):
+                parts.append([part])
+                continue
+            height, width = (part.height, part.width) if isinstance(part, Image) else (1, 1)
+            for _ in range(getattr(part, "frames", 1)):
+                whole = [VISION_START, VISION_END, *[IMAGE] * 4, VISION_START]
+                for y in range(height if height * width > 1 else 0):
+                    for x in range(width):
+                        parts.append([VISION_START, 60 + 6 * y + x, *[IMAGE] * 4])
+                    parts.append([NEWLINE])
+                parts.append([NEWLINE, *whole] if height * width > 1 else whole)
+                count = height * width + (height * width > 1)
+                views.append(torch.randn(count, 3, 16, 16, generator=generator))
+        pixels.append(torch.cat(views) if views else torch.zeros(0, 3, 16, 16))
+        prompts.append(prompt_ids(parts))
+    inputs = left_padded(prompts)
+    most = max(map(len, pixels))
+    if most:
+        padded = [torch.cat([one, torch.zeros(most - len(one), 3, 16, 16)]) for one in pixels]
+        inputs["pixel_values"] = torch.stack(padded)
+    return inputs
+
+
 def tokenizer(kind: str) -> Any:
     from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -275,7 +348,7 @@ class Maker:
     """How a family's prompts are made."""
 
     inputs: Callable[[list[list[Any]], Sequence[int]], dict[str, Tensor]]
-    processor: Callable[[], Any]
+    processor: Callable[[], Any] | None = None
 
 
 PROMPTS = {
@@ -286,6 +359,10 @@ PROMPTS = {
     ),
     "internvl": Maker(_internvl_inputs, _internvl_processor),
     "llava_onevision": Maker(_llava_onevision_inputs, _llava_onevision_processor),
+    "llava": Maker(_llava_inputs),
+    "llava_next": Maker(_llava_next_inputs),
+    "idefics3": Maker(_idefics3_inputs),
+    "smolvlm": Maker(_idefics3_inputs),
 }
 
 
@@ -295,7 +372,9 @@ def build(family: str, rows: list[list[Any]], draws: Sequence[int] | None = None
 
 
 def processor(family: str) -> Any:
-    return PROMPTS[family].processor()
+    made = PROMPTS[family].processor
+    assert made is not None, f"{family} has no processor here"
+    return made()
 
 
 def vlm(family: str) -> VisionLanguageModel:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from matrix import PRUNERS
 from oracles import CASES, FAMILIES, contexts_of, generate, stacked
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import MODELS, enlarge
 from torch import Tensor, nn
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from oracles import FAMILIES
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import IMAGE, MODELS, VIDEO
 from torch import Tensor, nn
 

@@ -47,7 +47,7 @@ def masked_from(model: torch.nn.Module, layer: int, gone: Tensor) -> Iterator[No
     padding = torch.zeros_like(gone)
     handles = [
         module.register_forward_pre_hook(hook, with_kwargs=True)
-        for module in model.model.language_model.layers[layer:]
+        for module in family_of(model).layers(model)[layer:]
     ]
     try:
         yield padding

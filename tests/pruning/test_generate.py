@@ -458,7 +458,7 @@ def test_more_images_than_placeholders(model):
         model.generate(**inputs)
 
 
-@pytest.mark.parametrize("family", ["internvl", "llava_onevision"])
+@pytest.mark.parametrize("family", ["internvl", "llava", "llava_next", "llava_onevision"])
 def test_placeholders_that_no_image_fills(family):
     model, inputs = MODELS[family](), build(family, [[Image(1, 1), 20]])
     where = (inputs["input_ids"] == IMAGE).nonzero()[-1]

@@ -229,7 +229,8 @@ def test_budget_per_frame(family):
     """Every frame keeps its own share; LLaVA's closing newline goes with the last frame."""
     model = MODELS[family]()
     inputs = build(family, [[Video(4, 2, 2), 20]])
-    per_frame = {"internvl": [16] * 4, "llava_onevision": [4, 4, 4, 5]}.get(family, [4] * 4)
+    squares = {"internvl": [16] * 4, "llava": [16] * 4, "llava_next": [36] * 4}  # of 16, 16 and 4
+    per_frame = {**squares, "llava_onevision": [4, 4, 4, 5]}.get(family, [4] * 4)
     (context,) = contexts_of(model, inputs)
     assert context.budget_group.bincount().tolist() == per_frame
     kept = Random(pruning_ratio=0.5, budget="per_image").kept_indices(context)
