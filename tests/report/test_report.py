@@ -280,7 +280,11 @@ def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
         one["null"]["pooled"]["explained_by_null"] = False
     said = [one.text for one in verdicts.notes(config, found, None, "model")]
     assert len(said) == 2
+<<<<<<< ours
     assert all("on pairs the drops" in one for one in said)
+=======
+    assert all("on pairs the drops of the heads differ no more than noise" in one for one in said)
+>>>>>>> theirs
     leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
     assert any("makes retention too high" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
     tiny = verdicts.notes(config, {}, None, "data/models/tiny-qwen2.5-vl")
