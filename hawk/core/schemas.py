@@ -18,6 +18,8 @@ SAMPLES = pa.schema(
         ("options", pa.list_(pa.string())),
         ("references", pa.list_(pa.string())),
         ("category", pa.string()),
+        # [left, top, right, bottom] in pixels of the image as it is shown; null: not known
+        ("relevant", pa.list_(pa.list_(pa.int32(), 4))),
     ]
 )
 
@@ -27,6 +29,8 @@ SCORES = pa.schema(
         ("prediction", pa.string()),
         ("parsed", pa.string()),  # null: nothing could be parsed; the score is then 0
         ("score", pa.float64()),  # in [0, 1]
+        ("first_word_score", pa.float64()),  # of the prediction's first word; null: no word can be right
+        ("stopped", pa.bool_()),  # false: the answer ran to the limit of new tokens
         ("reference_logprob", pa.float64()),  # natural log, teacher-forced, summed over tokens
         ("prompt_tokens", pa.int32()),  # unpruned prompt, visual tokens included
         ("visual_tokens", pa.int32()),  # before pruning
@@ -34,7 +38,14 @@ SCORES = pa.schema(
     ]
 )
 
-EVALUATION = pa.schema([*SCORES, ("pruning_ratio", pa.string()), ("seed", pa.int64())])
+EVALUATION = pa.schema(
+    [
+        *SCORES,
+        ("keeps_token_0", pa.bool_()),  # the prompt's first visual token; null: it has none
+        ("pruning_ratio", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
 
 DROPS = pa.schema(
     [
@@ -99,8 +110,13 @@ RETENTION = pa.schema(
         ("kept_tokens", pa.float64()),  # mean per sample
         ("visual_tokens", pa.float64()),
         ("samples", pa.int32()),
+        ("requested", pa.int32()),  # samples asked for; null: all that there are
         ("groups", pa.int32()),  # distinct images
         ("unparsed", pa.float64()),
+        ("not_stopped", pa.float64()),  # percent of the answers; mean over seeds, as the next two
+        ("first_word_retention", pa.float64()),  # percent of the baseline's mean first-word score
+        ("keeps_token_0", pa.float64()),  # percent of the prompts
+        ("at_floor", pa.bool_()),  # retains no more than the majority answer
         ("published", pa.float64()),  # evaluation.published: native value; overall: retention
     ]
 )

@@ -89,11 +89,14 @@ def score_prompt(
     prompt: PrunedPrompt,
     chosen: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Generate and score a prepared batch. ``pruner`` is the one that prepared it."""
+    """Generate and score a prepared batch: rows as in ``schemas.EVALUATION``, ratio and seed aside.
+
+    pruner: the one that prepared it.
+    """
     vlm, bench, protocol = prompts.vlm, prompts.bench, prompts.protocol
     samples = [prompts.samples[i] for i in chosen]
     with pruner.hooks(vlm.model, vlm.family, prompt):
-        texts, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))
+        texts, stopped, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))
         logprobs = reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])
     last = prompt.last
     out = []
@@ -105,10 +108,13 @@ def score_prompt(
                 "prediction": text,
                 "parsed": parsed,
                 "score": 0.0 if parsed is None else float(bench.score(parsed, sample, protocol)),
+                "first_word_score": bench.first_word_score(text, sample, protocol),
+                "stopped": stopped[row],
                 "reference_logprob": logprobs[row],
                 "prompt_tokens": prompt.prompt_tokens[row],
                 "visual_tokens": last.visual_tokens[row],
                 "kept_tokens": last.kept_tokens[row],
+                "keeps_token_0": bool((last.kept_index[row] == 0).any()) if last.visual_tokens[row] else None,
             }
         )
     return out

@@ -17,6 +17,7 @@ READS = (
     "seed",
     "model",
     "calibration.holdout",
+    "calibration.samples",
     "weights.normalization",
     "evaluation.variants",
 )
