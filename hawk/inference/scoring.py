@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,7 +80,8 @@ def prepared(
     """The batch as the model will get it."""
     vlm = prompts.vlm
     keys = [f"{prompts.bench.name}:{prompts.samples[i].sample_id}" for i in chosen]
-    return prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries)
+    relevant = [partial(prompts.relevant_tokens, i) for i in chosen]
+    return prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries, relevant)
 
 
 @torch.inference_mode()

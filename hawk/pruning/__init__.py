@@ -25,9 +25,11 @@ REGISTRY: dict[str, str] = {
     "facility_location": "hawk.pruning.methods.facility_location:FacilityLocation",
     "mmr": "hawk.pruning.methods.mmr:Mmr",
     "random": "hawk.pruning.methods.random:Random",
+    "keep_first": "hawk.pruning.methods.keep_first:KeepFirst",
     "grid": "hawk.pruning.methods.grid:Grid",
     "downscale": "hawk.pruning.methods.downscale:Downscale",
     "blind": "hawk.pruning.methods.blind:Blind",
+    "oracle": "hawk.pruning.methods.oracle:Oracle",
 }
 
 

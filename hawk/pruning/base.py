@@ -54,6 +54,8 @@ class Pruner:
     paper: ClassVar[str] = ""  # "TITLE, VENUE, arXiv NUMBER", or "control"
     is_control: ClassVar[bool] = False  # what every other method must beat
     is_floor: ClassVar[bool] = False  # a control that shows the model no visual token
+    is_ceiling: ClassVar[bool] = False  # told what no method can know: the most that a choice can reach
+    uses_relevant: ClassVar[bool] = False  # must be told which tokens show the asked object (``relevant``)
     keeps_budget: ClassVar[Literal[True, False, "at most"]] = True  # as many tokens as the ratio says?
     ratio_free: ClassVar[bool] = False  # the same at every ratio: measured once
     other_images: ClassVar[bool] = False  # works on the images: other features at every ratio

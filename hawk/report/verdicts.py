@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.analysis.controls import is_calibrated, is_floor
+from hawk.analysis.controls import is_calibrated, is_ceiling, is_floor
 from hawk.core.variants import WEIGHT_SOURCES, weight_source
 from hawk.report import tables
 from hawk.report.columns import NOT_STOPPED
@@ -50,7 +50,8 @@ def _difference(row: Mapping[str, Any]) -> str:
     seeds = ""
     if row["seeds"] > 1:
         seeds = f", retention {number(row['seed_low'])} to {number(row['seed_high'])} over seeds"
-    return f"{row['variant']} {number(row['difference'], sign=True)} {bounds}{seeds}"
+    name = f"{row['variant']} (the ceiling)" if is_ceiling(row["method"]) else row["variant"]
+    return f"{name} {number(row['difference'], sign=True)} {bounds}{seeds}"
 
 
 def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:

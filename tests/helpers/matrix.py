@@ -23,5 +23,6 @@ PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "facility-hawk": ("facility_location", {"scorer": {"method": "hawk"}}),
     "mmr-hawk": ("mmr", {"scorer": {"method": "hawk"}, "trade_off": 0.5}),
     "random": ("random", {}),
+    "keep-first": ("keep_first", {}),
     "grid": ("grid", {}),
 }

@@ -151,6 +151,7 @@ def reading(run: Run) -> str:
         "the answers' first words have by themselves. Token 0: prompts that keep their first visual token.",
         "Marks: " + "; ".join(f"{sign} {text}" for sign, text in columns.MARKS.items()) + ".",
         "majority answer: the score of always giving the single most frequent answer. blind: the model "
-        "without any visual token.",
+        "without any visual token, the floor. oracle: told where the asked object is, which no method can "
+        "know, the ceiling.",
     ]
     return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in items) + "</ul>"
