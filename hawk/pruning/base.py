@@ -51,7 +51,7 @@ class Pruner:
     # --- facts of a method -----------------------------------------------------------------
     # What the rest of the package must know of a method without asking for its name. A method
     # overrides them with literals: hawk.pruning.options reads them, as the fields, from the source.
-    paper: ClassVar[str] = ""  # "TITLE, VENUE, arXiv NUMBER", or "control"
+    paper: ClassVar[str] = ""  # "TITLE, VENUE, arXiv NUMBER", or "control", or "ceiling"
     is_control: ClassVar[bool] = False  # what every other method must beat
     is_floor: ClassVar[bool] = False  # a control that shows the model no visual token
     is_ceiling: ClassVar[bool] = False  # told what no method can know: the most that a choice can reach

@@ -30,7 +30,7 @@ class Oracle(Pruner):
 
     seed: int = 0
 
-    paper = "none"
+    paper = "ceiling"
     is_ceiling = True
     uses_relevant = True
 

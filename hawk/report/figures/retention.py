@@ -43,9 +43,8 @@ def retention_figure(frame: pd.DataFrame, benchmarks: Sequence[str]) -> Figure:
     over seeds as a band.
     """
     methods = dict(zip(frame["variant"], frame["method"], strict=True))
-    styles = sequence(
-        [name for name in methods if not (is_floor(methods[name]) or is_ceiling(methods[name]))]
-    )
+    bounds = [name for name, method in methods.items() if is_floor(method) or is_ceiling(method)]
+    styles = sequence([name for name in methods if name not in bounds])
     columns = min(COLUMNS, len(benchmarks))
     rows = -(-len(benchmarks) // columns)
     single = len(benchmarks) == 1
