@@ -62,8 +62,13 @@ RETENTION = pa.schema(
         ("kept_tokens", pa.float64()),  # mean per sample
         ("visual_tokens", pa.float64()),
         ("samples", pa.int32()),
+        ("requested", pa.int32()),  # samples asked for; null: all that there are
         ("groups", pa.int32()),  # distinct images
         ("unparsed", pa.float64()),
+        ("not_stopped", pa.float64()),  # percent of the answers; mean over seeds, as the next two
+        ("first_word_retention", pa.float64()),  # percent of the baseline's mean first-word score
+        ("keeps_token_0", pa.float64()),  # percent of the prompts
+        ("at_floor", pa.bool_()),  # retains no more than the majority answer
         ("published", pa.float64()),  # evaluation.published: native value; overall: retention
     ]
 )
@@ -79,6 +84,7 @@ def compare(
         cells = [_row(config, results, variant, ratio, draws) for results in evaluated]
         for row in [*cells, _overall_row(config, evaluated, cells, variant, ratio, draws)]:
             rows.append({"variant": variant, "method": method, "pruning_ratio": ratio, **row})
+    _mark_floor(rows)
     _add_tests(config, evaluated, rows)
     overall = {
         (row["variant"], row["pruning_ratio"]): row["retention"]
@@ -86,6 +92,14 @@ def compare(
         if row["benchmark"] == OVERALL
     }
     return rows, control_rows(config, overall, draws["joint"], [results.name for results in evaluated])
+
+
+def _mark_floor(rows: Sequence[dict[str, Any]]) -> None:
+    """Whether each row retains no more than always giving the most frequent answer does."""
+    floor = {row["benchmark"]: row["retention"] for row in rows if row["variant"] == MAJORITY}
+    for row in rows:
+        own = row["variant"] not in (BASELINE, MAJORITY)
+        row["at_floor"] = bool(row["retention"] <= floor[row["benchmark"]]) if own else None
 
 
 def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
@@ -172,8 +186,12 @@ def _row(
         "kept_tokens": float(np.mean(scored.kept_tokens)),
         "visual_tokens": float(np.mean(results.baseline.visual_tokens)),
         "samples": len(results.samples.frame),
+        "requested": results.samples.requested,
         "groups": len(results.samples.groups),
         "unparsed": scored.unparsed,
+        "not_stopped": _known(100.0 * scored.not_stopped),
+        "first_word_retention": _known(statistics.retention(scored.first_word, results.baseline.first_word)),
+        "keeps_token_0": _known(100.0 * scored.keeps_token_0),
         "published": published,
         **_nothing(),
     }
@@ -220,8 +238,13 @@ def _overall_row(
         "kept_tokens": mean("kept_tokens"),
         "visual_tokens": mean("visual_tokens"),
         "samples": sum(cell["samples"] for cell in cells),
+        "requested": _sum_if_all([cell["requested"] for cell in cells]),
         "groups": len(JointGroups([results.samples.groups for results in evaluated]).union),
         "unparsed": sum(cell["unparsed"] for cell in cells),
+        **{
+            key: None if any(cell[key] is None for cell in cells) else mean(key)
+            for key in ("not_stopped", "first_word_retention", "keeps_token_0")
+        },
         "published": _published(config, variant, ratio, OVERALL),
         **_nothing(),
     }
@@ -234,6 +257,15 @@ def _overall_row(
         for key in ("wins", "ties", "losses"):
             row[key] = sum(cell[key] for cell in cells)
     return row
+
+
+def _known(value: float | np.ndarray) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _sum_if_all(numbers: Sequence[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 def _by_seed(results: Evaluated, variant: str, ratio: str | None) -> np.ndarray:

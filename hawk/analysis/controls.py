@@ -49,6 +49,11 @@ def is_floor(method: str) -> bool:
     return method in REGISTRY and facts(method).is_floor
 
 
+def is_ceiling(method: str) -> bool:
+    """Whether a row of the tables is of a method that is told what no method can know."""
+    return method in REGISTRY and facts(method).is_ceiling
+
+
 def control_rows(
     config: Mapping[str, Any],
     retention: Mapping[tuple[str, str | None], float],

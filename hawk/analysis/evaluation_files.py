@@ -34,7 +34,7 @@ from hawk.pruning.options import facts
 EVERYWHERE = ("protocol", "model", "geometry", "device", "batch_size", "preprocessing")
 PER_BENCHMARK = ("samples", "prompts", "benchmark_version", "holdout")
 MAJORITY_CANDIDATES = 50
-_COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens"]
+_COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens", "first_word_score", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ class Scored:
     kept_tokens: np.ndarray  # [samples]
     visual_tokens: np.ndarray  # [samples]
     unparsed: float  # mean over seeds
+    not_stopped: float  # share of the answers, over samples and seeds; NaN of no model's answers
+    first_word: float  # mean first-word score, likewise; NaN where no first word can be right
+    keeps_token_0: float  # share of the prompts, likewise; NaN where it is not written
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _variant(
     samples: SampleIndex, path: str, variant: Mapping[str, Any], ratios: list[str]
 ) -> tuple[dict[str, Scored], Mapping[str, Any]]:
     identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
-    columns = [*_COLUMNS, "pruning_ratio", "seed"]
+    columns = [*_COLUMNS, "keeps_token_0", "pruning_ratio", "seed"]
     table, provenance = read_scores(path, identity, columns, schemas.EVALUATION)
     settings = provenance.get("settings", {})
     if settings.get("variant", variant) != variant:
@@ -169,7 +172,18 @@ def _scored(samples: SampleIndex, seeds: list[pa.Table]) -> Scored:
         kept_tokens=seeds[0].column("kept_tokens").to_numpy(),
         visual_tokens=seeds[0].column("visual_tokens").to_numpy(),
         unparsed=float(np.mean([rows_of_seed.column("parsed").null_count for rows_of_seed in seeds])),
+        not_stopped=1.0 - _mean(seeds, "stopped"),
+        first_word=_mean(seeds, "first_word_score"),
+        keeps_token_0=_mean(seeds, "keeps_token_0"),
     )
+
+
+def _mean(tables: list[pa.Table], name: str) -> float:
+    """Over all rows that have a value; NaN if none has, or there is no such column."""
+    if name not in tables[0].column_names:
+        return float("nan")
+    values = np.concatenate([table.column(name).drop_null().to_numpy() for table in tables])
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:

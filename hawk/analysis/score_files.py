@@ -51,6 +51,7 @@ class SampleIndex:
     ids: pa.Array
     groups: np.ndarray  # distinct group ids, sorted
     codes: np.ndarray  # row → index of its group
+    requested: int | None = None  # samples that were asked for; None: all
 
     @classmethod
     def read(cls, path: str, benchmark: Benchmark, identity: Mapping[str, str]) -> SampleIndex:
@@ -64,7 +65,8 @@ class SampleIndex:
         groups, codes = group_codes(frame["group_id"].to_numpy())
         # Room for the columns of a score table: replacing one is much faster than inserting it.
         frame = frame.assign(score=np.nan, parsed=None)
-        return cls(path, benchmark, frame, _array(table.column("sample_id")), groups, codes)
+        requested = provenance_of(table, path).get("settings", {}).get("requested")
+        return cls(path, benchmark, frame, _array(table.column("sample_id")), groups, codes, requested)
 
     def sums(self, scores: pa.Table) -> np.ndarray:
         """A run's contributions added up per group, ``[groups, sums]``; rows in file order.

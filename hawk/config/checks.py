@@ -194,6 +194,16 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
                 raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
         _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
     require_other_question(variant)
+    lacking = [
+        name
+        for name in config["evaluation"]["benchmarks"]
+        if known.uses_relevant and not benchmarks.benchmark(name, config["data"].get(name)).knows_relevant
+    ]
+    if lacking:
+        raise InputError(
+            f"{where}: method {method!r} must be told where the asked object is, which samples of benchmark "
+            f"{', '.join(map(repr, lacking))} do not know. Leave out the variant or the benchmark."
+        )
     if variant.get("seeds", 1) > 1 and not varies_by_seed(variant):
         seeded = ", ".join(name for name in pruning.REGISTRY if facts(name).seeded)
         raise InputError(

@@ -50,13 +50,20 @@ def read_table(
     columns: list[str] | None = None,
 ) -> pa.Table:
     """Read a table of ours; refuse another schema, no provenance, or an identity unlike the path's."""
+    expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
-        table = pq.read_table(path, columns=columns, partitioning=None)
+        found = pq.read_schema(path)
+        missing = [name for name in expected.names if name not in found.names]
+        if missing and b"hawk" in (found.metadata or {}) and set(found) < set(schema):
+            raise InputError(
+                f"{path}: of an earlier version of hawk; it has no column {', '.join(missing)}. "
+                "Delete it and run again."
+            )
+        table = pq.read_table(path, columns=None if missing else columns, partitioning=None)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error}). Delete it and run again.") from None
-    expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     if not table.schema.equals(expected, check_metadata=False):
         raise InputError(f"{path}: columns {_fields(table.schema)} are not the expected {_fields(expected)}.")
     identity_in_file = provenance_of(table, path).get("identity", {})

@@ -18,6 +18,8 @@ SAMPLES = pa.schema(
         ("options", pa.list_(pa.string())),
         ("references", pa.list_(pa.string())),
         ("category", pa.string()),
+        # [left, top, right, bottom] in pixels of the image as it is shown; null: not known
+        ("relevant", pa.list_(pa.list_(pa.int32(), 4))),
     ]
 )
 
@@ -27,6 +29,8 @@ SCORES = pa.schema(
         ("prediction", pa.string()),
         ("parsed", pa.string()),  # null: nothing could be parsed; the score is then 0
         ("score", pa.float64()),  # in [0, 1]
+        ("first_word_score", pa.float64()),  # of the prediction's first word; null: no word can be right
+        ("stopped", pa.bool_()),  # false: the answer ran to the limit of new tokens
         ("reference_logprob", pa.float64()),  # natural log, teacher-forced, summed over tokens
         ("prompt_tokens", pa.int32()),  # unpruned prompt, visual tokens included
         ("visual_tokens", pa.int32()),  # before pruning
@@ -34,7 +38,14 @@ SCORES = pa.schema(
     ]
 )
 
-EVALUATION = pa.schema([*SCORES, ("pruning_ratio", pa.string()), ("seed", pa.int64())])
+EVALUATION = pa.schema(
+    [
+        *SCORES,
+        ("keeps_token_0", pa.bool_()),  # the prompt's first visual token; null: it has none
+        ("pruning_ratio", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
 
 DROPS = pa.schema(
     [

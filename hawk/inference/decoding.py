@@ -18,11 +18,12 @@ from hawk.pruning.prompt import PrunedPrompt
 
 def generate(
     vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: int
-) -> tuple[list[str], Tensor, Any]:
+) -> tuple[list[str], list[bool], Tensor, Any]:
     """Greedy decoding; every setting is ours, none is the checkpoint's.
 
-    Returns the texts, the float32 logits [batch, vocabulary] behind the prompts, and the cache as
-    it was then: what the reference answer's log-probability starts from, without a second prefill.
+    Returns the texts, of each whether it came to an end before the limit, the float32 logits
+    [batch, vocabulary] behind the prompts, and the cache as it was then: what the reference answer's
+    log-probability starts from, without a second prefill.
     """
     defaults = vlm.model.generation_config
     settings = GenerationConfig(
@@ -56,7 +57,13 @@ def generate(
     if new.shape[1] > 1:  # the last token is in no cache
         out.past_key_values.crop(1 - new.shape[1])
     texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-    return texts, first[0], out.past_key_values
+    return texts, _stopped(new, defaults.eos_token_id), first[0], out.past_key_values
+
+
+def _stopped(new: Tensor, ends: int | Sequence[int] | None) -> list[bool]:
+    """Whether each row of new tokens holds an end token; what stands behind one is padding."""
+    ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    return torch.isin(new, torch.tensor(ends, dtype=new.dtype, device=new.device)).any(1).tolist()
 
 
 def reference_logprobs(

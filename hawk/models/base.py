@@ -259,6 +259,12 @@ class Family(ABC):
         _, rows, columns = item.grid
         return Layout(rows, columns, tuple(range(rows * columns)))
 
+    def layouts(
+        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
+    ) -> list[Layout]:
+        """Every grid of tokens that lies over an image: its layout, and the thumbnail's if it has one."""
+        return [self.layout(model, processor, item, size)]
+
     # --- positions -------------------------------------------------------------------------------
     def position_ids(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
         """Positions of the unpruned prompt, [batch, T], or [rows, batch, T] for mRoPE.

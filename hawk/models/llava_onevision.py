@@ -145,6 +145,14 @@ class LlavaOneVision(Family):
         cells = [start + column for start in starts for column in range(columns)]
         return Layout(len(starts), columns, tuple(cells))
 
+    def layouts(
+        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
+    ) -> list[Layout]:
+        first = self.layout(model, processor, item, size)
+        side = _side(model.config)
+        base = Layout(side, side, tuple(range(side**2)))  # the view of all of it, before the tiles
+        return [first, base] if item.meta.get("tiled") else [first]
+
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:

@@ -27,9 +27,11 @@ REGISTRY: dict[str, str] = {
     "discount": "hawk.pruning.methods.discount:Discount",
     "mmr": "hawk.pruning.methods.mmr:Mmr",
     "random": "hawk.pruning.methods.random:Random",
+    "keep_first": "hawk.pruning.methods.keep_first:KeepFirst",
     "grid": "hawk.pruning.methods.grid:Grid",
     "downscale": "hawk.pruning.methods.downscale:Downscale",
     "blind": "hawk.pruning.methods.blind:Blind",
+    "oracle": "hawk.pruning.methods.oracle:Oracle",
 }
 
 

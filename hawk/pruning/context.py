@@ -32,6 +32,7 @@ class PruningContext:
     hidden_at: Callable[[int], Tensor]  # layer → input of that decoder layer, [T, hidden]
     projected: Callable[[str, int], Tensor]  # "queries" or "keys", layer → [T, heads, head_dim]
     query_ids: Tensor | None = None  # [Q] another sample's question instead of this one's
+    relevant: Callable[[], Tensor] | None = None  # → bool [n], which tokens show the asked object
     observed: Tensor | None = None  # [n] what the pruner's ``watch`` saw in the vision tower
     _known: dict[tuple[str, int], tuple[object, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False

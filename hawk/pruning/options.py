@@ -31,6 +31,8 @@ class MethodFacts:
     paper: str
     is_control: bool
     is_floor: bool
+    is_ceiling: bool
+    uses_relevant: bool
     keeps_budget: Literal[True, False, "at most"]
     ratio_free: bool
     other_images: bool
@@ -60,6 +62,11 @@ def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     scorer = variant.get("scorer")
     inner = with_scorers(scorer) if isinstance(scorer, Mapping) and "method" in scorer else []
     return [variant, *inner]
+
+
+def any_fact(variant: Mapping[str, Any], fact: str) -> bool:
+    """Whether a fact holds of a variant's method, or of that of the scorer in it."""
+    return any(getattr(facts(one["method"]), fact) for one in with_scorers(variant))
 
 
 def varies_by_seed(variant: Mapping[str, Any]) -> bool:

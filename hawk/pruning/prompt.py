@@ -7,7 +7,7 @@ is changed. Used by ``attach`` and by the scoring of benchmarks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,13 +74,15 @@ def prune(
     inputs: Mapping[str, Any],
     keys: Sequence[str] | None = None,
     queries: Sequence[Tensor] | None = None,
+    relevant: Sequence[Callable[[], Tensor]] | None = None,
 ) -> PrunedPrompt:
     """Select and leave out visual tokens of every row.
 
     inputs: what a processor gives (ids, mask, pixels, grids), or ids with stored features in
     ``mm_encoder_outputs``, and in ``observed`` what ``Pruner.watch`` saw when they were made,
     one tensor per modality. keys name the samples for seeded pruners; without them the prompt's ids
-    do. queries are other samples' question ids (the shuffled-query control).
+    do. queries are other samples' question ids (the shuffled-query control). relevant:
+    per row a function that tells which visual tokens show what the question asks for, bool [n].
     """
     pruner.check(model, family)
     inputs = _as_tensors(inputs)
@@ -111,6 +113,7 @@ def prune(
                 hidden_at=hidden.row(row),
                 projected=hidden.projected(row),
                 query_ids=None if queries is None else queries[row],
+                relevant=None if relevant is None else relevant[row],
                 observed=observed[row],
             )
             if not pruner.inactive:

@@ -139,11 +139,26 @@ def shown_benchmarks(frame: pd.DataFrame) -> list[str]:
     return [OVERALL, *(name for name in dict.fromkeys(frame["benchmark"]) if name != OVERALL)]
 
 
+def fewer_samples(frame: pd.DataFrame) -> list[str]:
+    """Per benchmark with fewer samples than were asked for: how many of how many."""
+    base = frame[(frame["variant"] == BASELINE) & (frame["benchmark"] != OVERALL)]
+    rows = base[base["samples"] < base["requested"]].to_dict("records")
+    return [f"{row['benchmark']} {row['samples']} of {row['requested']:.0f}" for row in rows]
+
+
+def _bears(sign: str) -> Callable[[Row], bool]:
+    return lambda row: sign in columns.marks(row)
+
+
 def text_table(
     frame: pd.DataFrame, benchmark: str = OVERALL, settings: Mapping[str, Any] | None = None
 ) -> str:
     """One benchmark's comparison for a terminal, at most 80 columns."""
-    lines = terminal_rows(columns.RETENTION, benchmark_rows(frame, benchmark), gap=" ")
+    rows = benchmark_rows(frame, benchmark)
+    lines = terminal_rows(columns.RETENTION, rows, gap=" ")
+    below = [f"{sign} {columns.MARKS[sign]}." for sign in columns.MARKS if any(map(_bears(sign), rows))]
+    if fewer := fewer_samples(frame):
+        below.append(f"Fewer samples than asked for: {', '.join(fewer)}.")
     if settings is not None:
         tests = hypotheses(frame)
         about = (
@@ -152,6 +167,7 @@ def text_table(
             f"{settings.get('reference')}. p: sign flips, Holm over {tests}."
         )
         lines += ["", *textwrap.wrap(about, WIDTH)]
+    lines += [line for text in below for line in textwrap.wrap(text, WIDTH)]
     return "\n".join(lines)
 
 
@@ -173,10 +189,17 @@ def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
             "*worse* need p < .05 in a sign-flip test over images, adjusted by Holm over all "
             f"{hypotheses(frame)} comparisons below; an interval alone decides nothing."
         )
+    lines.append(
+        f"*not stopped*: answers, in percent, that ran to the limit; *first word*: retention of the score of "
+        f"the answers' first words; *token 0*: prompts, in percent, that keep their first visual token. "
+        f"*does not stop*: {columns.MARKS['†']}. *at the floor*: {columns.MARKS['‡']}."
+    )
     lines.append("Variants with seeds show their mean and, in parentheses, the range over seeds.")
     for name in shown_benchmarks(frame):
         rows = benchmark_rows(frame, name)
         counts = f"{int(rows[0]['samples'])} samples, {int(rows[0]['groups'])} images."
+        if rows[0]["samples"] < rows[0]["requested"]:
+            counts = counts.replace(" samples", f" of the {rows[0]['requested']:.0f} samples asked for")
         lines += ["", "## " + name.replace("|", "\\|"), "", counts, ""]
         lines += markdown_rows(columns.RETENTION, rows, name == OVERALL)
     return "\n".join(lines) + "\n"

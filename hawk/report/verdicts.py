@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.analysis.controls import is_calibrated, is_floor
+from hawk.analysis.controls import is_calibrated, is_ceiling, is_floor
 from hawk.core.variants import WEIGHT_SOURCES, weight_source
+from hawk.report import tables
+from hawk.report.columns import NOT_STOPPED
 from hawk.report.numbers import interval, number, p_text
 
 
@@ -48,7 +50,8 @@ def _difference(row: Mapping[str, Any]) -> str:
     seeds = ""
     if row["seeds"] > 1:
         seeds = f", retention {number(row['seed_low'])} to {number(row['seed_high'])} over seeds"
-    return f"{row['variant']} {number(row['difference'], sign=True)} {bounds}{seeds}"
+    name = f"{row['variant']} (the ceiling)" if is_ceiling(row["method"]) else row["variant"]
+    return f"{name} {number(row['difference'], sign=True)} {bounds}{seeds}"
 
 
 def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
@@ -184,6 +187,21 @@ def notes(
     return out
 
 
+def fewer_samples(
+    config: Mapping[str, Any], drops: pd.DataFrame | None, frame: pd.DataFrame | None
+) -> list[Statement]:
+    """Benchmarks with fewer samples than the config asks for, by what they are used for."""
+    found: list[str] = []
+    wanted = config["calibration"]["samples"]
+    if drops is not None and wanted is not None:
+        rows = drops.drop_duplicates("benchmark")
+        rows = rows[rows["samples"] < wanted].to_dict("records")
+        found += [f"{row['benchmark']} {row['samples']} of {wanted} for calibration" for row in rows]
+    if frame is not None:
+        found += [f"{one} for evaluation" for one in tables.fewer_samples(frame)]
+    return [Statement("warning", f"Fewer samples than asked for: {'; '.join(found)}.")] if found else []
+
+
 def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
     """Variants with weights that this run did not measure."""
     measured_here = (*WEIGHT_SOURCES, "uniform", None)
@@ -198,18 +216,25 @@ def _floor_notes(frame: pd.DataFrame) -> Sequence[Statement]:
     """Benchmarks without a baseline, or on which seeing nothing costs little, show nothing."""
     base = frame[(frame["variant"] == BASELINE) & (frame["benchmark"] != OVERALL)]
     out = []
-    majority = frame[(frame["variant"] == MAJORITY) & (frame["benchmark"] == OVERALL)]["retention"]
     rows = frame[(frame["benchmark"] == OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])]
-    floor = rows[
-        (~rows["method"].map(is_floor).astype(bool))
-        & (rows["retention"] <= (majority.iloc[0] if len(majority) else -1.0))
-    ]
+    floor = rows[(~rows["method"].map(is_floor).astype(bool)) & rows["at_floor"].eq(True)]
     if len(floor):
         listed = "; ".join(
             f"{variant} at {', '.join(map(percent, part['pruning_ratio']))} removed"
             for variant, part in floor.groupby("variant", sort=False)
         )
         out.append(Statement("warning", f"No better than always giving the most frequent answer: {listed}."))
+    endless = rows[rows["not_stopped"] >= NOT_STOPPED].to_dict("records")
+    if endless:
+        listed = "; ".join(
+            f"{row['variant']} {number(row['not_stopped'])} % at {percent(row['pruning_ratio'])} removed"
+            for row in endless
+        )
+        text = (
+            f"Answers that do not stop: {listed}. Exact match counts them as wrong even where they begin "
+            "right; compare the first word."
+        )
+        out.append(Statement("warning", text))
     zero = base[base["native_value"] == 0.0]["benchmark"].tolist()
     if zero:
         text = f"The unpruned model scores 0 on {', '.join(zero)}: retention and its mean are undefined."

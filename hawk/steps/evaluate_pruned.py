@@ -22,7 +22,7 @@ from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, weight_source
 from hawk.inference.prompts import Prompts
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.measured_on import check_measured_on
-from hawk.pruning.options import facts
+from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import Session
 from hawk.steps.variants import build, needs_tower
 
@@ -48,9 +48,14 @@ READS = (
 
 
 def open_session(config: Mapping[str, Any], paths: RunPaths, benchmark: str, variant: str) -> Session:
-    """The evaluation samples for a variant; a method that looks into the vision tower runs it."""
-    tower = needs_tower(variant_named(config, variant))
-    return Session.open(config, paths, benchmark, config["evaluation"]["role"], tower=tower)
+    """The evaluation samples for a variant.
+
+    A method that looks into the vision tower runs it; one that is told where objects are needs the images,
+    whose sizes their boxes refer to.
+    """
+    chosen = variant_named(config, variant)
+    tower, pixels = needs_tower(chosen), any_fact(chosen, "uses_relevant")
+    return Session.open(config, paths, benchmark, config["evaluation"]["role"], tower=tower, pixels=pixels)
 
 
 def evaluate_pruned(session: Session, variant_name: str) -> None:

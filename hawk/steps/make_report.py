@@ -19,6 +19,7 @@ READS = (
     "seed",
     "model",
     "calibration.holdout",
+    "calibration.samples",
     "weights.normalization",
     "evaluation.variants",
 )

@@ -28,7 +28,7 @@ from hawk.inference.preprocessing import (
 from hawk.models.base import VisionLanguageModel, hardware_name
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
-from hawk.pruning.options import facts
+from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import load_for
 from hawk.steps.variants import build
 
@@ -114,6 +114,9 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
             continue
         if facts(variant["method"]).other_images:
             log.info("cost: %s is left out; it takes other images", variant["name"])
+            continue
+        if any_fact(variant, "uses_relevant"):
+            log.info("cost: %s is left out; nobody can be told where the object is", variant["name"])
             continue
         for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
             pruners[variant["name"], ratio] = build(config, _uniform(variant), ratio, 0, vlm.geometry)

@@ -119,7 +119,9 @@ class Session:
         else:
             features = FeatureStore(self.features_path)
             features.check(self.vlm.source, self.config["preprocessing"])
-        return Prompts(self.vlm, self.benchmark, self.samples, features, self.protocol)
+        return Prompts(
+            self.vlm, self.benchmark, self.samples, features, self.protocol, self.config["preprocessing"]
+        )
 
     def score(self, prompts: Prompts | None = None, **how: Any) -> list[dict[str, Any]]:
         """Generate and score every sample: :func:`hawk.inference.scoring.score_samples`."""

@@ -15,7 +15,7 @@ from hawk.core.heads import Geometry
 from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
-from hawk.pruning.options import facts, require_other_question, with_scorers
+from hawk.pruning.options import any_fact, facts, require_other_question
 
 
 def build(
@@ -69,7 +69,7 @@ def _options(
 
 def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
-    return any(facts(entry["method"]).uses_tower for entry in with_scorers(variant))
+    return any_fact(variant, "uses_tower")
 
 
 def load_weights(

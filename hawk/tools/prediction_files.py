@@ -144,7 +144,7 @@ def samples_of(path: Path, identity: Mapping[str, str]) -> Path:
 
 def read_samples(path: str | Path, name: str | None = None) -> dict[str, Sample]:
     """Samples by id, without their images; ``name`` is the benchmark that they must be of."""
-    columns = [name for name in SAMPLES.names if name not in ("images", "video")]
+    columns = [name for name in SAMPLES.names if name not in ("images", "video", "relevant")]
     table = read_table(path, SAMPLES, columns=columns)
     benchmark_of_file = provenance_of(table, path).get("identity", {}).get("benchmark")
     if name is not None and benchmark_of_file is not None and benchmark_of_file != name:

@@ -16,7 +16,7 @@ from hawk.core.provenance import provenance
 
 ROW = {
     "sample_id": "a", "prediction": "yes", "parsed": None, "score": 0.0, "reference_logprob": -1.5,
-    "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 2,
+    "first_word_score": None, "stopped": True, "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 2,
 }  # fmt: skip
 
 
@@ -50,6 +50,25 @@ def test_another_schema_a_foreign_file_and_half_a_file_are_refused(tmp_path: Pat
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="not a readable parquet"):
         files.read_table(path, schemas.SCORES)
+
+
+@pytest.mark.parametrize("columns", [None, ["sample_id", "stopped"]])
+def test_a_file_of_an_earlier_version_is_called_that(tmp_path: Path, columns: list[str] | None) -> None:
+    fields = [field for field in schemas.SCORES if field.name not in ("stopped", "first_word_score")]
+    path = tmp_path / "old.parquet"
+    made = provenance({})
+    records.write_table(path, [ROW], pa.schema(fields), made)
+    with pytest.raises(InputError, match=r"earlier version of hawk; it has no column .*stopped\. Delete it"):
+        records.read_table(path, schemas.SCORES, columns=columns)
+    assert records.read_table(path, schemas.SCORES, columns=["score"]).num_rows == 1
+    others = [
+        pa.schema([*fields, ("mood", pa.string())]),  # no version has that column
+        pa.schema([field.with_type(pa.float32()) if field.name == "score" else field for field in fields]),
+    ]
+    for schema in others:
+        records.write_table(path, [ROW], schema, made)
+        with pytest.raises(InputError, match="are not the expected"):
+            records.read_table(path, schemas.SCORES)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:

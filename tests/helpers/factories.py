@@ -168,6 +168,7 @@ def write_samples(config: dict[str, Any], root: str, role: str, benchmark: str) 
                 "options": [],
                 "references": ["yes" if i % 3 else "no"],
                 "category": "kind" if i % 2 else "other",
+                "relevant": None,
             }
         )
     made = provenance({"role": role, "benchmark": benchmark})
@@ -188,6 +189,8 @@ def score_rows(samples: Any, right: np.ndarray, kept: int, visual: int = 64) -> 
                 "prediction": "hm" if unparsed else answer,
                 "parsed": None if unparsed else answer,
                 "score": float(right[i]),
+                "first_word_score": float(right[i]),
+                "stopped": True,
                 "reference_logprob": -0.1 if right[i] else -2.0,
                 "prompt_tokens": visual + 20,
                 "visual_tokens": visual,
@@ -287,7 +290,7 @@ def _write_evaluation(config: dict[str, Any], root: str, name: str, seed: int) -
                 if variant["method"] == "blind":
                     right, kept = floor, 0
                 rows += [
-                    {**row, "pruning_ratio": str(ratio), "seed": number}
+                    {**row, "keeps_token_0": kept > 0, "pruning_ratio": str(ratio), "seed": number}
                     for row in score_rows(samples, right, kept)
                 ]
         files.write_table(

@@ -25,5 +25,6 @@ PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "discount-hawk": ("discount", {"scorer": {"method": "hawk"}}),
     "mmr-hawk": ("mmr", {"scorer": {"method": "hawk"}, "trade_off": 0.5}),
     "random": ("random", {}),
+    "keep-first": ("keep_first", {}),
     "grid": ("grid", {}),
 }

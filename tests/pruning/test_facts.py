@@ -59,11 +59,12 @@ def test_the_facts_that_tables_rest_on():
     def having(fact, value=True):
         return {method for method in REGISTRY if getattr(facts(method), fact) == value}
 
-    assert having("is_control") == {"random", "grid", "downscale", "blind"}
+    assert having("is_control") == {"random", "keep_first", "grid", "downscale", "blind"}
     assert having("is_floor") == having("ratio_free") == having("keeps_budget", False) == {"blind"}
     assert having("keeps_budget", "at most") == having("other_images") == {"downscale"}
     assert having("takes_weights") == {"hawk"}
-    assert having("seeded") == {"random"}
+    assert having("seeded") == {"random", "keep_first", "oracle"}
+    assert having("is_ceiling") == having("uses_relevant") == {"oracle"}
     assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk", "hawk_signed"}
     assert having("uses_tower") == {"visionzip", "downscale"}
     assert having("reads_other_question") == {"hawk", "hawk_signed", "cdpruner", "mmtok"}

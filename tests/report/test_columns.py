@@ -15,7 +15,7 @@ ROW: dict[str, Any] = {"name": "a|b<c", "size": 1.25, "none": None}
 TABLE = [
     Column("name", "name", lambda row: row["name"], (CSV, MARKDOWN, TERMINAL, HTML), left=True),
     Column("size", "size", lambda row: f"{row['size']:.1f}", (MARKDOWN, TERMINAL, HTML), overall="points"),
-    Column("none", "absent", lambda row: "", (MARKDOWN,), if_any=True),
+    Column("none", "absent", lambda row: str(row["none"] or ""), (MARKDOWN,), if_any=True),
 ]
 
 

@@ -29,6 +29,8 @@ from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.report import page as report
 from hawk.report import verdicts
+from hawk.report.run import Run
+from hawk.report.sections.overview import what_was_run
 from hawk.report.tables import read_controls, read_retention
 from hawk.steps.head_drops import head_drops
 from hawk.steps.head_weights import head_weights
@@ -262,13 +264,43 @@ def test_variants_no_better_than_the_majority_answer_are_named(made) -> None:
     root, config = made
     frame, _ = read_retention(root)
     overall = frame["benchmark"] == "overall"
-    low = frame.copy()
-    low.loc[overall & (frame["variant"] != "baseline"), "retention"] = 60.0
-    low.loc[overall & (frame["variant"] == "random") & (frame["pruning_ratio"] == "0.9"), "retention"] = 59.0
-    low.loc[overall & (frame["variant"] == "majority"), "retention"] = 59.0
+    low = frame.assign(at_floor=False)
+    low.loc[overall & (frame["variant"] == "random") & (frame["pruning_ratio"] == "0.9"), "at_floor"] = True
+    low.loc[overall & (frame["variant"] == "blind"), "at_floor"] = True  # which is there by intent
     said = [one.text for one in verdicts.notes(config, {}, low, "model")]
     expected = "No better than always giving the most frequent answer: random at 90 % removed."
     assert [text for text in said if "most frequent" in text] == [expected]
+
+
+def test_variants_whose_answers_do_not_stop_are_named(made) -> None:
+    root, config = made
+    frame, _ = read_retention(root)
+    assert not any("do not stop" in one.text for one in verdicts.notes(config, {}, frame, "model"))
+    endless = frame.copy()
+    chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "random")
+    endless.loc[chosen, "not_stopped"] = endless[chosen]["pruning_ratio"].map(
+        {"0.6": 0.9, "0.8": 1.0, "0.9": 12.34}
+    )
+    (said,) = [one.text for one in verdicts.notes(config, {}, endless, "model") if "do not stop" in one.text]
+    assert "do not stop: random 1.0 % at 80 % removed; random 12.3 % at 90 % removed. Exact" in said
+
+
+def test_fewer_samples_than_asked_for_are_said(made) -> None:
+    root, config = made
+    run = Run.read(config, root)
+    assert verdicts.fewer_samples(config, run.drops, run.retention) == []
+    frame = run.retention.assign(requested=64.0)  # toy and pairs have 64
+    frame.loc[frame["benchmark"] == "pairs", "requested"] = 70.0
+    more = {**config, "calibration": {**config["calibration"], "samples": 65}}
+    (said,) = verdicts.fewer_samples(more, run.drops, frame)
+    assert said.text == (
+        "Fewer samples than asked for: toy 64 of 65 for calibration; pairs 64 of 65 for calibration; "
+        "pairs 64 of 70 for evaluation."
+    )
+    page = what_was_run(Run(config, run.paths, retention=frame, settings=run.settings))
+    assert "asked for" in page
+    assert ">70<" in page
+    assert ">70<" not in what_was_run(Run(config, run.paths, retention=run.retention, settings=run.settings))
 
 
 def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
@@ -280,11 +312,7 @@ def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
         one["null"]["pooled"]["explained_by_null"] = False
     said = [one.text for one in verdicts.notes(config, found, None, "model")]
     assert len(said) == 2
-<<<<<<< ours
-    assert all("on pairs the drops" in one for one in said)
-=======
     assert all("on pairs the drops of the heads differ no more than noise" in one for one in said)
->>>>>>> theirs
     leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
     assert any("makes retention too high" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
     tiny = verdicts.notes(config, {}, None, "data/models/tiny-qwen2.5-vl")

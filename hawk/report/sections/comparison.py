@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.analysis.controls import is_floor
+from hawk.analysis.controls import is_ceiling, is_floor
 from hawk.report import columns
 from hawk.report.columns import Row
 from hawk.report.page import escape
@@ -38,7 +38,7 @@ def _controls(run: Run) -> str:
 
 def _retention_table(frame: pd.DataFrame, name: str, reference_variant: str | None) -> str:
     def kind(row: Row) -> str:
-        if is_floor(row["method"]) or row["variant"] in (BASELINE, MAJORITY):
+        if is_floor(row["method"]) or is_ceiling(row["method"]) or row["variant"] in (BASELINE, MAJORITY):
             return "floor"
         return "reference" if row["variant"] == reference_variant else ""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, OVERALL
-from hawk.report import verdicts
+from hawk.report import columns, verdicts
 from hawk.report.numbers import number
 from hawk.report.page import escape, table
 from hawk.report.run import Run
@@ -38,6 +38,7 @@ def verdict(run: Run) -> str:
         text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
         text += _statements(verdicts.against_reference_variant(run.retention, settings))
     notes = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
+    notes += verdicts.fewer_samples(run.config, run.drops, run.retention)
     if notes:
         text += "<h3>Limits of these results</h3>" + _statements(notes)
     return text
@@ -117,16 +118,20 @@ def _samples(run: Run) -> str:
         for row in first.to_dict("records"):
             use = f"calibration, {row['intervention']}"
             score, floor = number(row["reference_value"]), number(row["noise_floor"])
-            rows.append([row["benchmark"], use, row["samples"], row["groups"], score, floor])
+            asked = run.config["calibration"]["samples"]
+            rows.append([row["benchmark"], use, row["samples"], _asked(asked), row["groups"], score, floor])
     if run.retention is not None:
         base = run.retention[run.retention["variant"] == BASELINE]
         for row in base[base["benchmark"] != OVERALL].to_dict("records"):
             use = f"{run.settings.get('role')}, unpruned"
-            rows.append(
-                [row["benchmark"], use, row["samples"], row["groups"], number(row["native_value"]), ""]
-            )
-    head = ["benchmark", "use", "samples", "images", "native value", "noise floor, points"]
+            score, asked = number(row["native_value"]), row["requested"]
+            rows.append([row["benchmark"], use, row["samples"], _asked(asked), row["groups"], score, ""])
+    head = ["benchmark", "use", "samples", "asked for", "images", "native value", "noise floor, points"]
     return table(head, rows, left=2)
+
+
+def _asked(requested: Any) -> str:
+    return number(requested, 0) or "all"
 
 
 def reading(run: Run) -> str:
@@ -142,7 +147,11 @@ def reading(run: Run) -> str:
         "unweighted mean over benchmarks.",
         "Seeds: a variant with seeds is shown by its mean. Intervals and tests are over images, for the "
         "seeds that were drawn; the range over seeds stands beside them.",
+        "Not stopped: answers that ran to the limit of new tokens. First word: retention of the score that "
+        "the answers' first words have by themselves. Token 0: prompts that keep their first visual token.",
+        "Marks: " + "; ".join(f"{sign} {text}" for sign, text in columns.MARKS.items()) + ".",
         "majority: the score of always giving the same answer, the most frequent that is right. blind: the "
-        "model without any visual token.",
+        "model without any visual token, the floor. oracle: told where the asked object is, which no method "
+        "can know, the ceiling.",
     ]
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
