@@ -57,18 +57,18 @@ def test_a_file_of_an_earlier_version_is_called_that(tmp_path: Path, columns: li
     fields = [field for field in schemas.SCORES if field.name not in ("stopped", "first_word_score")]
     path = tmp_path / "old.parquet"
     made = provenance({})
-    records.write_table(path, [ROW], pa.schema(fields), made)
+    files.write_table(path, [ROW], pa.schema(fields), made)
     with pytest.raises(InputError, match=r"earlier version of hawk; it has no column .*stopped\. Delete it"):
-        records.read_table(path, schemas.SCORES, columns=columns)
-    assert records.read_table(path, schemas.SCORES, columns=["score"]).num_rows == 1
+        files.read_table(path, schemas.SCORES, columns=columns)
+    assert files.read_table(path, schemas.SCORES, columns=["score"]).num_rows == 1
     others = [
         pa.schema([*fields, ("mood", pa.string())]),  # no version has that column
         pa.schema([field.with_type(pa.float32()) if field.name == "score" else field for field in fields]),
     ]
     for schema in others:
-        records.write_table(path, [ROW], schema, made)
+        files.write_table(path, [ROW], schema, made)
         with pytest.raises(InputError, match="are not the expected"):
-            records.read_table(path, schemas.SCORES)
+            files.read_table(path, schemas.SCORES)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:

@@ -25,15 +25,16 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
+from hawk.core.variants import TOKEN_SCORE_VALUES
 from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.rotary import rotate
 
-NORMALIZATIONS = ("l2", "softmax", "minmax", "standardize", "none")
+NORMALIZATIONS = TOKEN_SCORE_VALUES["normalization"]
 REDUCTIONS = ("mean", "attention", "max")
-SPANS = ("instruction", "after_vision")
+SPANS = TOKEN_SCORE_VALUES["query_span"]
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
