@@ -1,11 +1,12 @@
-# make demo | test | test-long | test-plugins | bench | lint | clean. The first use of any creates .venv.
+# make demo | test | test-long | test-plugins | bench | gpu | lint | clean. The first use of any creates
+# .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-long test-plugins bench lint lint-workflow format clean
+.PHONY: demo test test-long test-plugins bench gpu lint lint-workflow format clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hawk needs Python 3.11 or newer")'
@@ -42,6 +43,9 @@ test-plugins: $(PLUGINS)/ready $(KIT)/ready ## the real lmms-eval and VLMEvalKit
 
 bench: .venv/ready ## speed, as ratios from one run
 	for script in tests/perf/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+gpu: ## every figure that needs a GPU, under 10 minutes; .venv if there is one, else the machine's python
+	$(PYTHON) tests/perf/gpu.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .
