@@ -80,15 +80,15 @@ def generate(
     pruner.check(vlm.model, vlm.family)
     limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
     inputs = prompt_inputs(vlm, prompt, pictures, clip, system, limits)
-    found = step.answer(vlm, inputs, None if pruner.inactive else pruner, max_new_tokens)
-    click.echo(found.text)
-    _report(found.phases)
+    answer = step.answer(vlm, inputs, None if pruner.inactive else pruner, max_new_tokens)
+    click.echo(answer.text)
+    _report(answer.phases)
     if save_overlay:
         encoded = vlm.family.encode(vlm.model, {k: _on(vlm, v) for k, v in inputs.items()})
         items = [item for kind in ("image", "video") for item in encoded.get(kind, [])]
         if clip is not None:
             pictures = step.frame_pictures(clip, sum(_frames(item) for item in items))
-        for path in step.save_overlay(save_overlay, vlm, items, pictures, found.kept):
+        for path in step.save_overlay(save_overlay, vlm, items, pictures, answer.kept):
             click.echo(f"wrote {path}", err=True)
 
 

@@ -65,8 +65,8 @@ class HeadWeights:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a head-weights file ({error}).") from None
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-            raise InputError(f"{path}: format {found!r}; this version reads format {FORMAT}.")
+            format_of_file = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+            raise InputError(f"{path}: format {format_of_file!r}; this version reads format {FORMAT}.")
         try:
             model = dict(raw["model"])
             geometry = Geometry(*(int(model.pop(key)) for key in ("layers", "heads", "kv_heads", "head_dim")))

@@ -9,7 +9,7 @@ from hawk.core.errors import InputError, unknown
 from hawk.models.refused import check_attention, why_refused
 
 if TYPE_CHECKING:
-    from hawk.models.base import Family, VisionLanguageModel
+    from hawk.models.base import Family
 
 # config.model_type → "module:class". Adding a family is one new file and one line here.
 REGISTRY: dict[str, str] = {
@@ -42,10 +42,3 @@ def family_of(model: Any) -> Family:
     family = family_by_type(model.config.model_type)
     check_attention(model.config)
     return family
-
-
-def load(path: str, **settings: Any) -> VisionLanguageModel:
-    """Load a model and its processor; see :func:`hawk.models.loading.load`."""
-    from hawk.models.loading import load as load_model
-
-    return load_model(path, **settings)

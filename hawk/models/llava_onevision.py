@@ -9,11 +9,14 @@ for a tiled image. Several images in a sample are not tiled; each is one square 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.llava_onevision.modeling_llava_onevision import image_size_to_num_patches
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Layout, Markers, VisualItem
@@ -116,7 +119,7 @@ class LlavaOneVision(Family):
 
         Newline tokens show nothing of the image and get 0.
         """
-        placed, runs = [], [one[..., None] for one in seen]  # [views, patches, 1]
+        placed, runs = [], [run[..., None] for run in seen]  # [views, patches, 1]
         if runs and inputs.get("pixel_values") is not None:
             sizes, views = inputs["image_sizes"], runs.pop(0)
             counts = [
@@ -142,11 +145,17 @@ class LlavaOneVision(Family):
         cells = [start + column for start in starts for column in range(columns)]
         return Layout(len(starts), columns, tuple(cells))
 
+    def layouts(
+        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
+    ) -> list[Layout]:
+        first = self.layout(model, processor, item, size)
+        side = _side(model.config)
+        base = Layout(side, side, tuple(range(side**2)))  # the view of all of it, before the tiles
+        return [first, base] if item.meta.get("tiled") else [first]
+
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         shapes = {"image": lambda f: list(f.split(1)), "video": lambda f: f[:, None]}
         return {
             modality: BaseModelOutputWithPooling(pooler_output=shapes[modality](values))
@@ -166,9 +175,8 @@ class LlavaOneVision(Family):
         return inputs
 
     def markers(self, tokenizer: Any, config: Any) -> Markers:
-        # Its template writes "<|im_start|>user" and a blank, which may merge with the next word.
-        markers = super().markers(tokenizer, config)
-        return Markers(markers.user[:2], markers.end, markers.visual)
+        # Its template writes no line break behind the role, so one that stands there is text.
+        return replace(super().markers(tokenizer, config), newline=None)
 
     def published_markers(self, config: Any) -> Markers | None:
         # "<|im_start|>" "user" and "<|im_end|>" of the Qwen2 vocabulary.
@@ -181,7 +189,5 @@ def _side(config: Any) -> int:
 
 def _views(model: nn.Module, size: Tensor) -> int:
     """The base view and the tiles of a tiled image."""
-    from transformers.models.llava_onevision.modeling_llava_onevision import image_size_to_num_patches
-
     config = model.config
     return int(image_size_to_num_patches(size, config.image_grid_pinpoints, config.vision_config.image_size))

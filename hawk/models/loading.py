@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import is_flash_attn_2_available
+
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
 from hawk.models import family_by_type
@@ -17,8 +21,6 @@ ATTENTION = ("eager", "sdpa", "flash_attention_2")
 
 
 def resolve_device(device: str) -> str:
-    import torch
-
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -90,10 +92,6 @@ def load(
     Raises InputError for a missing folder, an unknown family, a text-only model, or
     ``flash_attention_2`` without its package.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-    from transformers.utils import is_flash_attn_2_available
-
     check_folder(path)
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)

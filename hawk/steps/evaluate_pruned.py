@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import variant_named, weights_subset
@@ -19,7 +22,7 @@ from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, weight_source
 from hawk.inference.prompts import Prompts
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.measured_on import check_measured_on
-from hawk.pruning.options import facts
+from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import Session
 from hawk.steps.variants import build, needs_tower
 
@@ -45,9 +48,14 @@ READS = (
 
 
 def open_session(config: Mapping[str, Any], paths: RunPaths, benchmark: str, variant: str) -> Session:
-    """The evaluation samples for a variant; a method that looks into the vision tower runs it."""
-    tower = needs_tower(variant_named(config, variant))
-    return Session.open(config, paths, benchmark, config["evaluation"]["role"], tower=tower)
+    """The evaluation samples for a variant.
+
+    A method that looks into the vision tower runs it; one that is told where objects are needs the images,
+    whose sizes their boxes refer to.
+    """
+    chosen = variant_named(config, variant)
+    tower, pixels = needs_tower(chosen), any_fact(chosen, "uses_relevant")
+    return Session.open(config, paths, benchmark, config["evaluation"]["role"], tower=tower, pixels=pixels)
 
 
 def evaluate_pruned(session: Session, variant_name: str) -> None:
@@ -59,7 +67,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     weights_path = None if subset is None else paths.head_weights(*subset)
     source = weights_path or weight_source(variant)
     if source not in (None, "uniform"):
-        refuse_overlap(session, source, own=weights_path is not None)
+        refuse_overlap(session, source, is_path=weights_path is not None)
     prompts: Prompts | None = None
     every: list[dict[str, Any]] = []
     pruners: dict[str, str] = {}
@@ -92,7 +100,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     write_table(paths.evaluation(name, variant_name), every, EVALUATION, provenance(identity, **settings))
 
 
-def refuse_overlap(session: Session, source: str, own: bool) -> None:
+def refuse_overlap(session: Session, source: str, is_path: bool) -> None:
     """No image may have served calibration of the weights and be evaluated, unless asked for.
 
     own: whether this run made the weights. A file from elsewhere tells only a hash of its calibration
@@ -104,10 +112,10 @@ def refuse_overlap(session: Session, source: str, own: bool) -> None:
     groups: set[str] = set()
     for name in weights.samples:
         path = paths.samples("calibration", name)
-        if own or Path(path).is_file():
+        if is_path or Path(path).is_file():
             table = read_table(path, SAMPLES, {"role": "calibration", "benchmark": name}, ["group_id"])
             groups |= set(table.column("group_id").to_pylist())
-    if not own and groups_hash(groups) != weights.calibration_groups:
+    if not is_path and groups_hash(groups) != weights.calibration_groups:
         log.warning("%s: calibrated on images that are not known here; some may be these", source)
         return
     shared = len(groups & {sample.group_id for sample in samples})
@@ -120,9 +128,6 @@ def refuse_overlap(session: Session, source: str, own: bool) -> None:
 
 def other_questions(prompts: Prompts, seed: int, name: str) -> list[Any]:
     """For every sample another sample's question, as token ids: the shuffled-query control."""
-    import random
-
-    import torch
 
     tokenizer = prompts.vlm.processor.tokenizer
     questions = [sample.question for sample in prompts.samples]

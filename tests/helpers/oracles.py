@@ -1,11 +1,11 @@
-"""The other ways of computing what ``tests/test_oracles.py`` compares with."""
+"""The other ways of computing what ``tests/pruning/test_oracles.py`` compares with."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from tiny_inputs import Image, Video
+from tiny_prompts import Image, Video
 from tiny_random import END, IMAGE, MODELS, USER, VIDEO, VISION_END, VISION_START
 from torch import Tensor
 

@@ -2,7 +2,7 @@
 
 On default initialisation pruning tests pass with any tokens kept: every prompt gets the same answer.
 Here weights are enlarged until swapping kept tokens moves logits and greedy tokens;
-``tests/test_oracles.py`` asserts that first. The prompts for them are in ``tests/tiny_inputs.py``.
+``tests/pruning/test_oracles.py`` asserts that first. The prompts for them are in ``tiny_prompts.py``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def build(cls: type, config: Any, attention: str, seed: int) -> torch.nn.Module:
         part._attn_implementation = attention
     torch.manual_seed(seed)
     model = enlarge(cls(config), seed)
-    remember_markers(model, Markers((START, USER, NEWLINE), (END,), frozenset({VISION_START, VISION_END})))
+    markers = Markers((START, USER), (END,), frozenset({VISION_START, VISION_END}), newline=NEWLINE)
+    remember_markers(model, markers)
     return model
 
 

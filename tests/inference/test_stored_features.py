@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Picture
-from tiny_inputs import Image, Video, build
+from tiny_prompts import Image, Video, build
 from tiny_random import MODELS
 
 from hawk.benchmarks import Benchmark, Sample

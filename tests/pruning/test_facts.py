@@ -12,7 +12,7 @@ from typing import get_args, get_type_hints
 import pytest
 from conftest import ROOT
 from oracles import CASES
-from tiny_inputs import build as build_inputs
+from tiny_prompts import build as build_inputs
 from tiny_random import HEADS, KV_HEADS, MODELS
 
 from hawk import pruning
@@ -20,7 +20,7 @@ from hawk.core.errors import InputError
 from hawk.core.heads import Geometry
 from hawk.models import family_of
 from hawk.pruning import REGISTRY, pruner_class
-from hawk.pruning.options import MethodFacts, facts, option_names, varies_by_seed
+from hawk.pruning.options import MethodFacts, facts, varies_by_seed
 from hawk.pruning.prompt import prune
 from hawk.steps.variants import build
 
@@ -36,7 +36,7 @@ def test_facts_read_from_the_source_are_those_of_the_class(method):
         if field.name not in DERIVED:
             assert getattr(found, field.name) == getattr(cls, field.name), field.name
     own = [f.name for f in fields(cls) if f.init and f.name != "pruning_ratio"]
-    assert list(found.options) == own == option_names(method)
+    assert list(found.options) == own
     assert found.seeded == ("seed" in own)
     assert found.summary == cls.__doc__.split("\n")[0]
 
@@ -59,11 +59,12 @@ def test_the_facts_that_tables_rest_on():
     def having(fact, value=True):
         return {method for method in REGISTRY if getattr(facts(method), fact) == value}
 
-    assert having("is_control") == {"random", "grid", "downscale", "blind"}
+    assert having("is_control") == {"random", "keep_first", "grid", "downscale", "blind"}
     assert having("is_floor") == having("ratio_free") == having("keeps_budget", False) == {"blind"}
     assert having("keeps_budget", "at most") == having("other_images") == {"downscale"}
     assert having("takes_weights") == {"hawk"}
-    assert having("seeded") == {"random"}
+    assert having("seeded") == {"random", "keep_first", "oracle"}
+    assert having("is_ceiling") == having("uses_relevant") == {"oracle"}
     assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk", "hawk_signed"}
     assert having("uses_tower") == {"visionzip", "downscale"}
     assert having("reads_other_question") == {"hawk", "hawk_signed", "cdpruner", "mmtok"}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from oracles import CASES, FAMILIES, NEW, generate, pruned, stacked, swapped, visual
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import IMAGE, LAYERS, MODELS, VIDEO
 from torch import Tensor
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matrix import PRUNERS
 from oracles import CASES, FAMILIES
-from tiny_inputs import Image, Video, build
+from tiny_prompts import Image, Video, build
 from tiny_random import MODELS
 from torch import Tensor
 
@@ -250,6 +250,6 @@ def test_registry_and_public_names():
         cls = pruner_class(method)
         assert is_dataclass(cls)
         assert getattr(hawk, cls.__name__) is cls
-        assert method in ("blind", "downscale") or any(method == used for used, _ in PRUNERS.values())
+        assert method in {"blind", "downscale", "oracle", *(used for used, _ in PRUNERS.values())}
     with pytest.raises(InputError, match="Did you mean 'layer'"):
         pruner("fastv", layr=3)

@@ -22,6 +22,7 @@ from hawk.core.heads import Head
 from hawk.core.images import item_key
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import EVALUATION, SAMPLES, SCORES
+from hawk.inference.decoding import _stopped
 from hawk.inference.encoding import Recomputed
 from hawk.inference.feature_store import FeatureStore
 from hawk.inference.prompts import Prompts
@@ -104,6 +105,25 @@ def test_stored_features_equal_the_vision_tower(prompts: Prompts, embedded) -> N
     again._files = wrong
     fresh = Prompts(embedded, benchmarks.benchmark(BENCH), prompts.samples, again, "vlmevalkit")
     assert not same(scored(prompts), scored(fresh))
+
+
+def test_an_answer_that_runs_to_the_limit_has_not_stopped(
+    prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One answer is a word and the end: two tokens are enough, one is the word alone."""
+    for limit, stopped in ((2, True), (1, False)):
+        monkeypatch.setattr(type(prompts.bench), "max_new_tokens", lambda self, protocol, n=limit: n)
+        rows = scored(prompts)
+        assert {row["stopped"] for row in rows} == {stopped}
+        assert [row["first_word_score"] for row in rows] == [row["score"] for row in rows]
+        assert sum(row["score"] for row in rows) / len(rows) > 0.9
+
+
+def test_end_tokens_may_be_several_and_stand_anywhere() -> None:
+    new = torch.tensor([[4, 7, 0], [4, 5, 4], [5, 0, 0], [4, 4, 4]])
+    assert _stopped(new, [7, 5]) == [True, True, True, False]
+    assert _stopped(new, 7) == [True, False, False, False]
+    assert _stopped(new, None) == [False] * 4
 
 
 def test_prompts_are_the_processors_and_generation_is_the_models(prompts: Prompts, embedded) -> None:

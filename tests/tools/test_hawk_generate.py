@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image as Picture
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import MODELS
 from videos import write_video
 

@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from hawk.core.errors import InputError
 from hawk.models import family_of
 from hawk.models.base import Family
+from hawk.models.hooks import own_hooks
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.rotary import rotate
@@ -128,16 +129,11 @@ def _qwen(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[N
         output.pooler_output = output.pooler_output[:, :-1].to(output.last_hidden_state.dtype)
         return output
 
-    handles = [
-        attention.register_forward_pre_hook(measure, with_kwargs=True),
-        tower.merger.register_forward_hook(carry),
-        tower.register_forward_hook(unload),
-    ]
-    try:
+    with own_hooks() as hooks:
+        hooks.before(attention, measure)
+        hooks.after(tower.merger, carry)
+        hooks.after(tower, unload)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def received(queries: Tensor, keys: Tensor) -> Tensor:
@@ -168,11 +164,9 @@ def _internvl(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterat
         merged = model.model.pixel_shuffle(grid, scale_factor=model.config.downsample_ratio)
         seen.append(merged.mean(-1).flatten())
 
-    handle = attention.register_forward_pre_hook(measure, with_kwargs=True)
-    try:
+    with own_hooks() as hooks:
+        hooks.before(attention, measure)
         yield
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -213,11 +207,9 @@ def _idefics3(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterat
         connector = model.model.connector
         seen.append(connector.pixel_shuffle(patches[..., None], connector.scale_factor).mean(-1))
 
-    handle = attention.register_forward_pre_hook(measure, with_kwargs=True)
-    try:
+    with own_hooks() as hooks:
+        hooks.before(attention, measure)
         yield
-    finally:
-        handle.remove()
 
 
 def _layer(layers: nn.ModuleList, number: int) -> nn.Module:
