@@ -34,9 +34,9 @@ def test_file_there_and_back(tmp_path):
         ({"weights": [0.5, -0.5, 0.5, 0.5]}, "head 1 has weight -0.5"),
         ({"weights": [0, 0, 0, 0]}, "all weights are 0"),
         ({"layer": 3}, "layer 3 is outside"),
-        ({"layer": "0"}, "not a head-weights file"),
-        ({"model": "someone/model"}, "not a head-weights file"),
-        ({"per_benchmark": [1]}, "not a head-weights file"),
+        ({"layer": "0"}, "layer is '0'"),
+        ({"model": "someone/model"}, "model is"),
+        ({"per_benchmark": [1]}, "per_benchmark is"),
     ],
 )
 def test_broken_files(tmp_path, change, message):
