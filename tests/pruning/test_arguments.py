@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from oracles import CASES, FAMILIES, pruned
-from tiny_inputs import Image, build
-from tiny_processors import vlm
+from tiny_prompts import Image, build, vlm
 from tiny_random import MODELS
 
 from hawk.core.errors import InputError

@@ -9,7 +9,7 @@ import pytest
 import real
 import torch
 from oracles import FAMILIES
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import IMAGE, MODELS, VISION_END, VISION_START
 from tiny_random import build as random_model
 
