@@ -17,6 +17,9 @@ from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
 from hawk.pruning.options import any_fact, facts, require_other_question
 
+# Options of a token score whose names differ between weight files and methods.
+TOKEN_SCORE = {"normalization": "token_score_normalization"}
+
 
 def build(
     config: Mapping[str, Any],
@@ -62,6 +65,9 @@ def _options(
         weights = load_weights(config, variant, geometry, weights_path)
         options["weights"] = permuted(weights, seed) if variant.get("permute") else weights
         del score["layer"]  # the weights say of which layer they are, and that was checked
+        if variant.get("weights", "uniform") not in ("uniform", *WEIGHT_SOURCES):
+            # Weights from elsewhere are used as they were made, not as this run scores its own.
+            score |= {TOKEN_SCORE.get(key, key): value for key, value in weights.token_score.items()}
     if method.seeded:
         options["seed"] = seed
     return {**{key: score[key] for key in method.takes_scoring if key in score}, **options}

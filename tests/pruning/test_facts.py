@@ -17,6 +17,7 @@ from tiny_random import HEADS, KV_HEADS, MODELS
 
 from hawk import pruning
 from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
 from hawk.models import family_of
 from hawk.pruning import REGISTRY, pruner_class
@@ -225,6 +226,21 @@ def test_every_method_with_heads_takes_the_runs_token_score(variant, inside):
     own = hawk_of(built(OTHER, layer=2, rope=False))  # a variant's own options go before the run's
     assert (own.scoring_layer_index, own.rope, own.query_span) == (2, False, "after_vision")
     assert kept(built(OTHER)) != kept(built(SCORING))
+
+
+def test_weights_from_elsewhere_bring_their_token_score(caplog):
+    """The authors' weights are scored as their file says in every run; a variant's own option goes first."""
+    geometry = HeadWeights.load("qwen2.5-vl-7b").geometry
+    authors = {"name": "hawk-authors", "method": "hawk", "weights": "qwen2.5-vl-7b"}
+    scoring = {"layer": 0, "normalization": "softmax", "rope": True, "query_span": "instruction"}
+    one = build({"scoring": scoring}, authors, "0.6", 0, geometry)
+    assert (one.token_score_normalization, one.rope, one.query_span) == ("l2", False, "after_vision")
+    assert not caplog.records
+    own = build({"scoring": scoring}, {**authors, "query_span": "instruction"}, "0.6", 0, geometry)
+    assert (own.rope, own.query_span) == (False, "instruction")
+    assert "calibrated with query_span='after_vision'" in caplog.text
+    uniform = build({"scoring": scoring}, {"name": "u", "method": "hawk"}, "0.6", 0, geometry)
+    assert (uniform.rope, uniform.query_span) == (True, "instruction")
 
 
 def test_methods_without_heads_do_not():
