@@ -148,7 +148,9 @@ class Family(ABC):
 
     def output_projection(self, model: nn.Module, layer: int) -> nn.Linear:
         """The module whose *input* holds the heads side by side: ``o_proj``."""
-        return self.layers(model)[layer].self_attn.o_proj
+        projection: nn.Linear = self.layers(model)[layer].self_attn.o_proj
+        refuse_sharded(projection, f"the output projection of layer {layer}")
+        return projection
 
     def geometry(self, model: nn.Module) -> Geometry:
         return self.config_geometry(model.config)

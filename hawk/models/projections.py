@@ -20,7 +20,8 @@ def plain(projection: nn.Module, states: Tensor) -> bool:
         and type(weight) in (Tensor, nn.Parameter)
         and weight.dtype == states.dtype
         and weight.device == states.device
-        and "forward" not in projection.__dict__
+        # accelerate's forward only moves things, and here the weight is where the states are.
+        and ("forward" not in projection.__dict__ or hasattr(projection, "_hf_hook"))
         and not projection._forward_pre_hooks
         and not projection._forward_hooks
     )

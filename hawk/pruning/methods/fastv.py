@@ -117,7 +117,7 @@ class _Cut:
     # --- hooks, in the order in which a forward pass meets them ------------------------------
     def check_prompt(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         """A prefill must be over the prompts that were prepared: scores need their last column."""
-        ids, own = kwargs.get("input_ids"), self.ids
+        ids, own = kwargs.get("input_ids", args[0] if args else None), self.ids
         if ids is None or _seen(kwargs, 0) > 0:
             return
         copies, rest = divmod(len(ids), len(own))
