@@ -97,8 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one layer, one repeat, to see that it runs")
     parser.add_argument("--dtype", default=None, choices=["float32", "bfloat16"])
     chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.layers = chosen.repeats = 1
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = getattr(torch, chosen.dtype or ("bfloat16" if device == "cuda" else "float32"))
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))

@@ -124,7 +124,10 @@ def main() -> None:
         "--largest", type=int, default=3, choices=[1, 2, 3], help="how many of the three sizes"
     )
     parser.add_argument("--samples", type=int, default=100, help="rows of a score file")
+    parser.add_argument("--quick", action="store_true", help="the smallest, to see that it runs")
     options = parser.parse_args()
+    if options.quick:
+        options.largest, options.samples = 1, 10
     with tempfile.TemporaryDirectory() as folder:
         dry_runs(Path(folder), SIZES[: options.largest])
     with tempfile.TemporaryDirectory() as folder:
