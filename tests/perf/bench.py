@@ -43,7 +43,8 @@ def run(script: str, quick: bool) -> tuple[int, str]:
         printed += f"\n\nended with code {done.returncode}: {done.stderr.strip()[-1000:]}"
     section = (
         f"## {SCRIPTS[script]}\n\n{doc.strip()}\n\n"
-        f"`OMP_NUM_THREADS=1 python {' '.join(words)}`: {took:.0f} s, {cpu:.0f} s of CPU.\n\n```\n{printed}\n```\n"
+        f"`OMP_NUM_THREADS=1 python {' '.join(words)}`: {took:.0f} s, {cpu:.0f} s of CPU.\n\n"
+        f"```\n{printed}\n```\n"
     )
     return done.returncode, section
 
@@ -58,8 +59,8 @@ def heading() -> str:
         "Written by `make bench`; every number is of that run. Ratios are what to read: machines differ. A "
         "limit stands beside each: bytes that must be read at the machine's measured bandwidth for the token "
         "score, the ratio of tokens for the prefill, the model's multiply-adds at a matrix product's rate "
-        "for the sweep, Snakemake's own share for many jobs. Random weights say nothing about accuracy. Figures "
-        "of a GPU are in docs/gpu.md once `make gpu` has run on one.\n\n"
+        "for the sweep, Snakemake's own share for many jobs. Random weights say nothing about accuracy. "
+        "Figures of a GPU are in docs/gpu.md once `make gpu` has run on one.\n\n"
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; load "
         f"before the start {load}.\n"
     )
