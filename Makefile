@@ -41,8 +41,8 @@ test-plugins: $(PLUGINS)/ready $(KIT)/ready ## the real lmms-eval and VLMEvalKit
 	env -u PYTHONPATH $(PLUGINS)/bin/python -m pytest -m plugins tests/integrations/test_lmms_eval.py
 	env -u PYTHONPATH $(KIT)/bin/python -m pytest -m plugins tests/integrations/test_vlmevalkit.py
 
-bench: .venv/ready ## speed, as ratios from one run
-	for script in tests/perf/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: .venv/ready ## speed, as ratios from one run, into docs/performance.md; on a machine that does nothing else
+	$(BIN)/python tests/perf/bench.py
 
 gpu: ## every figure that needs a GPU, under 10 minutes; .venv if there is one, else the machine's python
 	$(PYTHON) tests/perf/gpu.py

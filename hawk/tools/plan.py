@@ -18,6 +18,9 @@ from hawk.benchmarks.samples import SHARES, read_samples
 from hawk.config.queries import ablated_heads, weight_files
 from hawk.core.paths import RunPaths
 from hawk.steps.prepare_samples import prepare_samples
+from hawk.tools import cards
+from hawk.tools.cards import Timing
+from hawk.tools.grouping import advice, grouping_table, groupings
 
 Count = Callable[[str, str], int]  # (role, benchmark) → samples
 
@@ -35,30 +38,19 @@ class Stage:
     samples: int = 0  # rows with images, as drawn
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Measured on one device; seconds per start of a job, per image, per scored sample; bytes on disk."""
+def hours(stage: Stage, timing: Timing) -> float:
+    """Of all its jobs together."""
+    if not stage.gpu:
+        return 0.0
+    work = stage.images * timing.encode + stage.scorings * timing.score
+    return (stage.jobs * timing.start + work) / 3600
 
-    device: str
-    start: float
-    encode: float
-    score: float
-    feature_bytes: float
-    sample_bytes: float
-    row_bytes: float
 
-    def hours(self, stage: Stage) -> float:
-        if not stage.gpu:
-            return 0.0
-        work = stage.images * self.encode + stage.scorings * self.score
-        return (stage.jobs * self.start + work) / 3600
-
-    def disk(self, stage: Stage, stored: bool) -> float:
-        features = stage.images * self.feature_bytes if stored else 0
-        # A score file has a header of about 6 kB, whatever is in it.
-        return (
-            features + stage.samples * self.sample_bytes + stage.scorings * self.row_bytes + stage.files * 6e3
-        )
+def disk(stage: Stage, timing: Timing, stored: bool) -> float:
+    """Bytes on disk. A score file has a header of about 6 kB, whatever is in it."""
+    features = stage.images * timing.feature_bytes if stored else 0
+    rows = stage.scorings * timing.row_bytes + stage.files * 6e3
+    return features + stage.samples * timing.sample_bytes + rows
 
 
 def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
@@ -112,20 +104,34 @@ def _scores(name: str, jobs: int, scorings: int, stored: bool, files: int | None
     return Stage(name, jobs, True, images, scorings, jobs if files is None else files)
 
 
-def plan(config: Mapping[str, Any], samples: int = 0) -> str:
+def plan(
+    config: Mapping[str, Any], samples: int = 0, card: str | None = None, parameters: float | None = None
+) -> str:
     """The plan of a run as text: arithmetic on its config, or with a timing of a few samples on this machine.
 
-    With ``samples`` 0 no model is loaded, nothing is downloaded and no GPU is needed.
+    With ``samples`` 0 no model is loaded, nothing is downloaded and no GPU is needed. card: hours and disk as
+    estimated for a card (:mod:`hawk.tools.cards`); parameters of the model if its name does not say them.
     """
-    planned = stages(config, counted(config))
-    if not samples:
-        return table(planned, None, False) + "\n\n" + _paragraph(
-            "Counted from the config and the published sizes of its benchmarks. Hours and disk: --measure 8, "
-            "which times 8 samples on this machine, with the model loaded."
-        )  # fmt: skip
-    timing = measure(config, samples)
+    count = counted(config)
+    planned = stages(config, count)
     stored = config["features"] == "stored"
-    return "\n\n".join([table(planned, timing, stored), *map(_paragraph, _remarks(config, planned, timing))])
+    if samples:
+        timing = measure(config, samples)
+        remarks = [*_remarks(config, planned, timing)]
+    elif card is not None:
+        size = parameters or cards.parameters_of(config)
+        timing = cards.estimated(config, card, size)
+        remarks = [cards.assumptions(config, card, size)]
+    else:
+        return table(planned, None, False) + "\n\n" + _paragraph(
+            "Counted from the config and the published sizes of its benchmarks. Hours and disk: --card h100, "
+            "an estimate, or --measure 8, which times 8 samples on this machine, with the model loaded."
+        )  # fmt: skip
+    parts = [table(planned, timing, stored), *map(_paragraph, remarks)]
+    if len(ablated_heads(config)) > 1:
+        choices = groupings(config, count, timing)
+        parts += [grouping_table(choices), _paragraph(advice(choices))]
+    return "\n\n".join(parts)
 
 
 def _remarks(config: Mapping[str, Any], planned: list[Stage], timing: Timing) -> list[str]:
@@ -136,7 +142,7 @@ def _remarks(config: Mapping[str, Any], planned: list[Stage], timing: Timing) ->
     ]
     per_job = config["ablation"]["heads_per_job"]
     ablation = next(stage for stage in planned if stage.name == "ablation")
-    starts = ablation.jobs * timing.start / 3600 / timing.hours(ablation)
+    starts = ablation.jobs * timing.start / 3600 / hours(ablation, timing)
     if starts > 0.2 and per_job != "all":
         words.append(
             f"{starts:.0%} of the ablation is starting jobs; a larger ablation.heads_per_job (now "
@@ -218,14 +224,14 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
 
 def table(planned: list[Stage], timing: Timing | None, stored: bool) -> str:
     """The plan as a person reads it; hours and disk only with a timing."""
-    hours = "hours" if timing is not None and timing.device == "cpu" else "GPU hours"
-    rows = [["stage", "jobs", "images", "scored", *([hours, "disk"] if timing is not None else [])]]
+    unit = "hours" if timing is not None and timing.device == "cpu" else "GPU hours"
+    rows = [["stage", "jobs", "images", "scored", *([unit, "disk"] if timing is not None else [])]]
     for stage in planned:
         row = [stage.name, f"{stage.jobs:,}", _count(stage.images), _count(stage.scorings)]
         if timing is not None:
             row += [
-                _hours(timing.hours(stage)) if stage.gpu else "",
-                _bytes(timing.disk(stage, stored)),
+                _hours(hours(stage, timing)) if stage.gpu else "",
+                _bytes(disk(stage, timing, stored)),
             ]
         rows.append(row)
     total = ["total", f"{sum(stage.jobs for stage in planned):,}"]
@@ -235,8 +241,8 @@ def table(planned: list[Stage], timing: Timing | None, stored: bool) -> str:
     ]
     if timing is not None:
         total += [
-            _hours(sum(timing.hours(stage) for stage in planned)),
-            _bytes(sum(timing.disk(stage, stored) for stage in planned)),
+            _hours(sum(hours(stage, timing) for stage in planned)),
+            _bytes(sum(disk(stage, timing, stored) for stage in planned)),
         ]
     rows.append(total)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

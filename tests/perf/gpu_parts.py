@@ -157,7 +157,7 @@ def _token_score(run: Run, dtype: torch.dtype, side: int, layer: Any) -> Row:
     prefill = 1e3 * bench_scoring.LAYERS * run.seconds(lambda: layer(context.hidden))
     chosen, theirs = bench_scoring.fast(context, chooser), bench_scoring.full_matrix(context, chooser)
     same = torch.isin(chosen, theirs).float().mean().item()
-    read = context.hidden.nbytes + context.layer.q_proj.weight.nbytes + context.layer.k_proj.weight.nbytes
+    read = bench_scoring.read_by_score(context)
     return {
         "ms": fast, "limit_ms": 1e3 * read / run.bandwidth, "full_matrix_ms": full, "same_choice": same,
         "share_of_prefill": fast / prefill, "us_per_token": 1e3 * fast / side**2,
