@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hawk.analysis import statistics
 from hawk.analysis.controls import Cell, control_rows, is_calibrated
@@ -34,6 +35,44 @@ OVERALL = "overall"
 BASELINE = "baseline"
 MAJORITY = "majority"
 
+# The columns of tables/retention.
+RETENTION = pa.schema(
+    [
+        ("variant", pa.string()),  # a variant's name, or baseline, or majority
+        ("method", pa.string()),
+        ("pruning_ratio", pa.string()),  # exact decimal; "0" for the baseline, null for majority
+        ("benchmark", pa.string()),  # or overall
+        ("native_value", pa.float64()),  # overall: mean points
+        ("points", pa.float64()),  # 100 · native / native_max
+        ("retention", pa.float64()),  # percent of the baseline; mean over seeds
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("seeds", pa.int32()),
+        ("seed_low", pa.float64()),  # range of retention over seeds
+        ("seed_high", pa.float64()),
+        ("difference", pa.float64()),  # to evaluation.reference, points of retention, paired
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
+        ("p_value", pa.float64()),  # paired sign-flip test over images
+        ("p_adjusted", pa.float64()),  # Holm over all rows that have one
+        ("verdict", pa.string()),  # better, worse or —; null where nothing is tested
+        ("wins", pa.float64()),  # samples scored higher than by the reference variant; mean over seeds
+        ("ties", pa.float64()),
+        ("losses", pa.float64()),
+        ("kept_tokens", pa.float64()),  # mean per sample
+        ("visual_tokens", pa.float64()),
+        ("samples", pa.int32()),
+        ("requested", pa.int32()),  # samples asked for; null: all that there are
+        ("groups", pa.int32()),  # distinct images
+        ("unparsed", pa.float64()),
+        ("not_stopped", pa.float64()),  # percent of the answers; mean over seeds, as the next two
+        ("first_word_retention", pa.float64()),  # percent of the baseline's mean first-word score
+        ("keeps_token_0", pa.float64()),  # percent of the prompts
+        ("at_floor", pa.bool_()),  # retains no more than the majority answer
+        ("published", pa.float64()),  # evaluation.published: native value; overall: retention
+    ]
+)
+
 
 def compare(
     config: Mapping[str, Any], evaluated: Sequence[Evaluated]
@@ -42,7 +81,7 @@ def compare(
     draws = _draws(config, evaluated)
     rows = []
     for variant, method, ratio in _conditions(config):
-        cells = [_row(config, one, variant, ratio, draws) for one in evaluated]
+        cells = [_row(config, results, variant, ratio, draws) for results in evaluated]
         for row in [*cells, _overall_row(config, evaluated, cells, variant, ratio, draws)]:
             rows.append({"variant": variant, "method": method, "pruning_ratio": ratio, **row})
     _mark_floor(rows)
@@ -52,7 +91,7 @@ def compare(
         for row in rows
         if row["benchmark"] == OVERALL
     }
-    return rows, control_rows(config, overall, draws["joint"], [one.name for one in evaluated])
+    return rows, control_rows(config, overall, draws["joint"], [results.name for results in evaluated])
 
 
 def _mark_floor(rows: Sequence[dict[str, Any]]) -> None:
@@ -68,20 +107,22 @@ def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     conditions: list[tuple[str, str, str | None]] = [(BASELINE, BASELINE, "0")]
     conditions += [
-        (one["name"], one["method"], ratio) for one in config["evaluation"]["variants"] for ratio in ratios
+        (variant["name"], variant["method"], ratio)
+        for variant in config["evaluation"]["variants"]
+        for ratio in ratios
     ]
     return [*conditions, (MAJORITY, MAJORITY, None)]
 
 
-def scored_of(one: Evaluated, variant: str, ratio: str | None) -> Scored:
+def scored_of(results: Evaluated, variant: str, ratio: str | None) -> Scored:
     if variant in (BASELINE, MAJORITY):
-        return one.baseline if variant == BASELINE else one.majority
-    return one.variants[variant][str(ratio)]
+        return results.baseline if variant == BASELINE else results.majority
+    return results.variants[variant][str(ratio)]
 
 
-def _has_reference(config: Mapping[str, Any], variant: str) -> bool:
-    reference = config["evaluation"].get("reference")
-    return reference is not None and variant not in (reference, BASELINE, MAJORITY)
+def _is_tested(config: Mapping[str, Any], variant: str) -> bool:
+    reference_variant = config["evaluation"].get("reference")
+    return reference_variant is not None and variant not in (reference_variant, BASELINE, MAJORITY)
 
 
 # --- resampling ---------------------------------------------------------------------------------------
@@ -90,27 +131,29 @@ def _has_reference(config: Mapping[str, Any], variant: str) -> bool:
 def _draws(config: Mapping[str, Any], evaluated: Sequence[Evaluated]) -> dict[str, dict[Cell, np.ndarray]]:
     """Retention in every resample, ``[resamples]``: ``own`` drawn per benchmark, ``joint`` together."""
     resamples, seed = config["statistics"]["resamples"], config["seed"]
-    joint = JointGroups([one.samples.groups for one in evaluated])
+    joint = JointGroups([results.samples.groups for results in evaluated])
     counts = joint.counts(resamples, rng_of(seed, "retention"))
     alone = len(joint.pools) == len(evaluated)  # then a joint draw is a draw within each benchmark
     draws: dict[str, dict[Cell, np.ndarray]] = {"own": {}, "joint": {}}
-    for one, drawn in zip(evaluated, counts, strict=True):
-        own = drawn
+    for results, drawn in zip(evaluated, counts, strict=True):
+        alone_counts = drawn
         if not alone:
-            rng = rng_of(seed, "retention", one.name)
-            own = bootstrap_counts(len(one.samples.groups), resamples, rng)
-        draws["joint"].update(_retention_draws(config, one, drawn))
-        draws["own"].update(draws["joint"] if alone else _retention_draws(config, one, own))
+            rng = rng_of(seed, "retention", results.name)
+            alone_counts = bootstrap_counts(len(results.samples.groups), resamples, rng)
+        draws["joint"].update(_retention_draws(config, results, drawn))
+        draws["own"].update(draws["joint"] if alone else _retention_draws(config, results, alone_counts))
     return draws
 
 
-def _retention_draws(config: Mapping[str, Any], one: Evaluated, counts: np.ndarray) -> dict[Cell, np.ndarray]:
-    value = one.samples.benchmark.value
-    base = resampled_values(counts, one.baseline.sums[0], value)
+def _retention_draws(
+    config: Mapping[str, Any], results: Evaluated, counts: np.ndarray
+) -> dict[Cell, np.ndarray]:
+    value = results.samples.benchmark.value
+    base = resampled_values(counts, results.baseline.sums[0], value)
     drawn = {}
     for variant, _, ratio in _conditions(config):
-        seeds = list(resampled_stack(counts, scored_of(one, variant, ratio).sums, value))
-        drawn[variant, ratio, one.name] = statistics.retention(np.mean(seeds, axis=0), base)
+        seeds = list(resampled_stack(counts, scored_of(results, variant, ratio).sums, value))
+        drawn[variant, ratio, results.name] = statistics.retention(np.mean(seeds, axis=0), base)
     return drawn
 
 
@@ -119,19 +162,19 @@ def _retention_draws(config: Mapping[str, Any], one: Evaluated, counts: np.ndarr
 
 def _row(
     config: Mapping[str, Any],
-    one: Evaluated,
+    results: Evaluated,
     variant: str,
     ratio: str | None,
     draws: Mapping[str, Mapping[Cell, np.ndarray]],
 ) -> dict[str, Any]:
-    benchmark, scored = one.samples.benchmark, scored_of(one, variant, ratio)
+    benchmark, scored = results.samples.benchmark, scored_of(results, variant, ratio)
     natives = benchmark.value(scored.sums.sum(axis=1))  # [seeds]
-    base = benchmark.value(one.baseline.sums[0].sum(axis=0))
+    base = benchmark.value(results.baseline.sums[0].sum(axis=0))
     kept = statistics.retention(natives, base)
-    low, high = percentile_interval(draws["own"][variant, ratio, one.name], _level(config))
-    published = _published(config, variant, ratio, one.name)
+    low, high = percentile_interval(draws["own"][variant, ratio, results.name], _level(config))
+    published = _published(config, variant, ratio, results.name)
     row: dict[str, Any] = {
-        "benchmark": one.name,
+        "benchmark": results.name,
         "native_value": float(np.mean(natives)),
         "points": float(statistics.points(np.mean(natives), benchmark.native_max)),
         "retention": float(np.mean(kept)),
@@ -141,23 +184,23 @@ def _row(
         "seed_low": float(np.min(kept)),
         "seed_high": float(np.max(kept)),
         "kept_tokens": float(np.mean(scored.kept_tokens)),
-        "visual_tokens": float(np.mean(one.baseline.visual_tokens)),
-        "samples": len(one.samples.frame),
-        "requested": one.samples.requested,
-        "groups": len(one.samples.groups),
+        "visual_tokens": float(np.mean(results.baseline.visual_tokens)),
+        "samples": len(results.samples.frame),
+        "requested": results.samples.requested,
+        "groups": len(results.samples.groups),
         "unparsed": scored.unparsed,
         "not_stopped": _known(100.0 * scored.not_stopped),
-        "first_word_retention": _known(statistics.retention(scored.first_word, one.baseline.first_word)),
+        "first_word_retention": _known(statistics.retention(scored.first_word, results.baseline.first_word)),
         "keeps_token_0": _known(100.0 * scored.keeps_token_0),
         "published": published,
         **_nothing(),
     }
-    if _has_reference(config, variant):
+    if _is_tested(config, variant):
         name = config["evaluation"]["reference"]
-        reference = one.variants[name][str(ratio)]
-        ours = float(np.mean(statistics.retention(benchmark.value(reference.sums.sum(axis=1)), base)))
-        gap = draws["own"][variant, ratio, one.name] - draws["own"][name, ratio, one.name]
-        wins = [statistics.win_tie_loss(a, b) for a, b in _pairs(scored.scores, reference.scores)]
+        of_reference = results.variants[name][str(ratio)]
+        ours = float(np.mean(statistics.retention(benchmark.value(of_reference.sums.sum(axis=1)), base)))
+        gap = draws["own"][variant, ratio, results.name] - draws["own"][name, ratio, results.name]
+        wins = [statistics.win_tie_loss(a, b) for a, b in _pairs(scored.scores, of_reference.scores)]
         row["difference"] = row["retention"] - ours
         row["difference_low"], row["difference_high"] = (
             float(end) for end in percentile_interval(gap, _level(config))
@@ -178,9 +221,9 @@ def _overall_row(
         return float(np.mean([cell[key] for cell in cells]))
 
     def drawn(name: str) -> np.ndarray:
-        return np.mean([draws["joint"][name, ratio, one.name] for one in evaluated], axis=0)
+        return np.mean([draws["joint"][name, ratio, results.name] for results in evaluated], axis=0)
 
-    seeds = np.mean([_by_seed(one, variant, ratio) for one in evaluated], axis=0)
+    seeds = np.mean([_by_seed(results, variant, ratio) for results in evaluated], axis=0)
     low, high = percentile_interval(drawn(variant), _level(config))
     row: dict[str, Any] = {
         "benchmark": OVERALL,
@@ -196,7 +239,7 @@ def _overall_row(
         "visual_tokens": mean("visual_tokens"),
         "samples": sum(cell["samples"] for cell in cells),
         "requested": _sum_if_all([cell["requested"] for cell in cells]),
-        "groups": len(JointGroups([one.samples.groups for one in evaluated]).union),
+        "groups": len(JointGroups([results.samples.groups for results in evaluated]).union),
         "unparsed": sum(cell["unparsed"] for cell in cells),
         **{
             key: None if any(cell[key] is None for cell in cells) else mean(key)
@@ -205,7 +248,7 @@ def _overall_row(
         "published": _published(config, variant, ratio, OVERALL),
         **_nothing(),
     }
-    if _has_reference(config, variant):
+    if _is_tested(config, variant):
         gap = drawn(variant) - drawn(config["evaluation"]["reference"])
         row["difference"] = mean("difference")
         row["difference_low"], row["difference_high"] = (
@@ -225,10 +268,10 @@ def _sum_if_all(numbers: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(numbers) else None
 
 
-def _by_seed(one: Evaluated, variant: str, ratio: str | None) -> np.ndarray:
-    value = one.samples.benchmark.value
-    natives = value(scored_of(one, variant, ratio).sums.sum(axis=1))
-    return statistics.retention(natives, value(one.baseline.sums[0].sum(axis=0)))
+def _by_seed(results: Evaluated, variant: str, ratio: str | None) -> np.ndarray:
+    value = results.samples.benchmark.value
+    natives = value(scored_of(results, variant, ratio).sums.sum(axis=1))
+    return statistics.retention(natives, value(results.baseline.sums[0].sum(axis=0)))
 
 
 def _nothing() -> dict[str, Any]:
@@ -253,7 +296,9 @@ def _published(config: Mapping[str, Any], variant: str, ratio: str | None, bench
     numbers are those of calibrated weights.
     """
     table = config["evaluation"].get("published") or {}
-    published = {one["name"] for one in config["evaluation"]["variants"] if is_calibrated(one)} | {BASELINE}
+    published = {
+        variant["name"] for variant in config["evaluation"]["variants"] if is_calibrated(variant)
+    } | {BASELINE}
     if ratio is None or variant not in published:
         return None
     by_ratio = {ratio_text(key): values for key, values in table.items()}
@@ -267,32 +312,33 @@ def _published(config: Mapping[str, Any], variant: str, ratio: str | None, bench
 def _add_tests(
     config: Mapping[str, Any], evaluated: Sequence[Evaluated], rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Sign-flip p, Holm-adjusted p and verdict into every row that has a reference."""
-    tested = [row for row in rows if _has_reference(config, row["variant"])]
+    """Sign-flip p, Holm-adjusted p and verdict into every row that is compared with the reference variant."""
+    tested = [row for row in rows if _is_tested(config, row["variant"])]
     if not tested:
         return
     flips = flips_needed(len(tested))
-    joint = JointGroups([one.samples.groups for one in evaluated])
-    places = dict(zip((one.name for one in evaluated), joint.index, strict=True))
+    joint = JointGroups([results.samples.groups for results in evaluated])
+    places = dict(zip((results.name for results in evaluated), joint.index, strict=True))
     # The overall mean of one benchmark is that benchmark: one hypothesis, tested once.
-    asked = [*places, OVERALL] if len(places) > 1 else [*places]
-    for name in asked:
+    tested_names = [*places, OVERALL] if len(places) > 1 else [*places]
+    for name in tested_names:
         family = [row for row in tested if row["benchmark"] == name]
-        part = [one for one in evaluated if name in (one.name, OVERALL)]
+        members = [results for results in evaluated if name in (results.name, OVERALL)]
         comparisons = []
         for row in family:
-            pairings = [_pairing(config, one, row, len(part)) for one in part]
+            pairings = [_pairing(config, results, row, len(members)) for results in members]
             index = [
-                places[one.name] if name == OVERALL else np.arange(len(one.samples.groups)) for one in part
+                places[results.name] if name == OVERALL else np.arange(len(results.samples.groups))
+                for results in members
             ]
             comparisons.append(list(zip(pairings, index, strict=True)))
-        groups = len(joint.union) if name == OVERALL else len(part[0].samples.groups)
+        groups = len(joint.union) if name == OVERALL else len(members[0].samples.groups)
         rng = rng_of(config["seed"], "flips", name)
-        found = sign_flip_pvalues(comparisons, groups, flips, rng)
-        for row, p in zip(family, found.tolist(), strict=True):
+        p_values = sign_flip_pvalues(comparisons, groups, flips, rng)
+        for row, p in zip(family, p_values.tolist(), strict=True):
             row["p_value"] = p
     # Where the baseline is 0 there is no retention, no difference, and nothing to test.
-    defined = [row for row in tested if row["benchmark"] in asked and not np.isnan(row["difference"])]
+    defined = [row for row in tested if row["benchmark"] in tested_names and not np.isnan(row["difference"])]
     adjusted = statistics.holm([row["p_value"] for row in defined])
     for row, p in zip(defined, adjusted.tolist(), strict=True):
         row["p_adjusted"] = p
@@ -301,20 +347,20 @@ def _add_tests(
         if np.isnan(row["difference"]):
             row["p_value"] = None
     if len(places) == 1:
-        found_for = {(row["variant"], row["pruning_ratio"]): row for row in defined}
+        row_for = {(row["variant"], row["pruning_ratio"]): row for row in defined}
         for row in tested:
-            same = found_for.get((row["variant"], row["pruning_ratio"]))
+            same = row_for.get((row["variant"], row["pruning_ratio"]))
             if row["benchmark"] == OVERALL and same is not None:
                 row.update({key: same[key] for key in ("p_value", "p_adjusted", "verdict")})
 
 
-def _pairing(config: Mapping[str, Any], one: Evaluated, row: Mapping[str, Any], parts: int) -> Pairing:
+def _pairing(config: Mapping[str, Any], results: Evaluated, row: Mapping[str, Any], parts: int) -> Pairing:
     """In points of retention, so that benchmarks of different scales add up to the overall mean."""
-    value, ratio = one.samples.benchmark.value, row["pruning_ratio"]
-    base = float(value(one.baseline.sums[0].sum(axis=0)))
+    value, ratio = results.samples.benchmark.value, row["pruning_ratio"]
+    base = float(value(results.baseline.sums[0].sum(axis=0)))
     return Pairing.of(
-        one.variants[row["variant"]][ratio].sums,
-        one.variants[config["evaluation"]["reference"]][ratio].sums,
+        results.variants[row["variant"]][ratio].sums,
+        results.variants[config["evaluation"]["reference"]][ratio].sums,
         value,
         scale=100.0 / (base * parts) if base else float("nan"),
     )

@@ -37,7 +37,7 @@ class Measured:
     samples: SampleIndex
     intervention: str
     heads: tuple[Head, ...]
-    reference: np.ndarray  # [groups, sums]
+    reference_run: np.ndarray  # [groups, sums]
     ablated: np.ndarray  # [heads, groups, sums]
     logprob_drop: np.ndarray  # [heads], nats per sample
     unparsed: np.ndarray  # [heads]
@@ -77,8 +77,8 @@ def ablated_heads(config: Mapping[str, Any], intervention: str) -> tuple[Head, .
 
 def drop_values(measured: Measured) -> np.ndarray:
     """The drops of all heads, points, ``[heads]``."""
-    reference = measured.points(measured.reference.sum(axis=0))
-    return reference - measured.points(measured.ablated.sum(axis=1))
+    reference_points = measured.points(measured.reference_run.sum(axis=0))
+    return reference_points - measured.points(measured.ablated.sum(axis=1))
 
 
 def drop_intervals(
@@ -87,7 +87,7 @@ def drop_intervals(
     """Percentile interval of each head's paired drop; reference and ablated draw the same images."""
     counts = bootstrap_counts(len(measured.samples.groups), resamples, rng)
     benchmark = measured.samples.benchmark
-    base = resampled_values(counts, measured.reference, benchmark.value)
+    base = resampled_values(counts, measured.reference_run, benchmark.value)
     intervals = []
     for values in resampled_stack(counts, measured.ablated, benchmark.value):
         gap = statistics.points(base - values, benchmark.native_max)
@@ -98,7 +98,7 @@ def drop_intervals(
 def drop_rows(measured: Measured, intervals: Sequence[Interval]) -> list[dict[str, Any]]:
     """The rows of ``drops.parquet`` for one benchmark × intervention."""
     benchmark = measured.samples.benchmark
-    reference = float(benchmark.value(measured.reference.sum(axis=0)))
+    reference = float(benchmark.value(measured.reference_run.sum(axis=0)))
     rows = []
     for number, (head, drop, interval) in enumerate(
         zip(measured.heads, drop_values(measured).tolist(), intervals, strict=True)

@@ -105,8 +105,8 @@ class JointGroups:
     """
 
     def __init__(self, groups: Sequence[np.ndarray]) -> None:
-        self.union = np.unique(np.concatenate([np.asarray(one, dtype=str) for one in groups]))
-        self.index = [np.searchsorted(self.union, np.asarray(one, dtype=str)) for one in groups]
+        self.union = np.unique(np.concatenate([np.asarray(group_ids, dtype=str) for group_ids in groups]))
+        self.index = [np.searchsorted(self.union, np.asarray(group_ids, dtype=str)) for group_ids in groups]
         self.pools = self._pools()
 
     def _pools(self) -> list[np.ndarray]:
@@ -117,8 +117,8 @@ class JointGroups:
                 label[label == label[other]] = label[number]
             owner.update(dict.fromkeys(members.tolist(), number))
         return [
-            np.unique(np.concatenate([self.index[i] for i in np.flatnonzero(label == one)]))
-            for one in dict.fromkeys(label.tolist())
+            np.unique(np.concatenate([self.index[i] for i in np.flatnonzero(label == number)]))
+            for number in dict.fromkeys(label.tolist())
         ]
 
     def counts(self, resamples: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -244,9 +244,9 @@ def linear_sign_flips(shares: np.ndarray, flips: int, rng: np.random.Generator) 
             flipped = np.abs((1.0 - 2.0 * bits) @ differing)
             pvalues[number] = float(_reaches(flipped, observed[number]).mean())
     if random:
-        some, exceed = shares[random], np.zeros(len(random), dtype=np.int64)
+        random_shares, exceed = shares[random], np.zeros(len(random), dtype=np.int64)
         for signs in _random_signs(flips, shares.shape[1], rng):
-            flipped = np.abs(some @ signs)
+            flipped = np.abs(random_shares @ signs)
             exceed += _reaches(flipped, observed[random][:, None]).sum(axis=1)
         pvalues[random] = (1 + exceed) / (1 + flips)
     return pvalues

@@ -118,10 +118,10 @@ class Benchmark(ABC):
 
     def check_reachable(self, sample: Sample, protocol: str | None = None) -> None:
         """Refuse a reference that no answer can meet: under this protocol, or under none of them."""
-        for one in [protocol] if protocol else self.protocols:
+        for each in [protocol] if protocol else self.protocols:
             for text in self.perfect_answers(sample):
-                parsed = self.parse(text, sample, one)
-                if parsed is not None and self.score(parsed, sample, one) > 0:
+                parsed = self.parse(text, sample, each)
+                if parsed is not None and self.score(parsed, sample, each) > 0:
                     return
         raise InputError(
             f"benchmark {self.name!r}, sample {sample.sample_id!r}: no answer can be right by the reference "

@@ -24,8 +24,9 @@ from hawk.benchmarks import Benchmark, Sample
 from hawk.benchmarks.base import Box
 from hawk.core.errors import InputError
 from hawk.core.files import read_table
-from hawk.core.images import open_image, refuse_long_side
+from hawk.core.images import item_key, open_image, refuse_long_side
 from hawk.core.schemas import SAMPLES
+from hawk.core.video import decode_video
 
 
 def groups_hash(group_ids: Iterable[str]) -> str:
@@ -96,8 +97,6 @@ def check_files(samples: Sequence[Sample], name: str = "") -> None:
 
     name: the benchmark's, for the message.
     """
-    from hawk.core.video import decode_video
-
     good = set()
     for sample in samples:
         try:
@@ -224,7 +223,6 @@ def read_samples(path: str, role: str, name: str, images: bool = True) -> list[S
 
 def _file_keys(path: str) -> Iterator[dict[str, Any]]:
     """Per sample its images and video as {"key", "path"}; bytes are read one row group at a time."""
-    from hawk.core.images import item_key
 
     def named(file: dict[str, Any] | None) -> dict[str, Any] | None:
         if file is None or file["bytes"] is None:  # a video in a file of its own goes by its path

@@ -10,6 +10,7 @@ from typing import Any
 
 from hawk.benchmarks import Benchmark, all_families, benchmark
 from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import shipped
 from hawk.core.heads import Head, head_table
 from hawk.core.shipped import resolve
 from hawk.core.variants import WEIGHT_SOURCES, weight_source
@@ -58,7 +59,7 @@ def head_groups(config: Mapping[str, Any]) -> list[list[str]]:
 
 def with_variants(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The config with only these variants: a job must not depend on the others."""
-    chosen = [one for one in config["evaluation"]["variants"] if one["name"] in names]
+    chosen = [variant for variant in config["evaluation"]["variants"] if variant["name"] in names]
     return {**config, "evaluation": {**config["evaluation"], "variants": chosen}}
 
 
@@ -70,11 +71,9 @@ def evaluation_passes(config: Mapping[str, Any]) -> int:
 
 def weights_path(variant: Mapping[str, Any]) -> str | None:
     """The weights file that a variant, or its scorer, gives by path: an input of its evaluation."""
-    from hawk.core.head_weights import shipped
-
     source = weight_source(variant)
-    own = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
-    path = resolve(source) if own else ""
+    is_path = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
+    path = resolve(source) if is_path else ""
     return path if Path(path).is_file() else None
 
 

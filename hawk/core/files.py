@@ -66,11 +66,11 @@ def read_table(
         raise InputError(f"{path}: not a readable parquet file ({error}). Delete it and run again.") from None
     if not table.schema.equals(expected, check_metadata=False):
         raise InputError(f"{path}: columns {_fields(table.schema)} are not the expected {_fields(expected)}.")
-    named = provenance_of(table, path).get("identity", {})
+    identity_in_file = provenance_of(table, path).get("identity", {})
     for key, value in (identity or {}).items():
-        if named.get(key) != value:
+        if identity_in_file.get(key) != value:
             raise InputError(
-                f"{path}: the file says {key} {named.get(key)!r}, its path says {value!r}. "
+                f"{path}: the file says {key} {identity_in_file.get(key)!r}, its path says {value!r}. "
                 "It was moved or mixed up; delete it and run again."
             )
     return table
@@ -110,8 +110,8 @@ def made_by_job(path: str | os.PathLike[str]) -> str | None:
 def sample_provenance(path: str, role: str, name: str) -> dict[str, Any]:
     """What results say about the samples they rest on: where from, which, under which holdout."""
     table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name}, columns=["sample_id"])
-    made = provenance_of(table, path).get("settings", {})
-    return {key: made.get(key) for key in ("origin", "samples", "holdout")}
+    settings = provenance_of(table, path).get("settings", {})
+    return {key: settings.get(key) for key in ("origin", "samples", "holdout")}
 
 
 def digest(path: str | os.PathLike[str]) -> str:

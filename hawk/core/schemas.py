@@ -1,4 +1,4 @@
-"""Schemas of the tables between steps."""
+"""Schemas of the tables between steps. Those of ``tables/`` stand beside the analysis that computes them."""
 
 from __future__ import annotations
 
@@ -81,54 +81,5 @@ COST = pa.schema(
         ("peak_memory_bytes", pa.int64()),
         ("prompt_tokens", pa.int32()),
         ("kept_tokens", pa.int32()),
-    ]
-)
-
-RETENTION = pa.schema(
-    [
-        ("variant", pa.string()),  # a variant's name, or baseline, or majority
-        ("method", pa.string()),
-        ("pruning_ratio", pa.string()),  # exact decimal; "0" for the baseline, null for majority
-        ("benchmark", pa.string()),  # or overall
-        ("native_value", pa.float64()),  # overall: mean points
-        ("points", pa.float64()),  # 100 · native / native_max
-        ("retention", pa.float64()),  # percent of the baseline; mean over seeds
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("seeds", pa.int32()),
-        ("seed_low", pa.float64()),  # range of retention over seeds
-        ("seed_high", pa.float64()),
-        ("difference", pa.float64()),  # to evaluation.reference, points of retention, paired
-        ("difference_low", pa.float64()),
-        ("difference_high", pa.float64()),
-        ("p_value", pa.float64()),  # paired sign-flip test over images
-        ("p_adjusted", pa.float64()),  # Holm over all rows that have one
-        ("verdict", pa.string()),  # better, worse or —; null where nothing is tested
-        ("wins", pa.float64()),  # samples scored higher than by the reference; mean over seeds
-        ("ties", pa.float64()),
-        ("losses", pa.float64()),
-        ("kept_tokens", pa.float64()),  # mean per sample
-        ("visual_tokens", pa.float64()),
-        ("samples", pa.int32()),
-        ("requested", pa.int32()),  # samples asked for; null: all that there are
-        ("groups", pa.int32()),  # distinct images
-        ("unparsed", pa.float64()),
-        ("not_stopped", pa.float64()),  # percent of the answers; mean over seeds, as the next two
-        ("first_word_retention", pa.float64()),  # percent of the baseline's mean first-word score
-        ("keeps_token_0", pa.float64()),  # percent of the prompts
-        ("at_floor", pa.bool_()),  # retains no more than the majority answer
-        ("published", pa.float64()),  # evaluation.published: native value; overall: retention
-    ]
-)
-
-
-CONTROLS = pa.schema(
-    [
-        ("variant", pa.string()),  # HAWK with calibrated weights
-        ("control", pa.string()),  # uniform, permuted, random, grid, blind ...
-        ("pruning_ratio", pa.string()),
-        ("difference", pa.float64()),  # overall, points of retention; described, not tested
-        ("difference_low", pa.float64()),
-        ("difference_high", pa.float64()),
     ]
 )

@@ -9,6 +9,11 @@ from typing import Any
 WEIGHT_SOURCES = ("zero", "mean", "selection")
 # Options of the token score, in ``scoring``.
 TOKEN_SCORE = ("normalization", "rope", "query_span")
+TOKEN_SCORE_VALUES: dict[str, tuple[str | bool, ...]] = {
+    "normalization": ("l2", "softmax", "minmax", "standardize", "none"),
+    "rope": (False, True),
+    "query_span": ("instruction", "after_vision"),
+}
 # One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")
 # Keys of a variant that are no options of its method.

@@ -94,8 +94,8 @@ class Prompts:
         inputs = {"input_ids": ids, "attention_mask": mask, **vlm.family.stored_inputs(items)}
         inputs = {key: value.to(device) for key, value in inputs.items()}
         observed = [[item.observed for item in items if item.modality == m] for m in MODALITIES]
-        if not any(one is None for found in observed for one in found):
-            inputs["observed"] = [torch.cat(found) for found in observed if found]
+        if not any(numbers is None for run in observed for numbers in run):
+            inputs["observed"] = [torch.cat(run) for run in observed if run]
         return {**inputs, "mm_encoder_outputs": outputs}
 
 

@@ -51,8 +51,8 @@ def score_samples(
     rows: list[dict[str, Any] | None] = [None] * len(prompts.samples)
     with ablation or nullcontext():
         for chosen in progress(batches([*map(len, prompts.ids)], batch_size, shuffle), what):
-            asked = None if queries is None else [queries[i] for i in chosen]
-            scored = score_batch(prompts, pruner, chosen, asked)
+            chosen_queries = None if queries is None else [queries[i] for i in chosen]
+            scored = score_batch(prompts, pruner, chosen, chosen_queries)
             for i, row in zip(chosen, scored, strict=True):
                 rows[i] = row
     return [row for row in rows if row is not None]

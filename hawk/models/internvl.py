@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Layout, Markers, VisualItem, _token
@@ -80,19 +81,9 @@ class InternVL(Family):
         cells = order.permute(0, 2, 1, 3).flatten()
         return Layout(down * side, across * side, tuple(cells.tolist()))
 
-    def layouts(
-        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
-    ) -> list[Layout]:
-        tiles, side, _ = item.grid
-        first = self.layout(model, processor, item, size)
-        thumbnail = range(len(first.tokens), tiles * side**2)  # behind the tiles, if there is one
-        return [first, Layout(side, side, tuple(thumbnail))] if thumbnail else [first]
-
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         return {
             modality: BaseModelOutputWithPooling(pooler_output=values[:, None])
             for modality, values in features.items()
@@ -121,10 +112,10 @@ class InternVL(Family):
         return frozenset({_token(tokenizer, "<img>"), _token(tokenizer, "</img>")})
 
     def published_markers(self, config: Any) -> Markers | None:
-        # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 and Qwen3 vocabularies.
+        # "<|im_start|>" "user", "<|im_end|>" and "\n" of the Qwen2.5 and Qwen3 vocabularies.
         if config.image_token_id not in _PUBLISHED:
             return None
-        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
+        return Markers((151644, 872), (151645,), self.visual_markers(None, config), newline=198)
 
 
 # Stands for any item when only the order of placeholders matters.

@@ -23,6 +23,8 @@ REGISTRY: dict[str, str] = {
     "dart": "hawk.pruning.methods.dart:Dart",
     "evs": "hawk.pruning.methods.evs:Evs",
     "facility_location": "hawk.pruning.methods.facility_location:FacilityLocation",
+    "dpp": "hawk.pruning.methods.dpp:Dpp",
+    "discount": "hawk.pruning.methods.discount:Discount",
     "mmr": "hawk.pruning.methods.mmr:Mmr",
     "random": "hawk.pruning.methods.random:Random",
     "keep_first": "hawk.pruning.methods.keep_first:KeepFirst",

@@ -1,8 +1,7 @@
 """Every column of every table, in every format: one list per table.
 
-To add a column: a line here. Where its value is not yet in the table's file, the schema in
-:mod:`hawk.core.schemas` and the analysis that computes it come first; CSV then has it at once, because
-the CSV files hold the columns of the parquet files as they are.
+To add a column: a line here. Where its value is not yet in the table's file, the analysis that computes it
+comes first: its file also lists the stored columns (``RETENTION``, ``CONTROLS``, ``cost_table``).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hawk.core import schemas
+from hawk.analysis import comparison, controls
 from hawk.report.numbers import interval, number, p_text
 
 Row = Mapping[str, Any]
@@ -37,9 +36,9 @@ class Column:
 def select(columns: Iterable[Column], where: str, rows: Sequence[Row]) -> list[Column]:
     """The columns of a table in one format."""
     return [
-        one
-        for one in columns
-        if where in one.where and (not one.if_any or any(one.format(row) for row in rows))
+        column
+        for column in columns
+        if where in column.where and (not column.if_any or any(column.format(row) for row in rows))
     ]
 
 
@@ -106,7 +105,7 @@ def _marks_in_words(row: Row) -> str:
 # --- tables -----------------------------------------------------------------------------------------
 
 RETENTION: list[Column] = [
-    *map(_as_is, schemas.RETENTION.names),
+    *map(_as_is, comparison.RETENTION.names),
     Column("variant", "variant", _word("variant"), (MARKDOWN, TERMINAL, HTML), left=True),
     Column("at_floor", "", marks, (TERMINAL,), left=True, if_any=True),
     Column("pruning_ratio", "removed", _word("pruning_ratio"), (MARKDOWN, HTML)),
@@ -140,7 +139,7 @@ RETENTION: list[Column] = [
 ]  # fmt: skip
 
 CONTROLS: list[Column] = [
-    *map(_as_is, schemas.CONTROLS.names),
+    *map(_as_is, controls.CONTROLS.names),
     Column("variant", "calibrated", _word("variant"), (HTML,), left=True),
     Column("variant", "variant", lambda row: row["variant"][:22], (TERMINAL,), left=True),
     Column("control", "control", _word("control"), (HTML,), left=True),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
@@ -25,7 +24,7 @@ class Run:
     config: Mapping[str, Any]
     paths: RunPaths
     drops: pd.DataFrame | None = None
-    drops_made: Mapping[str, Any] = field(default_factory=dict)
+    drops_provenance: Mapping[str, Any] = field(default_factory=dict)
     stability: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, HeadWeights] = field(default_factory=dict)
     retention: pd.DataFrame | None = None
@@ -33,13 +32,14 @@ class Run:
     controls: pd.DataFrame | None = None
     cost: pd.DataFrame | None = None
     cost_made: Mapping[str, Any] = field(default_factory=dict)
+    examples: Sequence[Mapping[str, Any]] = ()  # images with what heads score and variants keep
 
     @property
     def holds(self) -> set[str]:
         """The parts that this run has, by their names here: what figures are drawn from."""
         tables = {"drops": self.drops, "retention": self.retention, "cost": self.cost}
-        found = {name for name, table in tables.items() if table is not None}
-        return found | {name for name in ("stability", "weights") if getattr(self, name)}
+        names = {name for name, table in tables.items() if table is not None}
+        return names | {name for name in ("stability", "weights") if getattr(self, name)}
 
     @property
     def interventions(self) -> list[str]:
@@ -49,7 +49,7 @@ class Run:
     @property
     def confidence(self) -> float:
         """Level of all intervals, percent."""
-        settings = self.settings or self.drops_made["settings"]
+        settings = self.settings or self.drops_provenance["settings"]
         return round(100 * settings["statistics"]["confidence"], 4)
 
     @classmethod
@@ -57,11 +57,11 @@ class Run:
         run = cls(config, RunPaths(root))
         paths = run.paths
         if Path(paths.drops()).is_file():
-            table = records.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
+            table = files.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
             run.drops = table.to_pandas()
-            run.drops_made = records.provenance_of(table, paths.drops())
-            found = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
-            run.stability = found["interventions"]
+            run.drops_provenance = files.provenance_of(table, paths.drops())
+            stability = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
+            run.stability = stability["interventions"]
             run.weights = {
                 name: HeadWeights.load(paths.head_weights(name))
                 for name in dict.fromkeys(run.drops["intervention"])
@@ -72,8 +72,10 @@ class Run:
             if Path(paths.table("controls", "parquet")).is_file():
                 run.controls = read_controls(root)
         if Path(paths.cost()).is_file():
-            measured = records.read_table(paths.cost(), schemas.COST, {"table": "cost"})
-            run.cost, run.cost_made = measured.to_pandas(), records.provenance_of(measured, paths.cost())
+            measured = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
+            run.cost, run.cost_made = measured.to_pandas(), files.provenance_of(measured, paths.cost())
+        if Path(paths.head_scores()).is_file():
+            run.examples = json.loads(Path(paths.head_scores()).read_text(encoding="utf-8"))["examples"]
         if run.drops is None and run.retention is None:
             raise InputError(
                 f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."

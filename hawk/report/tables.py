@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL, RETENTION
+from hawk.analysis.controls import CONTROLS
+from hawk.core import files
 from hawk.core.paths import RunPaths
 from hawk.report import columns
 from hawk.report.columns import CSV, HTML, MARKDOWN, TERMINAL, Column, Row, select
@@ -24,14 +24,14 @@ WIDTH = 80  # of a terminal
 def read_retention(root: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The comparison table and the settings it was made with."""
     path = RunPaths(root).table("retention", "parquet")
-    table = records.read_table(path, schemas.RETENTION, {"table": "retention"})
-    return table.to_pandas(), records.provenance_of(table, path)["settings"]
+    table = files.read_table(path, RETENTION, {"table": "retention"})
+    return table.to_pandas(), files.provenance_of(table, path)["settings"]
 
 
 def read_controls(root: str) -> pd.DataFrame:
     """Calibrated variants against every control."""
     path = RunPaths(root).table("controls", "parquet")
-    return records.read_table(path, schemas.CONTROLS, {"table": "controls"}).to_pandas()
+    return files.read_table(path, CONTROLS, {"table": "controls"}).to_pandas()
 
 
 # --- any table --------------------------------------------------------------------------------------
@@ -110,8 +110,8 @@ def _html_cell(column: Column, row: Row) -> str:
 def hypotheses(frame: pd.DataFrame) -> int:
     """How many were tested together; with one benchmark, overall is the same one again."""
     tested = frame[frame["p_adjusted"].notna()]
-    own = tested[tested["benchmark"] != OVERALL]
-    return len(own) if own["benchmark"].nunique() == 1 else len(tested)
+    of_benchmarks = tested[tested["benchmark"] != OVERALL]
+    return len(of_benchmarks) if of_benchmarks["benchmark"].nunique() == 1 else len(tested)
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +173,7 @@ def text_table(
 
 def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     """All tables in Markdown: overall first, then one per benchmark."""
-    reference = settings.get("reference")
+    reference_variant = settings.get("reference")
     confidence = 100 * settings["statistics"]["confidence"]
     lines = [
         "# Retention",
@@ -182,8 +182,8 @@ def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         f"unweighted mean over benchmarks. Brackets are {confidence:g} % bootstrap intervals over "
         "images.",
     ]
-    if reference is not None:
-        named = reference.replace("|", "\\|")
+    if reference_variant is not None:
+        named = reference_variant.replace("|", "\\|")
         lines.append(
             f"Differences are paired, to `{named}`, in points of retention. *better* and "
             "*worse* need p < .05 in a sign-flip test over images, adjusted by Holm over all "

@@ -24,8 +24,7 @@ from hawk.analysis.score_files import (
     shared_setting,
 )
 from hawk.analysis.stability import KEYS, stability
-from hawk.core import atomic, schemas
-from hawk.core import files as records
+from hawk.core import atomic, files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -65,14 +64,14 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
     def scores(which: str, **more: str) -> pa.Table:
         path = paths.scores(name, intervention, which)
         columns = [*SCORE_COLUMNS, "kept_tokens"]
-        table, made = read_scores(path, {**identity, "name": which, **more}, columns)
+        table, provenance = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
         kept[path] = table.column("kept_tokens").to_numpy()
-        settings[path] = made.get("settings", {})
+        settings[path] = provenance.get("settings", {})
         return table
 
-    reference = scores("reference")
-    right, logprob = (reference.column(key).to_numpy() for key in ("score", "reference_logprob"))
+    reference_run = scores("reference")
+    right, logprob = (reference_run.column(key).to_numpy() for key in ("score", "reference_logprob"))
     flips = [
         int((scores(f"repeat{number}").column("score").to_numpy() != right).sum())
         for number in range(1, config["statistics"]["repeats"] + 1)
@@ -85,7 +84,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
         logprob_drop.append(float((logprob - table.column("reference_logprob").to_numpy()).mean()))
         unparsed.append(table.column("parsed").null_count)
     for key in PAIRED:
-        require_one_setting({path: shared_setting(one, key) for path, one in settings.items()}, key)
+        require_one_setting({path: shared_setting(values, key) for path, values in settings.items()}, key)
     first = next(iter(kept))
     for path, tokens in kept.items():
         if not np.array_equal(tokens, kept[first]):
@@ -95,7 +94,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
                 f"{samples.frame['sample_id'].iloc[row]!r}, but {kept[first][row]} in {first}. "
                 "Delete the older and run again."
             )
-    hardware = {one.get("hardware") for one in settings.values()}
+    hardware = {values.get("hardware") for values in settings.values()}
     if len(hardware) > 1:
         log.warning(
             "%s, %s: scored on %s; answers may differ by rounding between them, which adds to the noise",
@@ -105,7 +104,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
         samples=samples,
         intervention=intervention,
         heads=heads,
-        reference=samples.sums(reference),
+        reference_run=samples.sums(reference_run),
         ablated=np.stack(sums),
         logprob_drop=np.array(logprob_drop),
         unparsed=np.array(unparsed),
@@ -136,17 +135,19 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths) -> None:
             log.info("%s, %s: %d heads", name, intervention, len(measured.heads))
         if parts[0].heads:
             report[intervention] = stability(parts, lows, seed)
-    made = provenance(
+    file_provenance = provenance(
         {"table": "drops"},
         statistics=dict(options),
         seed=seed,
         interventions=list(config["ablation"]["interventions"]),
         benchmarks=list(config["calibration"]["benchmarks"]),
         data={
-            name: records.sample_provenance(paths.samples("calibration", name), "calibration", name)
+            name: files.sample_provenance(paths.samples("calibration", name), "calibration", name)
             for name in config["calibration"]["benchmarks"]
         },
     )
     # The table last: whoever finds it finds the file beside it as well.
-    atomic.write_json(paths.stability(), {"keys": KEYS, "interventions": report, "provenance": made})
-    records.write_table(paths.drops(), rows, schemas.DROPS, made)
+    atomic.write_json(
+        paths.stability(), {"keys": KEYS, "interventions": report, "provenance": file_provenance}
+    )
+    files.write_table(paths.drops(), rows, schemas.DROPS, file_provenance)

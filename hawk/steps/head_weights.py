@@ -11,8 +11,7 @@ from hawk.analysis import statistics
 from hawk.analysis.score_files import read_scores, require_one_setting
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import POOLED, subset_benchmarks
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
@@ -43,7 +42,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, intervention: str, 
         )
     groups: list[str] = []
     for name in names:
-        table = records.read_table(
+        table = files.read_table(
             paths.samples("calibration", name),
             schemas.SAMPLES,
             {"benchmark": name, "role": "calibration"},
@@ -65,7 +64,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, intervention: str, 
             {"intervention": intervention, "subset": subset},
             benchmarks=names,
             data={
-                name: records.sample_provenance(paths.samples("calibration", name), "calibration", name)
+                name: files.sample_provenance(paths.samples("calibration", name), "calibration", name)
                 for name in names
             },
             left_out=[name for name in names if name not in parts],
@@ -79,17 +78,17 @@ def _drops(
     path: str, intervention: str, names: list[str], layer: int, heads: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, int]]:
     """Drops and lower interval ends (points, ``[heads]``) and sample counts per benchmark."""
-    frame = records.read_table(path, schemas.DROPS, {"table": "drops"}).to_pandas()
+    frame = files.read_table(path, schemas.DROPS, {"table": "drops"}).to_pandas()
     frame = frame[(frame["intervention"] == intervention) & (frame["layer"] == layer)]
     drops, lows, samples = {}, {}, {}
     for name in names:
         rows = frame[frame["benchmark"] == name].sort_values("head")
-        found = rows["head"].tolist()
-        if found != list(range(heads)):
-            missing = sorted(set(range(heads)) - set(found))
+        heads_in_table = rows["head"].tolist()
+        if heads_in_table != list(range(heads)):
+            missing = sorted(set(range(heads)) - set(heads_in_table))
             raise InputError(
                 f"{path}: benchmark {name!r}, intervention {intervention!r}, layer {layer}: "
-                f"{len(found)} heads for {heads}; missing {missing}. Weights need every head of "
+                f"{len(heads_in_table)} heads for {heads}; missing {missing}. Weights need every head of "
                 "scoring.layer: set ablation.heads to 'all' and list that layer in ablation.layers."
             )
         drops[name] = rows["drop"].to_numpy()
@@ -100,16 +99,16 @@ def _drops(
 
 def _settings(paths: RunPaths, intervention: str, names: list[str]) -> dict[str, Any]:
     """Model, geometry and, for selection, token-score options that the reference was scored with."""
-    found: dict[str, dict[str, Any]] = {}
+    settings_by_path: dict[str, dict[str, Any]] = {}
     for name in names:
         path = paths.scores(name, intervention, "reference")
-        _, made = read_scores(path, {"benchmark": name, "intervention": intervention}, ["sample_id"])
-        settings = made.get("settings", {})
+        _, provenance = read_scores(path, {"benchmark": name, "intervention": intervention}, ["sample_id"])
+        settings = provenance.get("settings", {})
         for key in ("model", "geometry", "token_score"):
             if not isinstance(settings.get(key), dict):
                 raise InputError(f"{path}: its provenance has no {key!r}; delete it and run again.")
-        found[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
+        settings_by_path[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
     return {
-        key: require_one_setting({path: one[key] for path, one in found.items()}, key)
+        key: require_one_setting({path: values[key] for path, values in settings_by_path.items()}, key)
         for key in ("model", "geometry", "token_score")
     }

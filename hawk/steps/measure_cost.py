@@ -79,15 +79,15 @@ def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
             generate_by_phase(vlm, inputs[0], pruner, length, fixed_length=True)
     rows = []
     for repeat in progress(range(section["repeats"]), f"cost on {name}"):
-        found: dict[tuple[str, str], list[Phases]] = {key: [] for key in pruners}
-        for number, one in enumerate(inputs):
+        phases_by_condition: dict[tuple[str, str], list[Phases]] = {key: [] for key in pruners}
+        for number, tensors in enumerate(inputs):
             # Another order for every sample: what runs after what must not decide.
             start = (number + repeat) % len(pruners)
             order = [*pruners][start:] + [*pruners][:start]
             for key in order:
-                phases, *_ = generate_by_phase(vlm, one, pruners[key], length, fixed_length=True)
-                found[key].append(phases)
-        rows += [_row(*key, repeat, phases) for key, phases in found.items()]
+                phases, *_ = generate_by_phase(vlm, tensors, pruners[key], length, fixed_length=True)
+                phases_by_condition[key].append(phases)
+        rows += [_row(*key, repeat, phases) for key, phases in phases_by_condition.items()]
     settings = {
         "model": dict(vlm.source),
         "device": hardware_name(vlm.model.device),
@@ -133,12 +133,13 @@ def _uniform(variant: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _row(variant: str, ratio: str, repeat: int, phases: Sequence[Phases]) -> dict[str, Any]:
     means = {
-        field.name: sum(getattr(one, field.name) for one in phases) / len(phases) for field in fields(Phases)
+        field.name: sum(getattr(phase, field.name) for phase in phases) / len(phases)
+        for field in fields(Phases)
     }
     row: dict[str, Any] = {"variant": variant, "pruning_ratio": ratio, "repeat": repeat}
     for field in COST:
         if field.name not in row:
             value = means[field.name]
             row[field.name] = value if field.type == "double" else round(value)
-    row["peak_memory_bytes"] = max(one.peak_memory_bytes for one in phases)
+    row["peak_memory_bytes"] = max(phase.peak_memory_bytes for phase in phases)
     return row

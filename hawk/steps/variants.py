@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from hawk.config.queries import token_score_options
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
@@ -34,8 +36,8 @@ def build(
     scorer = options.get("scorer")
     if isinstance(scorer, Mapping) and "method" in scorer:
         inner = {"name": f"{variant['name']}: scorer", **scorer}
-        own = _options(config, inner, seed, geometry, weights_path)
-        options["scorer"] = pruner(scorer["method"], **own)
+        inner_options = _options(config, inner, seed, geometry, weights_path)
+        options["scorer"] = pruner(scorer["method"], **inner_options)
     return pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
 
 
@@ -94,7 +96,5 @@ def load_weights(
 
 def permuted(weights: HeadWeights, seed: int) -> HeadWeights:
     """The same weights on other heads: the control for "which head" against "how unequal"."""
-    import numpy as np
-
     order = np.random.default_rng([seed, len(weights.weights)]).permutation(len(weights.weights))
     return replace(weights, weights=tuple(weights.weights[i] for i in order), per_benchmark={})

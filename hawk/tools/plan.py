@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hawk.benchmarks.samples import SHARES
+import pyarrow.parquet as pq
+
+from hawk.benchmarks import benchmark
+from hawk.benchmarks.samples import SHARES, read_samples
 from hawk.config.queries import ablated_heads, weight_files
 from hawk.core.paths import RunPaths
+from hawk.steps.prepare_samples import prepare_samples
 
 Count = Callable[[str, str], int]  # (role, benchmark) → samples
 
@@ -65,33 +69,33 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     heads = len(ablated_heads(config))
     per_job = heads if config["ablation"]["heads_per_job"] == "all" else config["ablation"]["heads_per_job"]
     drawn = sum(count("calibration", name) for name in calibration)
-    asked = sum(count(role, name) for name in evaluation)
+    evaluated = sum(count(role, name) for name in evaluation)
     sweeps = len(calibration) * len(interventions)
     repeats = config["statistics"]["repeats"]
     variants = config["evaluation"]["variants"]
     runs = len(config["evaluation"]["ratios"]) * sum(variant.get("seeds", 1) for variant in variants)
     roles = len(calibration) + len(evaluation)
     stored = config["features"] == "stored"
-    found = [Stage("samples", roles, samples=drawn + asked)]
+    planned = [Stage("samples", roles, samples=drawn + evaluated)]
     if stored:
-        found.append(Stage("features", roles, gpu=True, images=drawn + asked))
+        planned.append(Stage("features", roles, gpu=True, images=drawn + evaluated))
     if "mean" in interventions:
-        found.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
-    found += [
+        planned.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
+    planned += [
         _scores("reference", sweeps, drawn * len(interventions), stored),
         _scores("repeats", sweeps * repeats, drawn * len(interventions) * repeats, stored),
         _scores(
             "ablation", sweeps * math.ceil(heads / per_job), drawn * len(interventions) * heads, stored,
             sweeps * heads,
         ),
-        _scores("baseline", len(evaluation), asked, stored),
-        _scores("evaluation", len(evaluation) * len(variants), asked * runs, stored),
+        _scores("baseline", len(evaluation), evaluated, stored),
+        _scores("evaluation", len(evaluation) * len(variants), evaluated * runs, stored),
         # drops, weights, tables, figures, kept tokens, report; cost has a table and a figure
         Stage("weights, tables, report", 5 + len(weight_files(config)) + 2 * config["cost"]["measure"]),
     ]  # fmt: skip
     if config["cost"]["measure"]:
-        found.append(_cost(config))
-    return found
+        planned.append(_cost(config))
+    return planned
 
 
 def _cost(config: Mapping[str, Any]) -> Stage:
@@ -113,25 +117,25 @@ def plan(config: Mapping[str, Any], samples: int = 0) -> str:
 
     With ``samples`` 0 no model is loaded, nothing is downloaded and no GPU is needed.
     """
-    found = stages(config, counted(config))
+    planned = stages(config, counted(config))
     if not samples:
-        return table(found, None, False) + "\n\n" + _paragraph(
+        return table(planned, None, False) + "\n\n" + _paragraph(
             "Counted from the config and the published sizes of its benchmarks. Hours and disk: --measure 8, "
             "which times 8 samples on this machine, with the model loaded."
         )  # fmt: skip
     timing = measure(config, samples)
     stored = config["features"] == "stored"
-    return "\n\n".join([table(found, timing, stored), *map(_paragraph, _remarks(config, found, timing))])
+    return "\n\n".join([table(planned, timing, stored), *map(_paragraph, _remarks(config, planned, timing))])
 
 
-def _remarks(config: Mapping[str, Any], found: list[Stage], timing: Timing) -> list[str]:
+def _remarks(config: Mapping[str, Any], planned: list[Stage], timing: Timing) -> list[str]:
     words = [
         f"Timed on {timing.device}: {timing.start:.0f} s to start a job, {timing.encode * 1e3:.0f} ms per "
         f"image, {timing.score * 1e3:.0f} ms per scored sample. Pruned samples count like whole ones, and "
         "every image as distinct: an upper bound."
     ]
     per_job = config["ablation"]["heads_per_job"]
-    ablation = next(stage for stage in found if stage.name == "ablation")
+    ablation = next(stage for stage in planned if stage.name == "ablation")
     starts = ablation.jobs * timing.start / 3600 / timing.hours(ablation)
     if starts > 0.2 and per_job != "all":
         words.append(
@@ -147,16 +151,12 @@ def counted(config: Mapping[str, Any]) -> Count:
     Benchmarks on a hub count with their published size, so that nothing is downloaded; shares of images stand
     for those of questions.
     """
-    from hawk.benchmarks import benchmark
-
     paths = RunPaths(f"outputs/{config['run']}")
     disjoint = config["calibration"]["holdout"] == "disjoint"
 
     def count(role: str, name: str) -> int:
         prepared = Path(paths.samples(role, name))
         if prepared.is_file():
-            import pyarrow.parquet as pq
-
             return pq.read_metadata(prepared).num_rows
         wanted = config["calibration" if role == "calibration" else "evaluation"]["samples"]
         bench = benchmark(name, config["data"].get(name))
@@ -175,13 +175,10 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     """Load the model and score a few calibration samples, twice: the first time is a warm-up."""
     import torch
 
-    from hawk.benchmarks import benchmark
-    from hawk.benchmarks.samples import read_samples
     from hawk.inference.encoding import Recomputed, encode
     from hawk.inference.prompts import Prompts
     from hawk.inference.scoring import score_samples
     from hawk.inference.visual_files import visual_files
-    from hawk.steps.prepare_samples import prepare_samples
     from hawk.steps.session import load_for
 
     name, generation = config["calibration"]["benchmarks"][0], config["generation"]
@@ -219,11 +216,11 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     )
 
 
-def table(found: list[Stage], timing: Timing | None, stored: bool) -> str:
+def table(planned: list[Stage], timing: Timing | None, stored: bool) -> str:
     """The plan as a person reads it; hours and disk only with a timing."""
     hours = "hours" if timing is not None and timing.device == "cpu" else "GPU hours"
     rows = [["stage", "jobs", "images", "scored", *([hours, "disk"] if timing is not None else [])]]
-    for stage in found:
+    for stage in planned:
         row = [stage.name, f"{stage.jobs:,}", _count(stage.images), _count(stage.scorings)]
         if timing is not None:
             row += [
@@ -231,12 +228,15 @@ def table(found: list[Stage], timing: Timing | None, stored: bool) -> str:
                 _bytes(timing.disk(stage, stored)),
             ]
         rows.append(row)
-    total = ["total", f"{sum(stage.jobs for stage in found):,}"]
-    total += [_count(sum(stage.images for stage in found)), _count(sum(stage.scorings for stage in found))]
+    total = ["total", f"{sum(stage.jobs for stage in planned):,}"]
+    total += [
+        _count(sum(stage.images for stage in planned)),
+        _count(sum(stage.scorings for stage in planned)),
+    ]
     if timing is not None:
         total += [
-            _hours(sum(timing.hours(stage) for stage in found)),
-            _bytes(sum(timing.disk(stage, stored) for stage in found)),
+            _hours(sum(timing.hours(stage) for stage in planned)),
+            _bytes(sum(timing.disk(stage, stored) for stage in planned)),
         ]
     rows.append(total)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -18,8 +18,7 @@ from hawk.analysis.evaluation_files import majority
 from hawk.analysis.resampling import JointGroups, rng_of
 from hawk.analysis.score_files import SampleIndex
 from hawk.benchmarks.base import Sample
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -223,7 +222,7 @@ def test_majority_is_the_best_constant_answer_and_not_the_most_frequent(tmp_path
         for i, answer in enumerate(answers)
     ]
     identity = {"role": "evaluation", "benchmark": "lenient"}
-    records.write_table(path, rows, schemas.SAMPLES, provenance(identity))
+    files.write_table(path, rows, schemas.SAMPLES, provenance(identity))
     scored, answer = majority(SampleIndex.read(path, Lenient(), identity), "vlmevalkit")
     assert answer == "maybe"
     assert scored.scores.tolist() == [[0.9] * 12]
@@ -261,7 +260,7 @@ def test_where_the_baseline_is_zero_nothing_is_tested_or_claimed(tmp_path: Path)
     np.testing.assert_allclose(tested["p_adjusted"], statistics.holm(tested["p_value"]))
     settings = {**settings, "normalization": "min_shift"}
     said = verdicts.recipe(frame, read_controls(root), settings)
-    said += verdicts.against_reference(frame, settings) + verdicts.notes(config, {}, frame, "model")
+    said += verdicts.against_reference_variant(frame, settings) + verdicts.notes(config, {}, frame, "model")
     text = "\n".join(one.text for one in said)
     assert "hawk-zero (the paper's recipe): how it compares with" in text
     assert "scores 0 on toy" in text

@@ -18,8 +18,7 @@ from PIL import Image
 
 from hawk import benchmarks
 from hawk.benchmarks.base import Benchmark
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.heads import head_table
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -173,7 +172,7 @@ def write_samples(config: dict[str, Any], root: str, role: str, benchmark: str) 
             }
         )
     made = provenance({"role": role, "benchmark": benchmark})
-    records.write_table(RunPaths(root).samples(role, benchmark), rows, schemas.SAMPLES, made)
+    files.write_table(RunPaths(root).samples(role, benchmark), rows, schemas.SAMPLES, made)
 
 
 def score_rows(samples: Any, right: np.ndarray, kept: int, visual: int = 64) -> list[dict[str, Any]]:
@@ -233,7 +232,7 @@ def _write_ablation(
     config: dict[str, Any], root: str, name: str, effects: dict[str, list[float]], seed: int
 ) -> None:
     paths, rng = RunPaths(root), np.random.default_rng([seed, len(name)])
-    samples = records.read_table(paths.samples("calibration", name), schemas.SAMPLES)
+    samples = files.read_table(paths.samples("calibration", name), schemas.SAMPLES)
     count = samples.num_rows
     made = settings(config)
     base = rng.random(count) < 0.9
@@ -249,7 +248,7 @@ def _write_ablation(
             kept: int = kept,
             **more: str,
         ) -> None:
-            records.write_table(
+            files.write_table(
                 paths.scores(name, intervention, which),
                 score_rows(samples, right, kept),
                 schemas.SCORES,
@@ -270,10 +269,10 @@ def _write_ablation(
 def _write_evaluation(config: dict[str, Any], root: str, name: str, seed: int) -> None:
     paths, rng = RunPaths(root), np.random.default_rng([seed, len(name), 7])
     role = config["evaluation"]["role"]
-    samples = records.read_table(paths.samples(role, name), schemas.SAMPLES)
+    samples = files.read_table(paths.samples(role, name), schemas.SAMPLES)
     count = samples.num_rows
     base = rng.random(count) < 0.95
-    records.write_table(
+    files.write_table(
         paths.baseline(name, role),
         score_rows(samples, base, kept=64),
         schemas.SCORES,
@@ -294,7 +293,7 @@ def _write_evaluation(config: dict[str, Any], root: str, name: str, seed: int) -
                     {**row, "keeps_token_0": kept > 0, "pruning_ratio": str(ratio), "seed": number}
                     for row in score_rows(samples, right, kept)
                 ]
-        records.write_table(
+        files.write_table(
             paths.evaluation(name, variant["name"]),
             rows,
             schemas.EVALUATION,

@@ -48,7 +48,8 @@ def build(layers: int, dtype: torch.dtype, device: str) -> torch.nn.Module:
     )  # fmt: skip
     torch.manual_seed(0)
     model = Qwen2_5_VLForConditionalGeneration(config).to(device, dtype)
-    remember_markers(model, Markers((START, USER, NEWLINE), END, frozenset({VISION_START, VISION_END})))
+    markers = Markers((START, USER), (END,), frozenset({VISION_START, VISION_END}), newline=NEWLINE)
+    remember_markers(model, markers)
     return model.eval().requires_grad_(False)
 
 

@@ -43,6 +43,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "dart": ("dart", {}),
     "evs": ("evs", {}),
     "facility location": ("facility_location", {}),
+    "dpp over hawk": ("dpp", {"scorer": {"method": "hawk"}}),
     "mmr over hawk": ("mmr", {"scorer": {"method": "hawk"}}),
     "random": ("random", {}),
     "grid": ("grid", {}),
@@ -78,6 +79,7 @@ def context(side: int, device: str, dtype: torch.dtype) -> Context:
         query_index=lambda span: text,
         query_embeddings=lambda span: hidden[tokens:],
         scoring_layer=lambda number: layer,
+        projected=lambda what, number: getattr(layer, what)(norm(hidden)),
         generator=lambda seed: generator,
         once=lambda what, owner, compute: compute(),  # timed every time
     )

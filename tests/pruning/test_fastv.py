@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from oracles import CASES, FAMILIES, NEW, generate, pruned, stacked, swapped, visual
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import IMAGE, LAYERS, MODELS, VIDEO
 from torch import Tensor
 
@@ -47,7 +47,7 @@ def masked_from(model: torch.nn.Module, layer: int, gone: Tensor) -> Iterator[No
     padding = torch.zeros_like(gone)
     handles = [
         module.register_forward_pre_hook(hook, with_kwargs=True)
-        for module in model.model.language_model.layers[layer:]
+        for module in family_of(model).layers(model)[layer:]
     ]
     try:
         yield padding

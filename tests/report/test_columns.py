@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hawk.core import schemas
+from hawk.analysis import comparison, controls
 from hawk.report import columns
 from hawk.report.columns import CSV, HTML, MARKDOWN, TERMINAL, Column, select
 from hawk.report.tables import csv_text, html_table, markdown_rows, terminal_rows
@@ -36,7 +36,7 @@ def test_the_terminal_shortens_names_and_never_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "schema"), [(columns.RETENTION, schemas.RETENTION), (columns.CONTROLS, schemas.CONTROLS)]
+    ("table", "schema"), [(columns.RETENTION, comparison.RETENTION), (columns.CONTROLS, controls.CONTROLS)]
 )
 def test_csv_has_every_column_of_the_file(table: list[Column], schema: Any) -> None:
     assert [column.key for column in select(table, CSV, [])] == schema.names

@@ -13,8 +13,7 @@ from factories import make_config, toy_benchmarks, write_run
 from matplotlib.collections import LineCollection
 from PIL import Image
 
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.report.figures.drops import drop_heatmap
@@ -45,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
 
 @pytest.fixture
 def drops(made) -> pd.DataFrame:
-    frame = records.read_table(RunPaths(made[0]).drops(), schemas.DROPS).to_pandas()
+    frame = files.read_table(RunPaths(made[0]).drops(), schemas.DROPS).to_pandas()
     return frame[frame["intervention"] == "zero"]
 
 

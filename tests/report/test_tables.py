@@ -16,13 +16,12 @@ from factories import make_config, toy_benchmarks, write_run
 from literal_tables import Literal, cell, change
 
 from hawk.analysis import statistics
-from hawk.analysis.controls import is_calibrated, is_control
+from hawk.analysis.comparison import RETENTION
+from hawk.analysis.controls import CONTROLS, is_calibrated, is_control
 from hawk.analysis.resampling import bootstrap_counts, rng_of
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.pruning.budget import ratio_text
 from hawk.report.numbers import number
 from hawk.report.tables import read_controls, read_retention, text_table
@@ -200,9 +199,9 @@ def test_no_reference_means_no_tests(copy) -> None:
 def test_the_same_input_gives_the_same_table(copy) -> None:
     root, config = copy
     path = RunPaths(root).table("retention", "parquet")
-    before = records.digest(path)
+    before = files.digest(path)
     make_tables(config, root)
-    assert records.digest(path) == before
+    assert files.digest(path) == before
 
 
 def test_ratios_are_one_however_they_are_written() -> None:

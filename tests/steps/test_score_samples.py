@@ -367,7 +367,7 @@ def test_sliding_windows_are_refused(config: dict, tmp_path: Path) -> None:
     settings["text_config"]["layer_types"] = ["full_attention", *["sliding_attention"] * 3]
     settings["text_config"].update(use_sliding_window=True, sliding_window=16, max_window_layers=1)
     path.write_text(json.dumps(settings))
-    with pytest.raises(InputError, match="sliding-window attention"):
+    with pytest.raises(InputError, match="sliding windows of 16 tokens"):
         load_for({**config, "model": {**config["model"], "path": str(tmp_path / "model")}}, vision=True)
 
 

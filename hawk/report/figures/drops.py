@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hawk.report.run import Run
+from matplotlib.patches import Rectangle
+
 from hawk.report.figures.style import GREY, new_figure
 
 MAX_PANELS = 4  # layers shown as one panel each; more are averaged into layers × heads
@@ -72,8 +74,6 @@ def _cells(
     digits: int = 1,
 ) -> None:
     """A grid of coloured cells with their numbers; a colour bar if ``figure`` is given."""
-    from matplotlib.patches import Rectangle
-
     image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):

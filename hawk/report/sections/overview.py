@@ -15,9 +15,9 @@ from hawk.report.page import escape, table
 from hawk.report.run import Run
 
 _RULE = (
-    "Better and worse mean: Holm-adjusted p < .05 in a paired sign-flip test over images, over one "
-    "declared family (all variants against the reference, all ratios, all benchmarks and overall). "
-    "Numbers are points of retention with {confidence:g} % intervals; an interval alone decides nothing."
+    "Better and worse: p < .05 in a paired sign-flip test over images, after Holm's correction for all "
+    "comparisons with the reference variant (all variants, ratios and benchmarks, and overall). Numbers are "
+    "differences in points of retention with {confidence:g} % intervals, which decide no verdict."
 )
 
 
@@ -31,21 +31,21 @@ def verdict(run: Run) -> str:
         "normalization": run.config["weights"].get("normalization"),
     }
     if run.retention is not None:
-        own = verdicts.recipe(run.retention, run.controls, settings)
-        if own:
-            text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(own)
+        findings = verdicts.recipe(run.retention, run.controls, settings)
+        if findings:
+            text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(findings)
         text += "<h3>All variants, overall</h3>"
         text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
-        text += _statements(verdicts.against_reference(run.retention, settings))
-    found = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
-    found += verdicts.fewer_samples(run.config, run.drops, run.retention)
-    if found:
-        text += "<h3>Before you believe it</h3>" + _statements(found)
+        text += _statements(verdicts.against_reference_variant(run.retention, settings))
+    notes = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
+    notes += verdicts.fewer_samples(run.config, run.drops, run.retention)
+    if notes:
+        text += "<h3>Limits of these results</h3>" + _statements(notes)
     return text
 
 
 def _statements(items: Iterable[verdicts.Statement]) -> str:
-    listed = "".join(f'<li class="{escape(one.kind)}">{escape(_unbroken(one.text))}</li>' for one in items)
+    listed = "".join(f'<li class="{escape(item.kind)}">{escape(_unbroken(item.text))}</li>' for item in items)
     return f'<ul class="statements">{listed}</ul>'
 
 
@@ -60,17 +60,17 @@ def _unbroken(text: str) -> str:
 def what_was_run(run: Run) -> str:
     model = _model(run)
     facts: list[tuple[str, str]] = [("model", str(model.get("path", "")))]
-    for one in list(run.weights.values())[:1]:
-        shape = one.geometry
+    for head_weights in list(run.weights.values())[:1]:
+        shape = head_weights.geometry
         facts.append(
             (
                 "geometry",
                 f"{shape.layers} layers of {shape.heads} heads ({shape.kv_heads} key-value heads), "
-                f"scoring layer {one.layer}",
+                f"scoring layer {head_weights.layer}",
             )
         )
-        if one.model.get("revision"):
-            facts.append(("revision", str(one.model["revision"])))
+        if head_weights.model.get("revision"):
+            facts.append(("revision", str(head_weights.model["revision"])))
     facts += [(key, str(model[key])) for key in ("dtype", "attention") if key in model]
     if run.settings:
         facts.append(("protocol", str(run.settings.get("protocol"))))
@@ -81,10 +81,10 @@ def what_was_run(run: Run) -> str:
             facts.append(("seeds", ", ".join(f"{name} {n}" for name, n in seeds.items())))
         answers = run.settings.get("majority_answer", {})
         facts.append(("majority answers", ", ".join(f"{k}: {v!r}" for k, v in answers.items())))
-    made = run.drops_made
-    options = (made or {"settings": run.settings})["settings"]["statistics"]
+    provenance = run.drops_provenance
+    options = (provenance or {"settings": run.settings})["settings"]["statistics"]
     facts.append(("resampling", f"{options['resamples']} resamples of images, seed {run.config['seed']}"))
-    environment = made.get("environment", {})
+    environment = provenance.get("environment", {})
     libraries = environment.get("libraries", {})
     if environment:
         dirty = ", with uncommitted changes" if environment.get("dirty") else ""
@@ -97,10 +97,10 @@ def what_was_run(run: Run) -> str:
 
 def _model(run: Run) -> dict[str, Any]:
     """The model that was compared, as its scores tell; of a run without any, the config's."""
-    made = run.settings.get("model") if run.settings else None
-    if not made:
+    model = run.settings.get("model") if run.settings else None
+    if not model:
         return dict(run.config["model"])
-    return {"path": made["id"], **{key: made[key] for key in ("dtype", "attention") if key in made}}
+    return {"path": model["id"], **{key: model[key] for key in ("dtype", "attention") if key in model}}
 
 
 def _seeds(frame: pd.DataFrame | None) -> list[tuple[str, int]]:
@@ -137,21 +137,21 @@ def _asked(requested: Any) -> str:
 def reading(run: Run) -> str:
     confidence = f"{run.confidence:g}"
     items = [
-        "Drop: reference minus ablated value on the same samples, in points of 100 · native / native_max. "
-        "zero and mean are measured against the untouched model, selection against the model pruned with "
-        "uniform weights.",
-        f"Intervals: {confidence} % percentile bootstrap over images; rows of one image move together.",
+        "Drop: value of the reference run minus value of the ablated run, on the same samples, in points of "
+        "100 · native / native_max. The reference run of zero and mean is the untouched model, that of "
+        "selection the model pruned with uniform weights.",
+        f"Intervals: {confidence} % percentile bootstrap over images, each with all of its questions.",
         "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
         "shows. A floor of 0 means that the repeat agreed on every sample.",
-        "Retention: pruned in percent of the unpruned native value; overall is the unweighted mean over "
-        "benchmarks.",
+        "Retention: native value of the pruned model in percent of the unpruned model's; overall is the "
+        "unweighted mean over benchmarks.",
         "Seeds: a variant with seeds is shown by its mean. Intervals and tests are over images, for the "
         "seeds that were drawn; the range over seeds stands beside them.",
         "Not stopped: answers that ran to the limit of new tokens. First word: retention of the score that "
         "the answers' first words have by themselves. Token 0: prompts that keep their first visual token.",
         "Marks: " + "; ".join(f"{sign} {text}" for sign, text in columns.MARKS.items()) + ".",
-        "majority answer: the score of always giving the single most frequent answer. blind: the model "
-        "without any visual token, the floor. oracle: told where the asked object is, which no method can "
-        "know, the ceiling.",
+        "majority: the score of always giving the same answer, the most frequent that is right. blind: the "
+        "model without any visual token, the floor. oracle: told where the asked object is, which no method "
+        "can know, the ceiling.",
     ]
-    return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
