@@ -264,8 +264,14 @@ class Family(ABC):
     def layouts(
         self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
     ) -> list[Layout]:
-        """Every grid of tokens that lies over an image: its layout, and the thumbnail's if it has one."""
-        return [self.layout(model, processor, item, size)]
+        """Every grid of tokens that lies over an image: its layout, and the thumbnail's if it has one.
+
+        Of tiles of one square each a thumbnail, if there is one, stands last.
+        """
+        first = self.layout(model, processor, item, size)
+        side = item.grid[1]
+        behind = range(len(first.tokens), item.tokens) if item.modality == "image" else ()
+        return [first, Layout(side, side, tuple(behind))] if len(behind) == side**2 else [first]
 
     # --- positions -------------------------------------------------------------------------------
     def position_ids(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:

@@ -81,14 +81,6 @@ class InternVL(Family):
         cells = order.permute(0, 2, 1, 3).flatten()
         return Layout(down * side, across * side, tuple(cells.tolist()))
 
-    def layouts(
-        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
-    ) -> list[Layout]:
-        tiles, side, _ = item.grid
-        first = self.layout(model, processor, item, size)
-        thumbnail = range(len(first.tokens), tiles * side**2)  # behind the tiles, if there is one
-        return [first, Layout(side, side, tuple(thumbnail))] if thumbnail else [first]
-
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:

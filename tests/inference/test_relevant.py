@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_processors
+import tiny_prompts
 import torch
 from conftest import EMBEDDED, ROOT
 from PIL import Image
@@ -90,7 +90,7 @@ SIZES = [(150, 100), (90, 200), (64, 64), (211, 203)]
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "internvl", "llava_onevision"])
 def test_tokens_of_a_box_are_those_that_painting_it_changes(family, size, padded) -> None:
-    vlm = tiny_processors.vlm(family)
+    vlm = tiny_prompts.vlm(family)
     width, height = size
     preprocessing = {"pad_to_square": padded}
     rng = np.random.default_rng(len(family))

@@ -253,3 +253,19 @@ def test_registry_and_public_names():
         assert method in {"blind", "downscale", "oracle", *(used for used, _ in PRUNERS.values())}
     with pytest.raises(InputError, match="Did you mean 'layer'"):
         pruner("fastv", layr=3)
+
+
+def test_keep_first_keeps_the_prompts_first_token_and_draws_the_others():
+    """With several images as well, where the budget is per image: of the first one alone."""
+    vlm = MODELS["qwen2_5_vl"]()
+    inputs = build("qwen2_5_vl", CASES["several"])
+    kept = {}
+    for budget in ("pooled", "per_image"):
+        for seed in range(6):
+            given = pruner("keep_first", pruning_ratio=0.8, budget=budget, seed=seed)
+            last = prune(given, vlm, family_of(vlm), inputs).last
+            kept[budget, seed] = [index.tolist() for index in last.kept_index]
+            assert all(0 in index for index in kept[budget, seed])
+        assert len({str(kept[budget, seed]) for seed in range(6)}) > 1
+    random = prune(pruner("random", pruning_ratio=0.8, seed=1), vlm, family_of(vlm), inputs).last
+    assert not all(0 in index.tolist() for index in random.kept_index)

@@ -30,6 +30,7 @@ from hawk.core.provenance import provenance
 from hawk.report import page as report
 from hawk.report import verdicts
 from hawk.report.run import Run
+from hawk.report.sections.comparison import _retention_table
 from hawk.report.sections.overview import what_was_run
 from hawk.report.tables import read_controls, read_retention
 from hawk.steps.head_drops import head_drops
@@ -283,6 +284,18 @@ def test_variants_whose_answers_do_not_stop_are_named(made) -> None:
     )
     (said,) = [one.text for one in verdicts.notes(config, {}, endless, "model") if "do not stop" in one.text]
     assert "do not stop: random 1.0 % at 80 % removed; random 12.3 % at 90 % removed. Exact" in said
+
+
+def test_the_ceiling_is_called_that(made) -> None:
+    """A variant that is told where the object is beats every control, which is no praise of anything."""
+    root, _ = made
+    frame, settings = read_retention(root)
+    frame = frame.replace({"variant": {"divprune": "told"}, "method": {"divprune": "oracle"}})
+    said = " ".join(one.text for one in verdicts.against_reference_variant(frame, settings))
+    assert said.count("told (the ceiling) ") == 3
+    assert "random (the ceiling)" not in said
+    page = _retention_table(frame, "overall", "hawk-uniform")
+    assert page.count('<tr class="floor"><td class="left" data-v="told">') == 3
 
 
 def test_fewer_samples_than_asked_for_are_said(made) -> None:
