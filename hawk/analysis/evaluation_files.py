@@ -22,8 +22,6 @@ from hawk.analysis.score_files import (
     sample_ids,
     shared_setting,
 )
-from hawk.benchmarks.base import Sample
-from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
@@ -32,8 +30,12 @@ from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import facts
 
 # What all files of a comparison must share, and what those of one benchmark must.
-EVERYWHERE = ("protocol", "model", "geometry", "device", "batch_size", "preprocessing")
-PER_BENCHMARK = ("samples", "prompts", "benchmark_version", "holdout")
+EVERYWHERE = (
+    "protocol", "model", "geometry", "device", "batch_size", "preprocessing", "threads", "seed",
+)  # fmt: skip
+PER_BENCHMARK = ("samples", "origin", "prompts", "benchmark_version", "holdout")
+# What the variants must share; nothing is scored for the baseline, so its files have none of it.
+PRUNED = ("token_score", "scoring")
 MAJORITY_CANDIDATES = 50
 _COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens"]
 
@@ -71,6 +73,10 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
     found = [_benchmark(config, root, name, made) for name in config["evaluation"]["benchmarks"]]
     for key in EVERYWHERE:
         require_one_setting({path: shared_setting(one, key) for path, one in made.items()}, key)
+    for key in PRUNED:
+        scored = {path: one[key] for path, one in made.items() if one.get(key)}
+        if scored:
+            require_one_setting(scored, key)
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
         ruled = {path: one["rules"][key] for path, one in made.items() if "rules" in one}
         if ruled:
@@ -90,7 +96,8 @@ def _benchmark(
     path = paths.baseline(name, role)
     table, block = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
     samples.require(sample_ids(table), path)
-    made[path] = block.get("settings", {})
+    made[path] = block["settings"]
+    samples.recompute(table, made[path], path)
     baseline = _scored(samples, [table])
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     variants = {}
@@ -113,7 +120,7 @@ def _variant(
     identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
     columns = [*_COLUMNS, "pruning_ratio", "seed"]
     table, made = read_scores(path, identity, columns, schemas.EVALUATION)
-    settings = made.get("settings", {})
+    settings = made["settings"]
     if settings.get("variant", variant) != variant:
         raise InputError(
             f"{path}: made by variant {settings['variant']}; the config has {variant}. "
@@ -124,9 +131,17 @@ def _variant(
     by_ratio: dict[str, Scored] = {}
     for ratio, places in frame.groupby("pruning_ratio", sort=False).indices.items():
         part = table.take(places)
-        seeds = [part.take(rows) for _, rows in frame.iloc[places].groupby("seed").indices.items()]
+        by_seed = frame.iloc[places].groupby("seed").indices
+        seeds = [part.take(rows) for rows in by_seed.values()]
         for one in seeds:
             samples.require(sample_ids(one), f"{path}, ratio {ratio}")
+            samples.recompute(one, settings, f"{path}, ratio {ratio}")
+        found = sorted(map(int, by_seed))
+        if found != list(range(len(seeds))):
+            raise InputError(
+                f"{path}: ratio {ratio} has seeds {found}; those of a variant are 0, 1, 2 … "
+                "Delete the file and run again."
+            )
         if len(seeds) != variant.get("seeds", 1):
             raise InputError(
                 f"{path}: ratio {ratio} has {len(seeds)} seeds; variant {variant['name']!r} has "
@@ -138,6 +153,12 @@ def _variant(
         # Where the ratio means nothing, one measurement serves them all.
         anything = next(iter(by_ratio.values()))
         by_ratio = {ratio: by_ratio.get(ratio, anything) for ratio in ratios}
+    extra = [ratio for ratio in by_ratio if ratio not in ratios]
+    if extra:
+        raise InputError(
+            f"{path}: rows for ratio {', '.join(extra)}, which evaluation.ratios do not have "
+            f"({', '.join(ratios)}). Delete the file and run again."
+        )
     missing = [ratio for ratio in ratios if ratio not in by_ratio]
     if missing:
         raise InputError(
@@ -214,26 +235,7 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
     score and aggregate. Returns its scores and the answer.
     """
     benchmark = samples.benchmark
-    columns = [
-        "sample_id",
-        "group_id",
-        "question",
-        "references",
-        "options",
-        "category",
-        "metric_group",
-    ]
-    rows = records.read_table(samples.path, schemas.SAMPLES, columns=columns).to_pylist()
-    asked = [
-        Sample(
-            **{
-                **row,
-                "references": tuple(row["references"] or ()),
-                "options": tuple(row["options"] or ()),
-            }
-        )
-        for row in rows
-    ]
+    asked = samples.asked
     counted = pd.Series([ref for one in asked for ref in set(one.references)], dtype=str).value_counts()
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
     best: tuple[float, str, pa.Table] | None = None
@@ -249,6 +251,6 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
             best = (value, str(answer), said)
     if best is None:
         raise InputError(f"{samples.path}: no sample has a reference answer.")
-    none = pa.array(np.zeros(len(rows), dtype=np.int32))
+    none = pa.array(np.zeros(len(asked), dtype=np.int32))
     shown = best[2].append_column("visual_tokens", none).append_column("kept_tokens", none)
     return _scored(samples, [shown]), best[1]

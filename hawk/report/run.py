@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from hawk.analysis.stability import read_stability
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
@@ -60,8 +61,8 @@ class Run:
             table = records.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
             run.drops = table.to_pandas()
             run.drops_made = records.provenance_of(table, paths.drops())
-            found = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
-            run.stability = found["interventions"]
+            run.stability = read_stability(paths.stability())
+            run._check_heads()
             run.weights = {
                 name: HeadWeights.load(paths.head_weights(name))
                 for name in dict.fromkeys(run.drops["intervention"])
@@ -79,3 +80,22 @@ class Run:
                 f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."
             )
         return run
+
+    def _check_heads(self) -> None:
+        """Drops are of heads that the run's model has; stability is of interventions that have drops."""
+        assert self.drops is not None
+        drops, model = self.drops, self.config.get("model", {})
+        for key, column in (("layers", "layer"), ("heads", "head")):
+            beyond = drops[drops[column] >= model.get(key, math.inf)]
+            if len(beyond):
+                layer, head = beyond.iloc[0][["layer", "head"]]
+                raise InputError(
+                    f"{self.paths.drops()}: drops of head L{layer}H{head}, but model.{key} is {model[key]}. "
+                    "Delete the file and run again."
+                )
+        unknown = sorted(set(self.stability) - set(self.interventions))
+        if unknown:
+            raise InputError(
+                f"{self.paths.stability()}: about intervention {unknown[0]!r}, of which {self.paths.drops()} "
+                "has no drops. Delete both and run again."
+            )

@@ -47,7 +47,8 @@ READS = (
 # What a reference, its repeats and its heads must share for their differences to mean the heads.
 PAIRED = (
     "protocol", "model", "geometry", "device", "batch_size", "rows_per_batch", "preprocessing", "prompts",
-    "samples", "token_score", "benchmark_version", "selection_ratio",
+    "samples", "origin", "holdout", "token_score", "scoring", "benchmark_version", "selection_ratio",
+    "threads", "seed",
 )  # fmt: skip
 
 
@@ -67,8 +68,9 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
         columns = [*SCORE_COLUMNS, "kept_tokens"]
         table, made = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
+        samples.recompute(table, made["settings"], path)
         kept[path] = table.column("kept_tokens").to_numpy()
-        settings[path] = made.get("settings", {})
+        settings[path] = made["settings"]
         return table
 
     reference = scores("reference")
@@ -142,6 +144,7 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths) -> None:
         seed=seed,
         interventions=list(config["ablation"]["interventions"]),
         benchmarks=list(config["calibration"]["benchmarks"]),
+        geometry={key: config["model"][key] for key in ("layers", "heads")},
         data={
             name: records.sample_provenance(paths.samples("calibration", name), "calibration", name)
             for name in config["calibration"]["benchmarks"]

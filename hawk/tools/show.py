@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hawk.analysis.cost import cost_table
+from hawk.analysis.stability import read_stability
 from hawk.config.queries import POOLED
 from hawk.core import files as records
 from hawk.core import schemas
@@ -20,6 +20,7 @@ from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import CONTROLS, RETENTION
+from hawk.core.values import read_json
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number
@@ -47,12 +48,9 @@ def bar(value: float, largest: float, width: int) -> str:
 
 
 def _json(path: str) -> str:
-    try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file ({error}).") from None
+    raw = read_json(path, "a JSON file")
     if isinstance(raw, dict) and "interventions" in raw and "keys" in raw:
-        return _stability(raw["interventions"])
+        return _stability(read_stability(path))
     weights = HeadWeights.load(path)
     return weights_text(weights, inside_null(weights, _stability_of(path, weights)))
 
@@ -66,8 +64,7 @@ def _stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
     file = Path(run.stability())
     if names["subset"] != POOLED or not file.is_file():
         return None
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["interventions"]
-    return found.get(names["intervention"])
+    return read_stability(str(file)).get(names["intervention"])
 
 
 # --- head weights -----------------------------------------------------------------------------------
