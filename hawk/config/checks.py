@@ -11,8 +11,9 @@ from hawk import benchmarks, pruning
 from hawk.config.queries import weights_subset
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
+from hawk.core.values import choice, refuse, shown
 from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
-from hawk.pruning.options import facts, require_other_question, varies_by_seed
+from hawk.pruning.options import check_option, facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
 RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
@@ -129,7 +130,7 @@ def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
 
 def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
     """A source that :meth:`hawk.core.head_weights.HeadWeights.load` would refuse without asking the Hub."""
-    from hawk.core.head_weights import shipped
+    from hawk.core.head_weights import HeadWeights, shipped
 
     hub_id = (
         source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
@@ -137,6 +138,16 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
     if not hub_id and source not in shipped() and not Path(resolve(source)).is_file():
         allowed = ["uniform", *config["ablation"]["interventions"], *shipped()]
         raise unknown(f"weights in {where} (no file, and no Hub id user/repo):", source, allowed)
+    if hub_id and not Path(resolve(source)).is_file():
+        return
+    weights = HeadWeights.load(source)  # a file that cannot be used is told before any job
+    model = config["model"]
+    for key in ("layers", "heads"):
+        if getattr(weights.geometry, key) != model[key]:
+            raise InputError(
+                f"{where}: weights {source!r} are of a model with {getattr(weights.geometry, key)} {key}; "
+                f"model.{key} is {model[key]}."
+            )
 
 
 def _check_cost(config: dict[str, Any]) -> None:
@@ -165,6 +176,22 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             raise InputError(f"{where}: give seeds, how many there are; seed is then 0, 1, 2 and so on.")
         if key not in VARIANT_KEYS and key not in allowed:
             raise unknown(f"key in {where}:", key, [*VARIANT_KEYS, *allowed])
+        if key in allowed and key != "weights":
+            check_option(method, key, variant[key], where, config["model"]["layers"])
+    for key, kind in (("permute", bool), ("shuffle_query", bool)):
+        if key in variant and not isinstance(variant[key], kind):
+            raise refuse(f"{where}: {key}", variant[key], "true or false")
+    if "seed" in variant:
+        raise InputError(f"{where}: method {method!r} draws nothing and takes no seed.")
+    for key in COMPARISON_KEYS:
+        if key in known.allowed:
+            choice(config["evaluation"][key], f"{where}: evaluation.{key}", known.allowed[key])
+    if known.needs_scorer and not isinstance(variant.get("scorer"), Mapping):
+        raise refuse(
+            f"{where}: scorer", variant.get("scorer"), "a method with its options, as {method: hawk}"
+        )
+    if isinstance(variant.get("scorer"), Mapping) and "method" not in variant["scorer"]:
+        raise InputError(f"{where}: scorer {shown(dict(variant['scorer']))} names no method.")
     weights = variant.get("weights")
     weighted = ", ".join(name for name in pruning.REGISTRY if facts(name).takes_weights)
     if weights is not None and not known.takes_weights:
