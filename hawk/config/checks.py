@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hawk import benchmarks, pruning
+from hawk.benchmarks import require_data_file
 from hawk.config.queries import weights_subset
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
@@ -39,6 +40,11 @@ def _check_benchmarks(config: dict[str, Any]) -> None:
         for name in config[section]["benchmarks"]:
             if name not in known:
                 raise unknown(f"benchmark in {section}.benchmarks:", name, known)
+    for name, options in config["data"].items():  # used or not: a step that asks all of them stops late
+        try:
+            require_data_file(benchmarks.benchmark(name, options))
+        except ModuleNotFoundError:  # where the workflow is only parsed; its jobs have the libraries
+            continue
 
 
 def _check_preprocessing(config: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from hawk.config.queries import POOLED
 from hawk.core import files as records
 from hawk.core import schemas
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
+from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import CONTROLS, RETENTION
@@ -31,14 +31,39 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def show(path: str) -> str:
-    """The text for a head-weights or stability JSON, or for any parquet table of a run."""
+    """The text for a head-weights or stability JSON, or for any parquet table of a run.
+
+    Also for shipped head weights by name, and for a run's folder: which of its files can be shown.
+    """
+    path = str(shipped().get(path, path))
     file = Path(path)
+    if file.is_dir():
+        return "\n".join(map(_clip, _overview(file)))
     if not file.is_file():
         raise InputError(f"{path}: there is no such file.")
     readers = {".json": _json, ".parquet": _table}
     if file.suffix not in readers:
         raise InputError(f"{path}: hawk show reads .json and .parquet files of a run, not {file.suffix!r}.")
     return "\n".join(map(_clip, readers[file.suffix](path).splitlines()))
+
+
+def _overview(folder: Path) -> list[str]:
+    run = RunPaths(str(folder))
+    files = [Path(run.drops()), Path(run.stability()), Path(run.cost())]
+    for pattern in (
+        "head_weights/*/*.json",
+        "tables/*.parquet",
+        "evaluation/*/*.parquet",
+        "samples/*/*.parquet",
+    ):
+        files += sorted(folder.glob(pattern))
+    found = [file for file in files if file.is_file()]
+    if not found:
+        raise InputError(
+            f"{folder}: this folder is no run; hawk show takes a run's folder (outputs/RUN), one of its "
+            f".json or .parquet files, or shipped head weights ({', '.join(shipped())})."
+        )
+    return [f"{folder}: a run. hawk show prints each of these files:", *(f"  {file}" for file in found)]
 
 
 def bar(value: float, largest: float, width: int) -> str:
