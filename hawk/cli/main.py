@@ -17,9 +17,12 @@ import click
 from hawk.cli import analysis, generate, steps, tools
 from hawk.core import extras
 from hawk.core.errors import InputError
+from hawk.core.values import one_line
 from hawk.tools import warm
 
 MISTAKE = 2  # exit code of a user's mistake, as click's own; a disk or a machine that fails gives 1
+# Of a path that the user gave; what no disk is to blame for.
+PATHS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
 DISK = {
     errno.ENOSPC: "no space is left on the disk",
     errno.EDQUOT: "the disk quota is used up",
@@ -30,6 +33,7 @@ DISK = {
     errno.EISDIR: "a folder is where a file should be",
     errno.ENOTDIR: "a file is where a folder should be",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOENT: "there is no such file or folder",
     errno.EMFILE: "too many files are open",
     errno.EFBIG: "the file is too large",
 }
@@ -80,10 +84,13 @@ def command_line() -> int:
         # Outside its standalone mode click returns the code of ``Exit``, and does not raise it.
         return cli.main(prog_name="hawk", standalone_mode=False) or 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return MISTAKE
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            print(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", file=sys.stderr)
+        print(f"Error: {one_line(error.format_message())}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return warm.interrupted()
@@ -91,5 +98,7 @@ def command_line() -> int:
         known = extras.explain(error) or disk_reason(error)
         if known is None:
             logging.getLogger("hawk").exception("unexpected error")
-        print(f"error: {known or f'{type(error).__name__}: {error}'}", file=sys.stderr)
+        print(f"error: {one_line(known or f'{type(error).__name__}: {error}')}", file=sys.stderr)
+        if isinstance(error, OSError) and error.errno in PATHS:
+            return MISTAKE
     return 1

@@ -56,6 +56,15 @@ class Part(dict[str, Any]):
 
     where = ""
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any], where: str = "") -> Part:
+        """The same, with the sections in it."""
+        part = cls()
+        part.where = where
+        for key, value in values.items():
+            part[key] = cls.of(value, f"{where}{key}.") if type(value) is dict else value
+        return part
+
     def __missing__(self, key: str) -> Any:
         raise InputError(f"the config has no key {self.where + str(key)!r}, which this step needs.")
 
@@ -75,8 +84,7 @@ class Section(Part):
             if below is None:
                 if key in values:
                     if type(value) is dict:
-                        value = Part(value)
-                        value.where = f"{where}{key}."
+                        value = Part.of(value, f"{where}{key}.")
                     self[key] = value
             else:
                 self[key] = Section(value or {}, below, f"{where}{key}.", step)

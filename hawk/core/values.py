@@ -27,6 +27,12 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
+def one_line(text: object) -> str:
+    """A message on one line that cannot steer a terminal, whatever a library or a file put into it."""
+    words = " ".join(part.strip() for part in str(text).splitlines() if part.strip())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
 def refuse(where: str, value: object, allowed: str) -> InputError:
     return InputError(f"{where} is {shown(value)}; it must be {allowed}.")
 

@@ -10,11 +10,12 @@ from typing import Any
 
 HOSTILE: list[Any] = [
     None, True, False, 0, -1, 2, 2.0, 0.5, 1e308, -1e308, float("nan"), float("inf"), 10**30, -(10**30),
-    "", " ", "x", "0", "x\n", "\n", "\x1b[2J", "\x00", "\u202e", "é" * 300, "x" * 70_000, "../../x", "/etc/passwd",
-    "/", ".", "..", "~", "$(touch PWNED)", "`touch PWNED`", "; touch PWNED", "{wildcard}", "-rf", "a b", "%s",
-    "NaN", "null", "!!python/object/apply:os.system ['touch PWNED']",
-    [], {}, [None], [[]], [0, 0], ["x", "x"], {"": 0}, {"method": "hawk"}, {"x": {"x": {"x": {}}}}, [[[[[[]]]]]],
+    "", " ", "x", "0", "x\n", "\n", "\x1b[2J", "\x00", "\u202e", "é" * 300, "x" * 70_000, "../../x",
+    "/etc/passwd", "/", ".", "..", "~", "$(touch PWNED)", "`touch PWNED`", "; touch PWNED", "{wildcard}",
+    "-rf", "a b", "%s", "NaN", "null", "!!python/object/apply:os.system ['touch PWNED']",
+    [], {}, [None], [[]], [0, 0], ["x", "x"], {"": 0}, {"method": "hawk"}, {"x": {"x": {"x": {}}}}, [[[[]]]],
 ]  # fmt: skip
+OTHER_FILES = [b"", b"\0" * 100, b"[" * 60_000, b"{" * 60_000, b"9" * 6000, b"PAR1", b"- " * 5000]
 NAMES = ["", "x", "x\n", "../x", "$(touch PWNED)", "name", "method", "weights", "run", "__class__", "a.b"]
 
 

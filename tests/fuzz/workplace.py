@@ -31,7 +31,16 @@ HANG = 20  # seconds
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn")
 # What libraries keep for themselves, wherever they are told to.
-CACHES = ("__pycache__", "/.cache/", "/.config/", "/matplotlib", "/dev/null", "/proc/", "/.hypothesis/")
+CACHES = (
+    "__pycache__",
+    "/.cache/",
+    "/.config/",
+    "/torchinductor",
+    "/matplotlib",
+    "/dev/null",
+    "/proc/",
+    "/.hypothesis/",
+)
 
 _watching: list[Watch] = []
 
@@ -48,11 +57,10 @@ class Watch:
             name = str(words[0])
             if os.path.basename(name) != "git":  # provenance asks it for the commit, with fixed words
                 self.wrong.append(f"started {words[:2]}")
-        elif (event == "open" and isinstance(words[2], int) and words[2] & WRITING) or event in (
-            "os.mkdir",
-            "os.remove",
-            "os.rmdir",
-        ):
+        elif event == "open" and isinstance(words[2], int):
+            if words[2] & WRITING:
+                self._wrote(words[0])
+        elif event in ("os.mkdir", "os.remove", "os.rmdir"):
             self._wrote(words[0])
         elif event in ("os.rename", "os.link", "os.symlink"):
             self._wrote(words[1])
@@ -74,15 +82,15 @@ sys.addaudithook(_hook)
 
 
 @contextlib.contextmanager
-def watched(*allowed: str) -> Iterator[Watch]:
+def watched(*allowed: str, seconds: int = HANG) -> Iterator[Watch]:
     """Note what the block writes outside the allowed places, and what it starts; end it when it hangs."""
 
     def hang(*_: object) -> None:
-        raise AssertionError(f"it did not end within {HANG} s")
+        raise AssertionError(f"it did not end within {seconds} s")
 
     watch = Watch([os.path.abspath(one) for one in allowed])
     before = signal.signal(signal.SIGALRM, hang)
-    signal.alarm(HANG)
+    signal.alarm(seconds)
     _watching.append(watch)
     try:
         yield watch
