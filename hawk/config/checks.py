@@ -12,7 +12,7 @@ from hawk.benchmarks import require_data_file
 from hawk.config.queries import weights_subset
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
-from hawk.core.values import choice, refuse, shown
+from hawk.core.values import choice, refuse, shown, text
 from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.pruning.options import check_option, facts, require_other_question, varies_by_seed
 
@@ -168,7 +168,9 @@ def _check_cost(config: dict[str, Any]) -> None:
 
 def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
     where = f"evaluation.variants, {variant['name']!r}"
-    method = variant["method"]
+    method = text(variant["method"], f"{where}: method")  # that of a scorer is not in the schema
+    if variant.get("weights") is not None:
+        text(variant["weights"], f"{where}: weights")
     if method not in pruning.REGISTRY:
         raise unknown(f"method in {where}:", method, pruning.REGISTRY)
     known = facts(method)

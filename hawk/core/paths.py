@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from hawk.core.errors import InputError
+from hawk.core.values import name
 
 
 class RunPaths:
@@ -73,7 +74,10 @@ class RunPaths:
             found = _pattern(kind).fullmatch(Path(path).as_posix())
             if found:
                 names = found.groupdict()
-                return cls(names.pop("root")), kind, names
+                root = names.pop("root")
+                for key, value in names.items():
+                    name(value, f"output {str(path)!r}: {key}")
+                return cls(root), kind, names
         shapes = " or ".join(_template(kind).replace("{root}", "outputs/<run>") for kind in kinds)
         raise InputError(f"output {str(path)!r} is no path of this step; it writes {shapes}.")
 

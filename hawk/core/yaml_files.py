@@ -43,7 +43,7 @@ class _Strict(yaml.SafeLoader):
 
 class _Wrong(Exception):
     def __init__(self, node: yaml.Node | yaml.Event, text: str) -> None:
-        self.line = node.start_mark.line + 1
+        self.line = node.start_mark.line + 1 if node.start_mark else 1
         super().__init__(text)
 
 

@@ -166,8 +166,17 @@ LEFT_OUT = ("train-tiny", "demo", "run", "warm", "fetch")
 def command_lines(place: Workplace, random: Random) -> None:
     name = random.choice([one for one in sorted(cli.commands) if one not in LEFT_OUT])
     texts = [one for one in HOSTILE if isinstance(one, str) and "\0" not in one and len(one) < 5000]
-    texts += [*TABLES, "w.json", "config.yaml", "{}", '{"run": "toy"}', RUN, "outputs", "none"]
-    texts += ["outputs/toy/samples/evaluation/toy.parquet", "outputs/toy/scores/toy/zero/L9H9.parquet"]
+    texts += [
+        *(table for table in TABLES if "samples" not in table),
+        "w.json",
+        "config.yaml",
+        "{}",
+        '{"run": "toy"}',
+        RUN,
+        "outputs",
+        "none",
+    ]
+    texts += ["outputs/toy/samples/evaluation/none.parquet", "outputs/toy/scores/toy/zero/L9H9.parquet"]
     words = [name]
     for parameter in cli.commands[name].params:
         if random.random() < (0.9 if parameter.required else 0.3):
