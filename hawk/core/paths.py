@@ -11,8 +11,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from hawk.core import values
 from hawk.core.errors import InputError
-from hawk.core.values import name
 
 
 class RunPaths:
@@ -76,7 +76,7 @@ class RunPaths:
                 names = found.groupdict()
                 root = names.pop("root")
                 for key, value in names.items():
-                    name(value, f"output {str(path)!r}: {key}")
+                    values.name(value, f"output {str(path)!r}: {key}")
                 return cls(root), kind, names
         shapes = " or ".join(_template(kind).replace("{root}", "outputs/<run>") for kind in kinds)
         raise InputError(f"output {str(path)!r} is no path of this step; it writes {shapes}.")

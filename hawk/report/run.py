@@ -84,13 +84,13 @@ class Run:
     def _check_heads(self) -> None:
         """Drops are of heads that the run's model has; stability is of interventions that have drops."""
         assert self.drops is not None
-        drops, model = self.drops, self.config.get("model", {})
+        drops, made = self.drops, self.drops_made["settings"].get("geometry", {})
         for key, column in (("layers", "layer"), ("heads", "head")):
-            beyond = drops[drops[column] >= model.get(key, math.inf)]
+            beyond = drops[drops[column] >= made.get(key, math.inf)]
             if len(beyond):
                 layer, head = beyond.iloc[0][["layer", "head"]]
                 raise InputError(
-                    f"{self.paths.drops()}: drops of head L{layer}H{head}, but model.{key} is {model[key]}. "
+                    f"{self.paths.drops()}: drops of head L{layer}H{head}, but the model has {made[key]} {key}. "
                     "Delete the file and run again."
                 )
         unknown = sorted(set(self.stability) - set(self.interventions))

@@ -210,8 +210,8 @@ def test_samples_tables(run: tuple[str, dict[str, Any]], case: str, images: bool
 
 
 DROPS = {
-    "a head that does not exist": (put("head", 99), "head L0H99, but model.heads is 4"),
-    "a layer that does not exist": (put("layer", 9), "model.layers is 2"),
+    "a head that does not exist": (put("head", 99), "head L0H99, but the model has 4 heads"),
+    "a layer that does not exist": (put("layer", 9), "the model has 2 layers"),
     "a negative head": (put("head", -1), "head -1"),
     "a head twice": (put("head", 0), "occurs twice"),
     "a drop that is none": (put("drop", None), "drop nan"),
