@@ -90,7 +90,7 @@ class Run:
             if len(beyond):
                 layer, head = beyond.iloc[0][["layer", "head"]]
                 raise InputError(
-                    f"{self.paths.drops()}: drops of head L{layer}H{head}, but the model has {made[key]} {key}. "
+                    f"{self.paths.drops()}: drops of L{layer}H{head}, but the model has {made[key]} {key}. "
                     "Delete the file and run again."
                 )
         unknown = sorted(set(self.stability) - set(self.interventions))

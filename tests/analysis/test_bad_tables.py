@@ -210,7 +210,7 @@ def test_samples_tables(run: tuple[str, dict[str, Any]], case: str, images: bool
 
 
 DROPS = {
-    "a head that does not exist": (put("head", 99), "head L0H99, but the model has 4 heads"),
+    "a head that does not exist": (put("head", 99), "L0H99, but the model has 4 heads"),
     "a layer that does not exist": (put("layer", 9), "the model has 2 layers"),
     "a negative head": (put("head", -1), "head -1"),
     "a head twice": (put("head", 0), "occurs twice"),
