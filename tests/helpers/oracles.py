@@ -136,7 +136,7 @@ def full_matrix_scores(
     keys = keys.repeat_interleave(heads // kv_heads, dim=1)
     begin = int((ids == USER).nonzero()[0]) + 2  # after "<start>user\n"
     end = int((ids == END).nonzero()[0])
-    # Between the tiles of one image stand their places and line breaks (tiny_inputs.idefics3).
+    # Between the tiles of one image stand their places and line breaks (tiny_prompts).
     outside = {IMAGE, VIDEO, VISION_START, VISION_END, NEWLINE, *range(60, 78)}
     query = [i for i in range(begin, end) if int(ids[i]) not in outside]
     matrix = torch.einsum("qhd,nhd->hqn", queries[query], keys[visual(inputs)[0]])

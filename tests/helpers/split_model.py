@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from matrix import PRUNERS
 from oracles import CASES, generate, stacked
-from tiny_inputs import build
+from tiny_prompts import build
 from tiny_random import MODELS
 from transformers import AutoModelForImageTextToText
 

@@ -15,7 +15,7 @@ from hawk.core.errors import InputError
 from hawk.integrations import lmms_eval
 from hawk.models import REGISTRY as FAMILIES
 from hawk.pruning import REGISTRY as METHODS
-from hawk.pruning.options import option_names
+from hawk.pruning.options import facts
 
 BASE = ["device", "batch_size", "min_pixels"]
 
@@ -105,7 +105,7 @@ def test_the_family_is_read_from_the_checkpoint() -> None:
 
 def test_no_option_of_a_method_hides_what_is_ours() -> None:
     for method in METHODS:
-        assert not {"pretrained", "method", "ratio", "device", "batch_size"} & set(option_names(method))
+        assert not {"pretrained", "method", "ratio", "device", "batch_size"} & set(facts(method).options)
 
 
 def test_another_name_is_no_plugin() -> None:

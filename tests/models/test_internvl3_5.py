@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from oracles import CASES, masked, pruned, stacked, swapped
-from tiny_inputs import build
+from tiny_prompts import build
 from tiny_random import IMAGE, TEXT
 from tiny_random import build as built
 
