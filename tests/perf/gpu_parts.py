@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from hawk.inference.scoring import score_samples
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning import REGISTRY, pruner
 from hawk.pruning.base import Pruner
+from hawk.pruning.options import facts
 from hawk.pruning.prompt import prune
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,21 +206,27 @@ def count_waits(seen: Sequence[warnings.WarningMessage]) -> Row:
     return {"waits": len(where), "in_our_lines": sum(ours.values()), "lines": dict(ours.most_common())}
 
 
-def choosers(run: Run) -> Iterator[tuple[str, str, Pruner | None]]:
-    """(method, ratio, pruner), the most wanted first: what comes late is cut first."""
-    yield "unpruned", "0", None
-    heads = run.geometry.text["num_attention_heads"]
-    own: dict[str, dict[str, Any]] = {
-        "mmr": {"scorer": {"method": "hawk"}},
-        "hawk_signed": {"signed": [(-1.0) ** head for head in range(heads)]},
-    }
-    # downscale works on the pictures before they are encoded, and here there are none
-    rivals = [method for method in REGISTRY if method not in ("hawk", "downscale")]
+def choosers(heads: int) -> Iterator[tuple[str, str, Callable[[], Pruner | None]]]:
+    """(method, ratio, what makes its pruner), the most wanted first: what comes late is cut first.
+
+    Of every registered method that chooses among the tokens of a prompt by what a model can know: not those
+    that work on other pictures, nor those that are told which tokens matter.
+    """
+    yield "unpruned", "0", lambda: None
+    methods = [m for m in REGISTRY if not (facts(m).other_images or facts(m).uses_relevant)]
+    rivals = [method for method in methods if method != "hawk"]
     order = [("hawk", ratio) for ratio in ("0.8", "0.6", "0.9")]
     order += [(method, ratio) for ratio in ("0.8", "0.6", "0.9") for method in rivals]
     for method, ratio in order:
-        if method != "blind" or ratio == "0.8":  # which keeps nothing, at every ratio
-            yield method, ratio, pruner(method, pruning_ratio=ratio, **own.get(method, {}))
+        if ratio == "0.8" or not facts(method).ratio_free:
+            yield method, ratio, partial(pruner, method, pruning_ratio=ratio, **_options(method, heads))
+
+
+def _options(method: str, heads: int) -> dict[str, Any]:
+    """What a method cannot do without."""
+    options = facts(method).options
+    given: dict[str, Any] = {"scorer": {"method": "hawk"}} if "scorer" in options else {}
+    return {**given, "signed": [(-1.0) ** head for head in range(heads)]} if "signed" in options else given
 
 
 def generation(run: Run, part: Part, batches: Sequence[tuple[int, int]] | None = None) -> None:
@@ -227,13 +234,11 @@ def generation(run: Run, part: Part, batches: Sequence[tuple[int, int]] | None =
     g = run.geometry
     for rows, side in batches or [(1, g.side), (g.batch, g.side), (1, g.large)]:
         inputs = inputs_of(run.vlm, [[side]] * rows)
-        for method, ratio, chooser in choosers(run):
+        for method, ratio, make in choosers(g.text["num_attention_heads"]):
             if side == g.large and method not in ("unpruned", "hawk"):
                 continue
             what = {"batch": rows, "visual": side**2, "method": method, "ratio": ratio}
-            part.measure(
-                what, lambda chooser=chooser, inputs=inputs: _phases(run, inputs, chooser, NEW_TOKENS)
-            )
+            part.measure(what, lambda make=make, inputs=inputs: _phases(run, inputs, make(), NEW_TOKENS))
 
 
 def _phases(run: Run, inputs: dict[str, Any], chooser: Pruner | None, new: int) -> Row:

@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from gpu_budget import Part, run
 from gpu_claims import claims, markdown
-from gpu_parts import WAITS, count_waits
+from gpu_parts import WAITS, choosers, count_waits
+
+from hawk.pruning import REGISTRY
 
 SCRIPT = ROOT / "tests" / "perf" / "gpu.py"
 
@@ -106,6 +108,16 @@ def test_claims_are_held_broken_or_not_measured() -> None:
     page = markdown({**found, "parts": {name: part.as_json() for name, part in bad.items()}})
     assert page.count("| 1,296 | hawk | 0.8 |") == 2
     assert "- NOT HELD" in page
+
+
+def test_every_registered_method_is_measured() -> None:
+    """One that is added without what the script would have to give it fails here, and not on a GPU."""
+    made = {(method, ratio): make() for method, ratio, make in choosers(heads=4)}
+    methods = {method for method, _ in made}
+    assert set(REGISTRY) - methods == {"downscale", "oracle"}
+    assert next(iter(made)) == ("unpruned", "0")
+    assert [ratio for method, ratio in made if method == "hawk"] == ["0.8", "0.6", "0.9"]
+    assert [ratio for method, ratio in made if method == "blind"] == ["0.8"]
 
 
 def test_without_a_gpu_it_says_so() -> None:
