@@ -284,23 +284,7 @@ class Family(ABC):
     # --- instruction --------------------------------------------------------------------------
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         """Chat-template ids read off a tokenizer."""
-
-        def ids(text: str) -> list[int]:
-            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-        user = ids(USER)
-        for text in ("\n", "\n\n", " a"):
-            if ids(USER + text)[: len(user)] != user:
-                raise InputError(
-                    f"the tokenizer merges {USER!r} with {text!r} behind it, so no user turn can be found."
-                )
-        newline = ids(f"{USER}\n")[len(user) :]
-        return Markers(
-            user=tuple(user),
-            end=(_token(tokenizer, "<|im_end|>"),),
-            visual=self.visual_markers(tokenizer, config),
-            newline=newline[0] if len(newline) == 1 else None,
-        )
+        return chatml_markers(tokenizer, self.visual_markers(tokenizer, config))
 
     def visual_markers(self, tokenizer: Any, config: Any) -> frozenset[int]:
         return frozenset()
@@ -308,6 +292,27 @@ class Family(ABC):
     def published_markers(self, config: Any) -> Markers | None:
         """The ids of the published checkpoints, if ``config`` has their vocabulary; else None."""
         return None
+
+
+def chatml_markers(tokenizer: Any, visual: frozenset[int] = frozenset()) -> Markers:
+    """Of templates that write ``<|im_start|>user``, a line break, the text and ``<|im_end|>``."""
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    user = ids(USER)
+    for text in ("\n", "\n\n", " a"):
+        if ids(USER + text)[: len(user)] != user:
+            raise InputError(
+                f"the tokenizer merges {USER!r} with {text!r} behind it, so no user turn can be found."
+            )
+    newline = ids(f"{USER}\n")[len(user) :]
+    return Markers(
+        user=tuple(user),
+        end=(_token(tokenizer, "<|im_end|>"),),
+        visual=visual,
+        newline=newline[0] if len(newline) == 1 else None,
+    )
 
 
 def _token(tokenizer: Any, text: str) -> int:

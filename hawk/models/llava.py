@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family, Markers, VisualItem
+from hawk.models.base import Family, Markers, VisualItem, chatml_markers
 
 TOWERS = ("clip_vision_model", "siglip_vision_model")
 
 # What opens a user's turn and what ends it, by how a checkpoint's language model was taught to talk.
-CHATML = ("<|im_start|>user\n", "<|im_end|>")
 LLAMA3 = ("<|start_header_id|>user<|end_header_id|>", "<|eot_id|>")
 MISTRAL = ("[INST]", "[/INST]")
 VICUNA = ("USER:", "ASSISTANT:")
@@ -90,9 +89,9 @@ def grid_side(config: Any) -> int:
 def turn_markers(tokenizer: Any, config: Any) -> Markers:
     """Where a user's turn begins and ends, in the style of the checkpoint's language model."""
     known = tokenizer.get_vocab()
-    if CHATML[1] in known:
-        style = CHATML
-    elif LLAMA3[1] in known:
+    if "<|im_end|>" in known:
+        return chatml_markers(tokenizer)
+    if LLAMA3[1] in known:
         style = LLAMA3
     elif config.text_config.model_type == "mistral":
         style = MISTRAL

@@ -36,7 +36,7 @@ def weights(values: tuple[float, ...]) -> HeadWeights:
     return HeadWeights(
         weights=values, geometry=Geometry(3, 4, 2, 16), intervention="zero", weight_normalization="min_shift",
         model={"id": "maker/model", "revision": "abc", "family": "qwen2_5_vl"}, samples={"digits": 128},
-        per_benchmark={"digits": values}, token_score={"normalization": "l2"}, calibration_groups="0f",
+        per_benchmark={"digits": values}, token_score={"normalization": "l2", "rope": False, "query_span": "instruction"}, calibration_groups="0f",
     )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def load(
 
 
 def only_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 1, done.stdout
+    assert done.returncode == 2, done.stdout
     (line,) = [line for line in done.stderr.splitlines() if line.strip()]
     return line
 
