@@ -102,10 +102,11 @@ def command_line() -> int:
     except (KeyboardInterrupt, click.Abort):
         return warm.interrupted()
     except Exception as error:
-        known = extras.explain(error) or disk_reason(error)
+        missing = extras.explain(error)
+        known = missing or disk_reason(error)
         if known is None:
             logging.getLogger("hawk").exception("unexpected error")
         print(f"error: {one_line(known or f'{type(error).__name__}: {error}')}", file=sys.stderr)
-        if isinstance(error, OSError) and error.errno in PATHS:
+        if missing or (isinstance(error, OSError) and error.errno in PATHS):
             return MISTAKE
     return 1
