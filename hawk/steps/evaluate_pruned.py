@@ -91,7 +91,6 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     settings = {
         **session.settings(),
         "token_score": {key: config["scoring"][key] for key in TOKEN_SCORE},
-        "scoring": dict(config["scoring"]),
         "variant": variant,
         "pruner": pruners,
         "prompts": None if prompts is None else prompts.sha256,
