@@ -18,13 +18,13 @@ from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.schemas import EVALUATION, SAMPLES
-from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, weight_source
+from hawk.core.variants import COMPARISON_KEYS, weight_source
 from hawk.inference.prompts import Prompts
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.measured_on import check_measured_on
 from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import Session
-from hawk.steps.variants import build, needs_tower
+from hawk.steps.variants import build, needs_tower, token_score_of
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
             every += [{**row, "pruning_ratio": ratio, "seed": seed} for row in done]
     settings = {
         **session.settings(),
-        "token_score": {key: config["scoring"][key] for key in TOKEN_SCORE},
+        "token_score": token_score_of(pruner),
         "variant": variant,
         "pruner": pruners,
         "prompts": None if prompts is None else prompts.sha256,

@@ -12,13 +12,14 @@ from hawk.config.queries import token_score_options
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
-from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
+from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
 from hawk.pruning.options import any_fact, facts, require_other_question
 
 # Options of a token score whose names differ between weight files and methods.
-TOKEN_SCORE = {"normalization": "token_score_normalization"}
+# What a weight file and the section ``scoring`` call an option of HAWK that has another name there.
+_OPTION = {"normalization": "token_score_normalization"}
 
 
 def build(
@@ -67,10 +68,19 @@ def _options(
         del score["layer"]  # the weights say of which layer they are, and that was checked
         if variant.get("weights", "uniform") not in ("uniform", *WEIGHT_SOURCES):
             # Weights from elsewhere are used as they were made, not as this run scores its own.
-            score |= {TOKEN_SCORE.get(key, key): value for key, value in weights.token_score.items()}
+            score |= {_OPTION.get(key, key): value for key, value in weights.token_score.items()}
     if method.seeded:
         options["seed"] = seed
     return {**{key: score[key] for key in method.takes_scoring if key in score}, **options}
+
+
+def token_score_of(pruner: Pruner) -> dict[str, Any]:
+    """The token score that a pruner, or the scorer in it, really uses; empty where it has none."""
+    for part in (pruner, getattr(pruner, "scorer", None)):
+        found = {key: getattr(part, _OPTION.get(key, key), None) for key in TOKEN_SCORE}
+        if None not in found.values():
+            return found
+    return {}
 
 
 def needs_tower(variant: Mapping[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from hawk.models import family_of
 from hawk.pruning import REGISTRY, pruner_class
 from hawk.pruning.options import MethodFacts, facts, varies_by_seed
 from hawk.pruning.prompt import prune
-from hawk.steps.variants import build
+from hawk.steps.variants import build, token_score_of
 
 DERIVED = ("method", "summary", "options", "seeded")
 GEOMETRY = Geometry(layers=3, heads=HEADS, kv_heads=KV_HEADS, head_dim=16)
@@ -241,6 +241,17 @@ def test_weights_from_elsewhere_bring_their_token_score(caplog):
     assert "calibrated with query_span='after_vision'" in caplog.text
     uniform = build({"scoring": scoring}, {"name": "u", "method": "hawk"}, "0.6", 0, geometry)
     assert (uniform.rope, uniform.query_span) == (True, "instruction")
+    # Results say what was used, not what the run's own weights are scored with.
+    assert token_score_of(one) == {"normalization": "l2", "rope": False, "query_span": "after_vision"}
+    assert token_score_of(uniform) == scoring_of(scoring)
+    inside = {"name": "m", "method": "mmr", "scorer": authors}
+    assert token_score_of(build({"scoring": scoring}, inside, "0.6", 0, geometry)) == token_score_of(one)
+    divprune = build({"scoring": scoring}, {"name": "d", "method": "divprune"}, "0.6", 0, geometry)
+    assert token_score_of(divprune) == {}
+
+
+def scoring_of(scoring):
+    return {key: value for key, value in scoring.items() if key != "layer"}
 
 
 def test_methods_without_heads_do_not():
