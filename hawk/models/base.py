@@ -213,7 +213,6 @@ class Family(ABC):
         """
         return list(seen)
 
-    @abstractmethod
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
@@ -223,10 +222,17 @@ class Family(ABC):
         sample for beams and none may straddle two samples. Make a new object for every call:
         the expansion for beams writes into it.
         """
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-    @abstractmethod
+        return {
+            modality: BaseModelOutputWithPooling(pooler_output=list(values.split(1)))
+            for modality, values in features.items()
+            if len(values)
+        }
+
     def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
         """The processor's keyword arguments other than ids and pixels that belong to items."""
+        return {}
 
     def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
         """A prompt with one placeholder per run of an item → the prompt with one per visual token."""

@@ -71,20 +71,6 @@ class Idefics3(Family):
     ) -> list[Tensor]:
         return [one.flatten() for one in seen]  # [tiles, tokens]
 
-    def encoder_outputs(
-        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
-    ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-        return {
-            modality: BaseModelOutputWithPooling(pooler_output=list(values.split(1)))
-            for modality, values in features.items()
-            if len(values)
-        }
-
-    def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
-        return {}
-
     def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
         """The template writes one placeholder per image; the processor its tiles and their places."""
         single = [VisualItem(features=torch.empty(1, 0), grid=(1, 1, 1))] * len(items)

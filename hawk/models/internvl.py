@@ -90,9 +90,6 @@ class InternVL(Family):
             if len(values)
         }
 
-    def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
-        return {}
-
     def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
         """The template renders an image as a bare context token; the processor wraps its tokens."""
         out: list[int] = []

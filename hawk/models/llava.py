@@ -49,20 +49,6 @@ class Llava(Family):
     ) -> list[Tensor]:
         return [one.flatten() for one in seen]  # [images, patches]
 
-    def encoder_outputs(
-        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
-    ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-        return {
-            modality: BaseModelOutputWithPooling(pooler_output=list(values.split(1)))
-            for modality, values in features.items()
-            if len(values)
-        }
-
-    def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
-        return {}
-
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         return turn_markers(tokenizer, config)
 

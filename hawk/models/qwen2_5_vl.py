@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Markers, VisualItem
@@ -57,15 +56,6 @@ class Qwen2_5VL(Family):  # noqa: N801
         """An encoder output → features per item and, per level, the same."""
         flat = torch.cat(list(output.pooler_output))
         return flat.split(sizes.tolist()), []
-
-    def encoder_outputs(
-        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
-    ) -> dict[str, Any]:
-        return {
-            modality: BaseModelOutputWithPooling(pooler_output=list(values.split(1)))
-            for modality, values in features.items()
-            if len(values)
-        }
 
     def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
         inputs: dict[str, Any] = {}
