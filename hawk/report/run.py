@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
@@ -60,8 +62,8 @@ class Run:
             table = files.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
             run.drops = table.to_pandas()
             run.drops_provenance = files.provenance_of(table, paths.drops())
-            stability = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
-            run.stability = stability["interventions"]
+            run.stability = read_stability(paths.stability())
+            run._check_heads()
             run.weights = {
                 name: HeadWeights.load(paths.head_weights(name))
                 for name in dict.fromkeys(run.drops["intervention"])
@@ -81,3 +83,22 @@ class Run:
                 f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."
             )
         return run
+
+    def _check_heads(self) -> None:
+        """Drops are of heads that the run's model has; stability is of interventions that have drops."""
+        assert self.drops is not None
+        drops, made = self.drops, self.drops_provenance["settings"].get("geometry", {})
+        for key, column in (("layers", "layer"), ("heads", "head")):
+            beyond = drops[drops[column] >= made.get(key, math.inf)]
+            if len(beyond):
+                layer, head = beyond.iloc[0][["layer", "head"]]
+                raise InputError(
+                    f"{self.paths.drops()}: drops of L{layer}H{head}, but the model has {made[key]} {key}. "
+                    "Delete the file and run again."
+                )
+        unknown = sorted(set(self.stability) - set(self.interventions))
+        if unknown:
+            raise InputError(
+                f"{self.paths.stability()}: about intervention {unknown[0]!r}, of which {self.paths.drops()} "
+                "has no drops. Delete both and run again."
+            )

@@ -47,7 +47,9 @@ def score_samples(
     for name, _ in jobs:
         if _is_head(name):
             session.vlm.geometry.check(Head.parse(name))
-    means = read_means(session.paths.head_means(session.name)) if intervention == "mean" else None
+    means = None
+    if intervention == "mean":
+        means = read_means(session.paths.head_means(session.name), session.name, session.vlm)
     size = rows_per_batch if intervention in MODES else 1
     # Heads of one layer share what lies below it. For "selection" every head is another prompt.
     shared = size == 1 and intervention in MODES
@@ -60,6 +62,7 @@ def score_samples(
         if intervention == "selection":
             settings["selection_ratio"] = session.config["ablation"]["selection_ratio"]
             settings["token_score"] = {key: session.config["scoring"][key] for key in TOKEN_SCORE}
+            settings["scoring"] = dict(session.config["scoring"])
         for (name, output), rows in zip(group, scored, strict=True):
             identity = {"benchmark": session.name, "role": session.role, "name": name}
             if intervention is not None:
