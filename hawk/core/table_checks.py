@@ -31,7 +31,8 @@ SUMMARY_KEYS = {
     "control": ("variant", "control", "pruning_ratio"),
 }
 _WHOLE = ("layer", "head", "seed", "repeat", "unparsed", "prompt_tokens", "visual_tokens", "kept_tokens")
-_FINITE = ("reference_value", "ablated_value", "drop", "ci_low", "ci_high", "logprob_drop", "noise_floor")
+_FINITE = ("reference_value", "ablated_value", "drop", "logprob_drop", "noise_floor")
+_ENDS = ("ci_low", "ci_high")
 _MILLISECONDS = ("vision_ms", "token_score_ms", "prefill_ms", "decode_ms_per_token", "total_ms")
 # Where one column bounds another: (smaller, larger).
 _ORDERED = (
@@ -86,6 +87,14 @@ def _rules(table: pa.Table, schema: pa.Schema) -> Iterator[tuple[str, np.ndarray
     if "score" in has and "parsed" in has:
         given = table.column("score").to_numpy() != 0
         yield "score", given & _nulls(table.column("parsed")), "it must be 0 where nothing was parsed"
+    if schema is DROPS and all(name in has for name in (*_ENDS, "is_noise")):
+        # A metric that some resamples do not have (no positive question, say) has no interval; then no end.
+        low, high = (_numbers(table.column(name)) for name in _ENDS)
+        none = np.isnan(low) & np.isnan(high)
+        for name, end in zip(_ENDS, (low, high), strict=True):
+            yield name, ~none & ~np.isfinite(end), "both ends must be finite, or both missing"
+        noise = pc.fill_null(table.column("is_noise"), False).to_numpy(zero_copy_only=False)
+        yield "is_noise", none & ~noise, "a drop without an interval is noise"
     for low, high in _ORDERED:
         if low in has and high in has:
             smaller, larger = table.column(low).to_numpy(), table.column(high).to_numpy()
