@@ -89,9 +89,9 @@ def _rules(table: pa.Table, schema: pa.Schema) -> Iterator[tuple[str, np.ndarray
         yield "score", given & _nulls(table.column("parsed")), "it must be 0 where nothing was parsed"
     if schema is DROPS and all(name in has for name in (*_ENDS, "is_noise")):
         # A metric that some resamples do not have (no positive question, say) has no interval; then no end.
-        low, high = (_numbers(table.column(name)) for name in _ENDS)
-        none = np.isnan(low) & np.isnan(high)
-        for name, end in zip(_ENDS, (low, high), strict=True):
+        ends = [_numbers(table.column(name)) for name in _ENDS]
+        none = np.isnan(ends[0]) & np.isnan(ends[1])
+        for name, end in zip(_ENDS, ends, strict=True):
             yield name, ~none & ~np.isfinite(end), "both ends must be finite, or both missing"
         noise = pc.fill_null(table.column("is_noise"), False).to_numpy(zero_copy_only=False)
         yield "is_noise", none & ~noise, "a drop without an interval is noise"

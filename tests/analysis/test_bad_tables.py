@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -215,6 +216,11 @@ DROPS = {
     "a head twice": (put("head", 0), "occurs twice"),
     "a drop that is none": (put("drop", None), "drop nan"),
     "an infinite interval": (put("ci_high", float("inf")), "ci_high inf"),
+    "half an interval": (put("ci_low", None), "ci_low nan; both ends must be finite, or both missing"),
+    "no interval and no noise": (
+        lambda f: f.assign(ci_low=np.nan, ci_high=np.nan, is_noise=False),
+        "a drop without an interval is noise",
+    ),
     "an interval the wrong way round": (lambda f: f.assign(ci_low=f.ci_high + 1), "at most ci_high"),
     "no noise mark": (put("is_noise", None), "is_noise None"),
     "more unparsed than samples": (put("unparsed", 999), "at most samples"),
