@@ -11,6 +11,9 @@ import pytest
 from conftest import EMBEDDED
 from running import SMALL, Workflow
 
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Geometry
+
 # The trained model: an untrained one answers nothing, and weights of equal drops are refused.
 TRAINED = {
     **SMALL,
@@ -212,7 +215,7 @@ def dry_run(folder: Path, model: Path, config: dict, *words: str) -> str:
 
 def test_a_weights_file_given_by_path_is_an_input(tmp_path: Path, small_model: Path) -> None:
     own = tmp_path / "own.json"
-    own.write_text("{}")
+    HeadWeights.uniform(Geometry(layers=2, heads=2, kv_heads=1, head_dim=64)).save(own)
     config, scorer = deepcopy(SMALL), {"method": "hawk", "weights": str(own)}
     config["evaluation"]["variants"] += [
         {"name": "own", **scorer},
