@@ -57,8 +57,9 @@ class Hawk(Pruner):
         tokens per query and then the mean, or the highest.
     rope : bool, default False
         Apply rotary positions to queries and keys (a control; the authors do not).
-    query_span : {"instruction", "after_vision"}, default "instruction"
-        The text of the last user turn, or what follows the last image (authors' code).
+    query_span : {"instruction", "after_vision", "authors"}, default "instruction"
+        The text of the last user turn, what follows the last image, or the range that the authors' code
+        takes: ``after_vision``, unless an image ends the turn (:func:`hawk.models.base.instruction_index`).
     score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
         The arithmetic of the score; the authors use the model's own dtype.
     """
