@@ -384,10 +384,13 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
             f"the prompt has no user turn (the token ids {list(markers.user)}), so its question cannot be "
             "told. Make the prompt with the processor's chat template, or set query_span: after_vision."
         )
-    begin = starts[-1] + len(markers.user)
-    begin += begin < len(ids) and ids[begin] == markers.newline
-    end = next((i for i in _places(ids, markers.end) if i >= begin), len(ids))
-    return [i for i in range(begin, end) if ids[i] not in skip] or [max(end - 1, 0)]
+    found: list[int] = []
+    for start in starts if span == "all_turns" else starts[-1:]:
+        begin = start + len(markers.user)
+        begin += begin < len(ids) and ids[begin] == markers.newline
+        end = next((i for i in _places(ids, markers.end) if i >= begin), len(ids))
+        found += [i for i in range(begin, end) if ids[i] not in skip]
+    return found or [max(end - 1, 0)]
 
 
 def _places(ids: Sequence[int], part: tuple[int, ...]) -> list[int]:

@@ -68,6 +68,7 @@ def test_the_facts_that_tables_rest_on():
     assert having("is_ceiling") == having("uses_relevant") == {"oracle"}
     assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk", "hawk_signed"}
     assert having("uses_tower") == {"visionzip", "downscale"}
+    assert having("uses_tower_with", ("vision_features", "tower")) == {"mmtok"}
     assert having("reads_other_question") == {"hawk", "hawk_signed", "cdpruner", "mmtok"}
     assert having("inside_model") == {"fastv"}
 
