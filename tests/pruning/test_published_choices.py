@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from oracles import contexts_of
-from test_algorithms import cosine, greedy, softmax
+from test_algorithms import cdpruner, cosine, determinantal, greedy, min_max, softmax
 from tiny_prompts import Image, Video, build, left_padded, prompt_ids
-from tiny_random import END, MODELS, NEWLINE, START
+from tiny_random import END, IMAGE, MODELS, NEWLINE, START
 
 from hawk.core.errors import InputError
 from hawk.models import family_of
@@ -141,3 +141,126 @@ def test_what_needs_the_tower_is_refused_without_it():
 def test_other_values_are_refused(option):
     with pytest.raises(InputError, match=f"unknown {option} 'other'"):
         pruner("mmtok", **{option: "other"})
+
+
+# --- DART -----------------------------------------------------------------------------------------
+
+AS_DART = {
+    "image_pivots": 2, "text_pivots": 2, "layer": 2, "key_layer": 1,
+    "text_span": "after_vision", "rope": True, "final_norm": True, "pivot_order": "set",
+}  # fmt: skip
+
+OF_CODE = {"key_layer", "text_span", "rope", "final_norm", "pivot_order"}
+
+
+def published_dart(model, inputs, pivots, each):
+    """Its code: keys from the cache of the layer before, states behind the last norm, pivots from a set."""
+    out = model(**inputs, use_cache=True, output_hidden_states=True)
+    keys = out.past_key_values.layers[1].keys[0].double().numpy()  # as cached: rotated, [heads, T, d]
+    states = family_of(model).decoder(model).norm(out.hidden_states[2])[0].double().numpy()
+    norm = np.abs(keys).sum((0, 2))
+    shown = (inputs["input_ids"][0] == IMAGE).nonzero().flatten().tolist()
+    behind = range(shown[-1] + 1, inputs["input_ids"].shape[1])
+    largest = [sorted(part, key=lambda i: -norm[i])[:pivots] for part in (shown, behind)]
+    chosen = set(largest[0] + largest[1])
+    left = [i for i in shown if i not in chosen]
+    for pivot in list(chosen):
+        nearest_last = sorted(left, key=lambda i: cosine(states[pivot], states[i]))[:each]
+        chosen |= set(nearest_last)
+        left = [i for i in left if i not in nearest_last]
+    return sorted(shown.index(i) for i in chosen if i in shown)
+
+
+ROWS_OF_30 = ([24, 25, 26, Image(5, 6), 20, 21, 22], [24, Image(2, 5), 27, Image(4, 5)])
+
+
+@torch.no_grad()
+def test_dart():
+    """Text on both sides, and images last; each option by itself changes the choice in one of the cases."""
+    changes = set()
+    for family in ("qwen2_vl", "qwen2_5_vl"):
+        model = MODELS[family].__wrapped__(seed=3)
+        last_norm = family_of(model).decoder(model).norm.weight
+        last_norm.copy_(torch.randn(last_norm.shape, generator=torch.Generator().manual_seed(0)))
+        for row in ROWS_OF_30:
+            inputs = build(family, [row])
+            expected = published_dart(model, inputs, pivots=2, each=2)
+            assert len(expected) == 10  # of 30: 2 pivots, and 2 tokens for each of 4
+            given = {"pruning_ratio": "0.6667", "rounding": "round"}
+            assert kept(pruner("dart", **given, **AS_DART), model, inputs) == expected
+            for option in OF_CODE:
+                without = {key: value for key, value in AS_DART.items() if key != option}
+                if kept(pruner("dart", **given, **without), model, inputs) != expected:
+                    changes.add(option)
+    assert changes == OF_CODE
+
+
+@pytest.mark.parametrize("option", ["text_span", "pivot_order"])
+def test_other_values_of_dart_are_refused(option):
+    with pytest.raises(InputError, match=f"unknown {option} 'other'"):
+        pruner("dart", **{option: "other"})
+    with pytest.raises(InputError, match="key_layer 3 is outside the model's 0-2"):
+        kept(
+            pruner("dart", pruning_ratio=0.5, key_layer=3),
+            MODELS["qwen2_vl"](),
+            build("qwen2_vl", [[Image(2, 2), 20]]),
+        )
+
+
+# --- a budget for every tile ------------------------------------------------------------------------
+
+TILED = [20, Image(1, 2), 21, Image(2, 2), 22]  # InternVL: 2 and 4 tiles and a thumbnail each, of 16 tokens
+
+
+def tiles_of(context):
+    """Sixteen tokens each, counted off."""
+    return [list(range(begin, begin + 16)) for begin in range(0, context.tokens, 16)]
+
+
+@torch.no_grad()
+def test_visionzip_per_tile():
+    model, inputs = MODELS["internvl"](), build("internvl", [TILED])
+    given = pruner("visionzip", pruning_ratio=0.75, budget="per_tile")
+    (context,) = contexts_of(given, model, inputs)
+    scores = context.observed.tolist()
+    expected = [i for tile in tiles_of(context) for i in sorted(sorted(tile, key=lambda i: -scores[i])[:4])]
+    assert kept(given, model, inputs) == expected
+    assert len(expected) == 4 * len(tiles_of(context)) > 8
+    for budget in ("pooled", "per_image"):
+        other = kept(pruner("visionzip", pruning_ratio=0.75, budget=budget), model, inputs)
+        assert other != expected
+        assert len(other) == len(expected)
+
+
+@torch.no_grad()
+def test_cdpruner_per_tile():
+    """Relevance over all crops, a process of its own for each, as the official LLaVA-NeXT code has it."""
+    model, inputs = MODELS["internvl"](), build("internvl", [TILED])
+    given = pruner("cdpruner", pruning_ratio=0.75, budget="per_tile")
+    (context,) = contexts_of(given, model, inputs)
+    v = context.features.double().numpy()
+    text = context.query_embeddings().double().numpy().mean(0)
+    relevance = min_max([cosine(x, text) for x in v], 1e-6)
+    expected = []
+    for tile in tiles_of(context):
+        expected += [tile[i] for i in determinantal(v[tile], relevance[tile], 4)]
+    assert kept(given, model, inputs) == expected
+    alone = [tile[i] for tile in tiles_of(context) for i in cdpruner(v[tile], text[None], 4, 1)]
+    assert alone != expected  # a range of every tile's own is another choice
+
+
+@pytest.mark.parametrize("family", ["llava_next", "llava_onevision"])
+def test_joined_tiles_have_no_budget_each(family):
+    given = pruner("random", pruning_ratio=0.5, budget="per_tile")
+    with pytest.raises(InputError, match=f"{family}.*joins the tiles of an image.*use per_image"):
+        kept(given, MODELS[family](), build(family, [[Image(2, 3), 20]]))
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "llava", "idefics3"])
+def test_an_image_of_one_tile_is_its_own(family):
+    inputs = build(family, [[20, Image(1, 1), 21, Image(1, 1)]])
+    tile, image = (
+        kept(pruner("divprune", pruning_ratio=0.5, budget=budget), MODELS[family](), inputs)
+        for budget in ("per_tile", "per_image")
+    )
+    assert tile == image

@@ -29,7 +29,7 @@ from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
-from hawk.pruning.rotary import rotate
+from hawk.pruning.rotary import rotary, rotate
 
 ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
 # Visual tokens whose norm and product are computed together: on a CPU few enough that the states stay in
@@ -152,7 +152,7 @@ class Hawk(Pruner):
         else:
             queries = context.projected("queries", index)[where].to(dtype)
         if self.rope:
-            cos, sin = _rotary(context, hidden)
+            cos, sin = rotary(context, hidden)
             queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
         if linear and layer.k_norm is None and plain(layer.k_proj, text):
             return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
@@ -254,13 +254,3 @@ def _reduce(queries: Tensor, keys: Tensor, scale: float, how: str, chunk: int = 
             total = highest if total is None else torch.maximum(total, highest)
     assert total is not None
     return total / len(queries) if how == "attention" else total
-
-
-def _rotary(context: PruningContext, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of the model's own rotary embedding, [T, d]."""
-    positions = context.positions
-    # Row 0 of mRoPE positions is the text row; the rotary embedding takes the others.
-    positions = positions[1:, None] if len(positions) > 1 else positions
-    cos, sin = context.family.decoder(context.model).rotary_emb(hidden[None], positions)
-    cos, sin = (part.reshape(-1, part.shape[-1]).to(hidden.device) for part in (cos, sin))
-    return cos, sin

@@ -95,7 +95,7 @@ class MMTok(Pruner):
 
     @contextmanager
     def watch(self, model: nn.Module, family: Family) -> Iterator[list[Tensor]]:
-        """Yields, where asked for, a tensor per run of the tower: the mean of a token's patches, [n, width]."""
+        """Yields, where asked for, a tensor per run of the tower: means of a token's patches, [n, width]."""
         self.check(model, family)
         seen: list[Tensor] = []
         tower, _ = family.vision_modules(model)
