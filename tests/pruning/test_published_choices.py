@@ -6,9 +6,13 @@ default is the negative control: it must choose otherwise.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 from oracles import contexts_of
 from test_algorithms import cdpruner, cosine, determinantal, greedy, min_max, softmax
 from tiny_prompts import Image, Video, build, left_padded, prompt_ids
@@ -16,7 +20,8 @@ from tiny_random import END, IMAGE, MODELS, NEWLINE, START
 
 from hawk.core.errors import InputError
 from hawk.models import family_of
-from hawk.pruning import pruner
+from hawk.pruning import REGISTRY, pruner
+from hawk.pruning.options import facts
 from hawk.pruning.prompt import prune
 from hawk.steps.variants import needs_tower
 
@@ -193,6 +198,20 @@ def test_dart():
                 if kept(pruner("dart", **given, **without), model, inputs) != expected:
                     changes.add(option)
     assert changes == OF_CODE
+
+
+def test_the_page_of_deviations_names_real_options():
+    """Its example is what the tests above compare, and every option that it names exists."""
+    text = (ROOT / "docs" / "deviations.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(text.split("```yaml")[1].split("```")[0])["evaluation"]["variants"]
+    found = {one.pop("name"): {k: v for k, v in one.items() if k != "method"} for one in example}
+    assert found["mmtok-code"] == AS_PUBLISHED
+    assert found["dart-code"] == AS_DART | {"image_pivots": 4, "text_pivots": 4}
+    known = {option for method in REGISTRY for option in facts(method).options}
+    cells = [line.split("|")[-2] for line in text.splitlines() if line.startswith("| ")]
+    named = {word.split(":")[0] for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
+    assert named - {"evaluation"} <= known
+    assert len(named) > 12
 
 
 @pytest.mark.parametrize("option", ["text_span", "pivot_order"])
