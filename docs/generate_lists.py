@@ -22,7 +22,8 @@ INTRODUCTION = """\
 <!-- Written by docs/generate_lists.py from the registries; do not edit by hand. -->
 
 Names are those of a config. Every method takes the options `rounding`, `budget` and `position_policy`, which
-a comparison sets for all of them alike (`evaluation.*`).
+a comparison sets for all of them alike (`evaluation.*`). Where a method chooses otherwise than its authors'
+code, and which option gives theirs: [deviations.md](deviations.md).
 """
 
 

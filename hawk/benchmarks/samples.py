@@ -13,6 +13,7 @@ calibration's own share suffices, or ``evaluation.development`` is set, both run
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -28,6 +29,8 @@ from hawk.core.images import item_key, open_image, refuse_long_side
 from hawk.core.schemas import SAMPLES
 from hawk.core.table_checks import problem
 from hawk.core.video import decode_video
+
+log = logging.getLogger(__name__)
 
 
 def groups_hash(group_ids: Iterable[str]) -> str:
@@ -75,9 +78,10 @@ def checked(bench: Benchmark, samples: Iterable[Sample]) -> list[Sample]:
     seen: set[str] = set()
     for sample in samples:
         what = f"benchmark {bench.name!r}: sample"
-        if sample.sample_id in seen:
+        identity = bench.identity(sample.sample_id)
+        if identity in seen:
             raise InputError(f"{what} id {sample.sample_id!r} occurs twice.")
-        seen.add(sample.sample_id)
+        seen.add(identity)
         if not sample.images and sample.video is None:
             raise InputError(f"{what} {sample.sample_id!r} has no image or video.")
         if not sample.references:
@@ -90,7 +94,32 @@ def checked(bench: Benchmark, samples: Iterable[Sample]) -> list[Sample]:
         out.append(sample)
     if not out:
         raise InputError(f"benchmark {bench.name!r} is empty: its source gave no sample.")
+    _refuse_equal(bench, out)
     return out
+
+
+def _refuse_equal(bench: Benchmark, samples: Sequence[Sample]) -> None:
+    """Refuse one question about one image under two ids, where there are more rows than were published.
+
+    Tables without ids count their rows, so rows that stand in a file twice have other ids. A published table
+    may hold equal rows, which everyone who reports it counts; in a part of it they are reported.
+    """
+    published = getattr(bench, "published_rows", None)
+    if published is None or len(samples) == published:
+        return
+    first: dict[tuple[object, ...], str] = {}
+    equal = []
+    for one in samples:
+        content = (one.group_id, one.question, one.options, one.references, one.category, one.metric_group)
+        if first.setdefault(content, one.sample_id) != one.sample_id:
+            equal.append(f"{one.sample_id!r} is {first[content]!r} again")
+    if not equal:
+        return
+    more = f" and {len(equal) - 8} more" if len(equal) > 8 else ""
+    text = f"benchmark {bench.name!r}: sample {', '.join(equal[:8])}{more}"
+    if len(samples) > published:
+        raise InputError(f"{text}; every question counts once. Remove the doubled rows.")
+    log.warning("%s; each counts as another question.", text)
 
 
 def check_files(samples: Sequence[Sample], name: str = "") -> None:

@@ -12,7 +12,7 @@ TOKEN_SCORE = ("normalization", "rope", "query_span")
 TOKEN_SCORE_VALUES: dict[str, tuple[str | bool, ...]] = {
     "normalization": ("l2", "softmax", "minmax", "standardize", "none"),
     "rope": (False, True),
-    "query_span": ("instruction", "after_vision"),
+    "query_span": ("instruction", "after_vision", "authors"),
 }
 # One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")

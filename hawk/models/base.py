@@ -366,14 +366,16 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
     """Positions of the query text in one unpadded prompt (HAWK, section 3: the text tokens).
 
     ``instruction``: the text of the last user turn wherever it stands, without template and visual
-    tokens. ``after_vision``: what follows the last visual token up to the end of that turn (the
-    authors' code). An empty span falls back to the last token before the turn's end. A prompt
-    without a user turn is an error: any other span would be a guess.
+    tokens. ``all_turns``: the same of every user turn. ``after_vision``: what follows the last visual
+    token up to the last end of a turn. ``authors``: as their code has it, which looks for that end one
+    token later; where the turn ends with an image it finds none, and takes everything to the prompt's end.
+    An empty span falls back to the last token before the turn's end. A prompt without a user turn is an
+    error: any other span would be a guess.
     """
     skip = visual | markers.visual
-    if span == "after_vision":
+    if span in ("after_vision", "authors"):
         last = max((i for i, token in enumerate(ids) if token in skip), default=-1)
-        ends = [i for i in _places(ids, markers.end) if i > last]
+        ends = [i for i in _places(ids, markers.end) if i > last + (span == "authors")]
         end = ends[-1] if ends else len(ids)
         return list(range(last + 1, end)) or [max(last, 0)]
     starts = _places(ids, markers.user)
@@ -382,10 +384,13 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
             f"the prompt has no user turn (the token ids {list(markers.user)}), so its question cannot be "
             "told. Make the prompt with the processor's chat template, or set query_span: after_vision."
         )
-    begin = starts[-1] + len(markers.user)
-    begin += begin < len(ids) and ids[begin] == markers.newline
-    end = next((i for i in _places(ids, markers.end) if i >= begin), len(ids))
-    return [i for i in range(begin, end) if ids[i] not in skip] or [max(end - 1, 0)]
+    found: list[int] = []
+    for start in starts if span == "all_turns" else starts[-1:]:
+        begin = start + len(markers.user)
+        begin += begin < len(ids) and ids[begin] == markers.newline
+        end = next((i for i in _places(ids, markers.end) if i >= begin), len(ids))
+        found += [i for i in range(begin, end) if ids[i] not in skip]
+    return found or [max(end - 1, 0)]
 
 
 def _places(ids: Sequence[int], part: tuple[int, ...]) -> list[int]:

@@ -24,7 +24,7 @@ from hawk.pruning.context import LastRun, PruningContext
 from hawk.pruning.positions import POLICIES
 from hawk.pruning.prompt import PrunedPrompt
 
-BUDGETS = ("pooled", "per_image")
+BUDGETS = ("pooled", "per_image", "per_tile")
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Pruner:
         Fraction of visual tokens removed, in [0, 1), at most four decimals.
     rounding : {"ceil", "floor", "round"}, default "ceil"
         Of tokens x (1 - ratio): "ceil" (authors' code), "floor" (paper) or "round".
-    budget : {"pooled", "per_image"}, default "pooled"
-        Over all images of a sample; or for every image, and every frame of a video, its own share.
+    budget : {"pooled", "per_image", "per_tile"}, default "pooled"
+        Over all images of a sample; or for every image, or every tile of one, its own share, and for every
+        frame of a video. Per tile only where tokens are of one tile each: not LLaVA-NeXT, -OneVision.
     position_policy : {"keep", "rebase", "repack"}, default "keep"
         See :mod:`hawk.pruning.positions`.
     """
@@ -64,6 +65,7 @@ class Pruner:
     uses_query: ClassVar[bool] = False  # does the selection depend on the question?
     reads_other_question: ClassVar[bool] = False  # can it be given another sample's question?
     uses_tower: ClassVar[bool] = False  # does it need the vision tower, so no stored features?
+    uses_tower_with: ClassVar[tuple[str, ...]] = ()  # (option, value) with which it needs the vision tower
     inside_model: ClassVar[bool] = False  # does it remove tokens in ``hooks``, while the model runs?
     needs_scorer: ClassVar[bool] = False  # must it be given a scorer?
     # For the config's checks: values of options that have few, and where numbers lie, as "1..", "0..1",
@@ -136,12 +138,16 @@ class Pruner:
         def choose(candidates: Tensor, count: int) -> Tensor:
             return self.select(context, candidates, count)
 
-        return self.within_budget(context.budget_group, choose)
+        return self.within_budget(self.groups(context), choose)
+
+    def groups(self, context: PruningContext) -> Tensor:
+        """The part that every visual token belongs to, of those that have a share of the budget each, [n]."""
+        return context.tile_group if self.budget == "per_tile" else context.budget_group
 
     def within_budget(self, group: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
         """What ``choose(candidates, count)`` keeps, asked as often as the budget has shares; ascending.
 
-        group: the image or frame of every visual token, [n].
+        group: the image, tile or frame of every visual token, [n].
         """
         every = torch.arange(len(group), device=group.device)
         if exact_ratio(self.pruning_ratio) == 0:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from hawk.core.errors import InputError
 from hawk.models.base import Family, ScoringLayer, VisualItem, instruction_index, markers_of
 
 T = TypeVar("T")
@@ -70,10 +71,26 @@ class PruningContext:
 
         ``budget: per_image`` gives each of them its own share.
         """
+        return self._groups([item.grid[0] if item.modality == "video" else 1 for item in self.items])
+
+    @cached_property
+    def tile_group(self) -> Tensor:
+        """Which tile of an image, or which frame of a video, every visual token belongs to, [n].
+
+        Raises InputError where a family joins an image's tiles, so that tokens belong to none.
+        """
+        if any(item.meta.get("tiled") for item in self.items):
+            raise InputError(
+                f"budget 'per_tile': {self.family.name!r} joins the tiles of an image and resizes them, so "
+                "its tokens are of no single tile; use per_image."
+            )
+        return self._groups([item.grid[0] for item in self.items])
+
+    def _groups(self, counts: list[int]) -> Tensor:
+        """``counts`` equal parts of every item, numbered in prompt order."""
         groups = torch.zeros_like(self.item_of)
         used = 0
-        for i, item in enumerate(self.items):
-            frames = item.grid[0] if item.modality == "video" else 1
+        for i, (item, frames) in enumerate(zip(self.items, counts, strict=True)):
             # A token beyond the last whole frame (a closing newline) goes with that frame.
             of_frame = torch.arange(item.tokens) // max(1, item.tokens // frames)
             groups[self.item_of == i] = used + of_frame.clamp(max=frames - 1).to(groups)
@@ -152,6 +169,8 @@ class Selector(Protocol):
     def check(self, model: nn.Module, family: Family) -> None: ...
 
     def watch(self, model: nn.Module, family: Family) -> AbstractContextManager[list[Tensor]]: ...
+
+    def groups(self, context: PruningContext) -> Tensor: ...
 
     def kept_indices(self, context: PruningContext) -> Tensor: ...
 

@@ -43,6 +43,7 @@ class MethodFacts:
     uses_query: bool
     reads_other_question: bool
     uses_tower: bool
+    uses_tower_with: tuple[str, ...]
     inside_model: bool
     needs_scorer: bool
     allowed: Mapping[str, tuple[Any, ...]]

@@ -35,8 +35,8 @@ class PrunedPrompt:
     """A pruned batch. L is its width, T that of the unpruned one; both are left-padded.
 
     visual_columns: per row where in ``input_ids`` its remaining visual tokens stand, [kept].
-    budget_group: per row the image or frame of each of them, see
-        :attr:`hawk.pruning.context.PruningContext.budget_group`.
+    budget_group: per row the image, tile or frame of each of them, see
+        :meth:`hawk.pruning.base.Pruner.groups`.
     last: what happened. A method that works inside the model writes there what it removed, once
         the model has read the prompt; until then everything that enters the model counts as kept.
     """
@@ -119,7 +119,7 @@ def prune(
             if not pruner.inactive:
                 _refuse_not_finite(context, keys[row] if keys is not None else str(row))
             kept = pruner.kept_indices(context)
-            group = context.budget_group[kept]
+            group = pruner.groups(context)[kept]
         kept_index.append(kept)
         groups.append(group)
     return _pack(family, rows, kept_index, groups, pruner.position_policy)

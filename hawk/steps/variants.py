@@ -15,7 +15,7 @@ from hawk.core.heads import Geometry
 from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, VARIANT_KEYS, WEIGHT_SOURCES
 from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
-from hawk.pruning.options import any_fact, facts, require_other_question
+from hawk.pruning.options import any_fact, facts, require_other_question, with_scorers
 
 # Options of a token score whose names differ between weight files and methods.
 # What a weight file and the section ``scoring`` call an option of HAWK that has another name there.
@@ -85,7 +85,10 @@ def token_score_of(pruner: Pruner) -> dict[str, Any]:
 
 def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
-    return any_fact(variant, "uses_tower")
+    chosen = [(one, facts(one["method"]).uses_tower_with) for one in with_scorers(variant)]
+    return any_fact(variant, "uses_tower") or any(
+        one.get(option[0]) == option[1] for one, option in chosen if option
+    )
 
 
 def load_weights(

@@ -167,7 +167,10 @@ def refuse_doubled(
         return
     text = f"row {equal[0][1]} is row {equal[0][0]} again, and {len(equal) - 1} more like it"
     too_many = isinstance(bench, DatasetBenchmark) and len(predicted) > bench.published_rows
-    if too_many or not is_empty(predicted[equal[0][1]].row.get("image_path")):
+    row = predicted[equal[0][1]].row
+    if too_many or not all(
+        is_empty(row.get(column)) for column in ("image_path", "video_path", "video_name")
+    ):
         raise InputError(f"{where}: {text}; every question counts once. Remove the doubled rows.")
     log.warning("%s: %s, but for the prediction; without an id each counts as another question.", where, text)
 

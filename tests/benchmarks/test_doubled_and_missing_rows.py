@@ -9,10 +9,10 @@ import hub_rows
 import pandas as pd
 import pytest
 from factories import stored_row
-from test_one_form import PERFECT, without_image
+from test_one_form import PERFECT, samples_of, without_image
 
 from hawk.benchmarks import benchmark
-from hawk.benchmarks.samples import to_row
+from hawk.benchmarks.samples import checked, to_row
 from hawk.core.errors import InputError
 from hawk.core.files import write_table
 from hawk.core.schemas import SAMPLES, SCORES
@@ -77,6 +77,13 @@ def test_rows_without_an_id_that_name_their_image(tmp_path):
     assert scored(rows, "realworldqa", tmp_path)["value"] == 50.0
     with pytest.raises(InputError, match="row 4 is row 2 again"):
         scored([*rows, rows[2]], "realworldqa", tmp_path)
+
+
+def test_rows_without_an_id_that_name_their_video(tmp_path):
+    lines = lines_of("mlvu")
+    scored(lines, "mlvu", tmp_path)
+    with pytest.raises(InputError, match="row 2 is row 1 again"):
+        scored([*lines, lines[1]], "mlvu", tmp_path)
 
 
 def test_equal_rows_about_images_that_are_not_named_are_said(tmp_path, caplog):
@@ -171,6 +178,64 @@ def test_a_group_that_says_its_size_is_taken_at_its_word(tmp_path):
     assert scored([whole], "hallusionbench", tmp_path)["value"] == 100.0
     with pytest.raises(InputError, match="'VD_chart_0#2' has 1 of its 2 rows"):
         scored([{**line, "metric_group": "VD_chart_0#2"}], "hallusionbench", tmp_path)
+
+
+# --- in the table that is asked ------------------------------------------------------------------------
+def loaded(name, tmp_path, monkeypatch, change):
+    """The samples of the fixture's table with other rows, as the step that prepares them takes them."""
+    file, rows_of = hub_rows.TABLES[name][0]
+    rows = change(rows_of())
+    monkeypatch.setitem(hub_rows.TABLES, name, [(file, lambda: rows), *hub_rows.TABLES[name][1:]])
+    return checked(benchmark(name), samples_of(name, tmp_path))
+
+
+def doubled(rows):
+    return [*rows, rows[1]]
+
+
+@pytest.mark.parametrize("name", sorted(PERFECT))
+def test_a_doubled_row_of_a_table_is_not_asked_twice(name, tmp_path, monkeypatch):
+    """By its id; where the table has none, by all that it holds, its image included."""
+    bench = type(benchmark(name))
+    monkeypatch.setattr(bench, "published_rows", len(PERFECT[name]))
+    assert loaded(name, tmp_path / "whole", monkeypatch, list)
+    with pytest.raises(InputError, match=r"occurs twice|is '1' again; every question|has [23] of its 2 rows"):
+        loaded(name, tmp_path / "doubled", monkeypatch, doubled)
+
+
+def test_equal_rows_of_a_part_of_a_table_are_said(tmp_path, monkeypatch, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert len(loaded("ai2d", tmp_path / "whole", monkeypatch, list)) == 4
+        assert "again" not in caplog.text
+        assert len(loaded("ai2d", tmp_path / "doubled", monkeypatch, doubled)) == 5
+    assert "benchmark 'ai2d': sample '4' is '1' again; each counts as another question" in caplog.text
+
+
+def test_the_same_question_about_another_image_is_another(tmp_path, monkeypatch, caplog):
+    def about_another(rows):
+        return [*rows, {**rows[1], "image": rows[0]["image"]}]
+
+    monkeypatch.setattr(type(benchmark("chartqa")), "published_rows", 4)
+    assert len(loaded("chartqa", tmp_path, monkeypatch, about_another)) == 5
+    assert "again" not in caplog.text
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_half_a_pair_of_mme_is_refused_before_it_is_asked(place, tmp_path, monkeypatch):
+    def without(rows):
+        return [row for row in rows if row is not rows[place]]
+
+    with pytest.raises(InputError, match=r"metric group '\w+/\w+/\d+.png#2' has 1 of its 2 rows"):
+        loaded("mme", tmp_path, monkeypatch, without)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_set_of_hallusionbench_that_lacks_a_row_is_refused_before_it_is_asked(place, tmp_path, monkeypatch):
+    def without(rows):
+        return [row for row in rows if row is not rows[place]]
+
+    with pytest.raises(InputError, match=r"metric group 'VD_chart_0' lacks VD_chart_0_\d_\d; it has "):
+        loaded("hallusionbench", tmp_path, monkeypatch, without)
 
 
 # --- what a file says about itself -----------------------------------------------------------------------

@@ -68,6 +68,7 @@ def test_the_facts_that_tables_rest_on():
     assert having("is_ceiling") == having("uses_relevant") == {"oracle"}
     assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk", "hawk_signed"}
     assert having("uses_tower") == {"visionzip", "downscale"}
+    assert having("uses_tower_with", ("vision_features", "tower")) == {"mmtok"}
     assert having("reads_other_question") == {"hawk", "hawk_signed", "cdpruner", "mmtok"}
     assert having("inside_model") == {"fastv"}
 
@@ -234,15 +235,15 @@ def test_weights_from_elsewhere_bring_their_token_score(caplog):
     authors = {"name": "hawk-authors", "method": "hawk", "weights": "qwen2.5-vl-7b"}
     scoring = {"layer": 0, "normalization": "softmax", "rope": True, "query_span": "instruction"}
     one = build({"scoring": scoring}, authors, "0.6", 0, geometry)
-    assert (one.token_score_normalization, one.rope, one.query_span) == ("l2", False, "after_vision")
+    assert (one.token_score_normalization, one.rope, one.query_span) == ("l2", False, "authors")
     assert not caplog.records
     own = build({"scoring": scoring}, {**authors, "query_span": "instruction"}, "0.6", 0, geometry)
     assert (own.rope, own.query_span) == (False, "instruction")
-    assert "calibrated with query_span='after_vision'" in caplog.text
+    assert "calibrated with query_span='authors'" in caplog.text
     uniform = build({"scoring": scoring}, {"name": "u", "method": "hawk"}, "0.6", 0, geometry)
     assert (uniform.rope, uniform.query_span) == (True, "instruction")
     # Results say what was used, not what the run's own weights are scored with.
-    assert token_score_of(one) == {"normalization": "l2", "rope": False, "query_span": "after_vision"}
+    assert token_score_of(one) == {"normalization": "l2", "rope": False, "query_span": "authors"}
     assert token_score_of(uniform) == scoring_of(scoring)
     inside = {"name": "m", "method": "mmr", "scorer": authors}
     assert token_score_of(build({"scoring": scoring}, inside, "0.6", 0, geometry)) == token_score_of(one)

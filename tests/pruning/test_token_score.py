@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import CASES, FAMILIES, full_matrix_scores
 from tiny_prompts import Image, Video, build, left_padded, prompt_ids
-from tiny_random import END, HEADS, KV_HEADS, MODELS, NEWLINE, START, USER
+from tiny_random import END, HEADS, KV_HEADS, MODELS, NEWLINE, START, USER, VISION_END
 
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
@@ -268,6 +268,53 @@ def test_nothing_after_the_image():
     inputs = build("qwen2_5_vl", [[20, 21, Image(2, 2)]])
     assert len(question(model, inputs, "after_vision")) == 1
     assert question(model, inputs) == [20, 21]
+
+
+def authors_range(row, vision_end, im_end):
+    """The search of the authors' code: behind the last image to the last end that lies *after* that place."""
+    after = [i for i, token in enumerate(row) if token == vision_end]
+    start = after[-1] + 1
+    ends = [i for i, token in enumerate(row) if token == im_end and i > start]
+    return list(range(start, ends[-1] if ends else len(row))) or after[-1:]
+
+
+@pytest.mark.parametrize(
+    ("row", "as_after_vision"),
+    [
+        ([Image(2, 2), 20, 21], True),
+        ([20, 21, Image(2, 2)], False),
+        ([20, Image(1, 2), 21, 22], True),
+        ([20, Image(1, 1), 21, Image(1, 2), 22], True),
+        ([20, Image(1, 1), 21, Image(1, 2)], False),
+        ([Image(1, 1), Image(1, 2)], False),
+        ([20, 21, Video(2, 1, 2)], False),
+    ],
+    ids=["image first", "image last", "both sides", "several", "several, last", "images only", "video last"],
+)
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+def test_the_authors_range(family, row, as_after_vision):
+    model = MODELS[family]()
+    (context,) = contexts_of(model, build(family, [row]))
+    expected = authors_range(context.ids.tolist(), VISION_END, END)
+    assert context.query_index("authors").tolist() == expected
+    assert (context.query_index("after_vision").tolist() == expected) == as_after_vision
+    assert (pick(context, "authors") == pick(context, "after_vision")).all() == as_after_vision
+
+
+def pick(context, span):
+    return Hawk(query_span=span).head_scores(context)
+
+
+def test_the_authors_range_over_turns_and_without_an_end():
+    """An earlier answer belongs to it; a prompt that stops at the image leaves the image's end alone."""
+    model = MODELS["qwen2_5_vl"]()
+    inputs = build("qwen2_5_vl", [[20, 21, Image(2, 2)]])
+    first = inputs["input_ids"][0].tolist()
+    for turns in ([*first, 30, 31, END, *prompt_ids([[24, 25]])], first[: first.index(VISION_END) + 1]):
+        inputs.update(left_padded([turns]))
+        inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+        (context,) = contexts_of(model, inputs)
+        assert context.query_index("authors").tolist() == authors_range(turns, VISION_END, END)
 
 
 def test_system_prompt_and_several_turns():

@@ -171,6 +171,10 @@ class DatasetBenchmark(Benchmark):
                     f"benchmark {self.name!r}: metric group {group!r} lacks {', '.join(missing[:8])}; it has "
                     f"{', '.join(sample_id for sample_id, _ in members[:8])}. Its metric needs all of them."
                 )
+            expected = self.expected_rows(len(members))
+            if expected != len(members):
+                ids = [sample_id for sample_id, _ in members]
+                raise _incomplete(self.name, f"{group}{COUNT}{expected}", ids, expected)
 
     def source(self) -> Source:
         """Resolved once: rows and provenance are of one commit, should the branch move meanwhile."""
@@ -209,7 +213,7 @@ class DatasetBenchmark(Benchmark):
             members = groups.setdefault(str(sample.metric_group), [])
             members.append((sample.sample_id, len(sample.options)))
             identify.tie(sample.metric_group, identify(sample))
-        self.check_complete(groups, self.published_rows)
+        self.check_complete(groups, sum(map(len, groups.values())))
         for sample in self._drafts(source):
             rows_in_group = len(groups[str(sample.metric_group)])
             yield dataclasses.replace(
@@ -333,10 +337,14 @@ def check_groups(name: str, rows: pd.DataFrame) -> None:
         _, counted, expected = str(group).rpartition(COUNT)
         if counted and expected.isdecimal() and int(expected) != rows_found:
             ids = rows.loc[rows["metric_group"] == group, "sample_id"].tolist()
-            raise InputError(
-                f"benchmark {name!r}: metric group {group!r} has {rows_found} of its {expected} "
-                f"rows ({', '.join(map(str, ids[:8]))}); its metric needs all of them."
-            )
+            raise _incomplete(name, group, ids, int(expected))
+
+
+def _incomplete(name: str, group: object, ids: Sequence[object], expected: int) -> InputError:
+    return InputError(
+        f"benchmark {name!r}: metric group {group!r} has {len(ids)} of its {expected} rows "
+        f"({', '.join(map(str, ids[:8]))}); its metric needs all of them."
+    )
 
 
 def check_categories(name: str, present: set[str], needed: tuple[str, ...]) -> None:

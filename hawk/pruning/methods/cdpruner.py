@@ -13,7 +13,8 @@ Differences from the official code, and why:
   (its issues 9, 14, 19). Qwen and InternVL have no such tower: t is the mean input embedding of the
   question in the language model and ``relevance_sign`` is + (the paper's equation); ports disagree.
 - Range and kernel are per sample, not per batch, so a batch gives what single samples give; a range
-  of zero gives relevance 1 instead of a division by zero.
+  of zero gives relevance 1 instead of a division by zero. There the count is per crop and the range over
+  all crops: ``budget: per_tile`` does the same; ``per_image`` takes the range of every image by itself.
 - Where the official code divides by 0 and returns NaN's index again and again, the rest is filled by
   relevance, see :mod:`hawk.pruning.determinantal`.
 
@@ -64,9 +65,14 @@ class CDPruner(Pruner):
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])
+        if self.budget == "per_tile":
+            relevance = context.once("relevance", self, lambda: self._relevance(context, context.features))
+            return candidates[determinantal(vectors, relevance[candidates], count)]
+        return candidates[determinantal(vectors, self._relevance(context, vectors), count)]
+
+    def _relevance(self, context: PruningContext, features: Tensor) -> Tensor:
         text = context.once("question", self, lambda: self._question(context))
-        relevance = min_max(self.relevance_sign * (vectors @ text), EPSILON)
-        return candidates[determinantal(vectors, relevance, count)]
+        return min_max(self.relevance_sign * (unit(features) @ text), EPSILON)
 
     def _question(self, context: PruningContext) -> Tensor:
         """Direction of the mean embedding of the question, [hidden]."""

@@ -11,9 +11,14 @@ Differences from the official code, and why:
 - There pruning happens inside the model after layer 2. Here, as in NVIDIA's TensorRT-Edge-LLM,
   it happens before the model, from the input of ``layer`` (0: no extra forward pass; a higher one runs
   the unpruned prompt up to it), so generation and caches are those of every other method.
+- For Qwen2.5-VL its text pivots come from behind the last visual token (template included), keys have
+  rotary positions and are of the layer before, states pass the model's last norm, and pivots come as a
+  Python set of their positions lists them: ``text_span: after_vision``, ``rope: true``, ``layer: 2``,
+  ``key_layer: 1``, ``final_norm: true``, ``pivot_order: set``, with 4 pivots of either kind.
 - Its per-pivot ``int`` misses the count by up to one token per pivot; here the remainder goes to the
   first pivots, and the count is the central budget.
-- Pivots come in the order of their norm; with fewer kept tokens than pivots only the first stay.
+- Pivots come in the order of their norm, visual ones first; with fewer kept tokens than pivots only the
+  first stay.
 
 Time O((n + text) · hidden · head_dim · kv_heads + pivots · n · hidden), memory O(n · hidden).
 Ties go to the lower position.
@@ -26,11 +31,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hawk.core.errors import InputError
+from hawk.core.errors import InputError, unknown
 from hawk.models.base import Family
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.rotary import rotary, rotate
 from hawk.pruning.similarity import unit
+
+TEXT_SPANS = ("all", "after_vision")
+PIVOT_ORDERS = ("norm", "set")
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,27 @@ class Dart(Pruner):
     text_pivots : int, default 5
         Text pivots, 0 or more (5 in UniPruneBench).
     layer : int, default 0
-        The decoder layer whose input and key projection are used.
+        The decoder layer whose input is compared.
+    key_layer : int or None, default None
+        The decoder layer whose keys choose pivots. None: ``layer``.
+    text_span : {"all", "after_vision"}, default "all"
+        Where text pivots come from: all text, or what stands behind the last visual token.
+    rope : bool, default False
+        Rotary positions in the keys.
+    final_norm : bool, default False
+        The model's last norm over the compared states.
+    pivot_order : {"norm", "set"}, default "norm"
+        Visual pivots by falling norm, then text ones; or as CPython lists the set of their positions.
     """
 
     image_pivots: int = 10
     text_pivots: int = 5
     layer: int = 0
+    key_layer: int | None = None
+    text_span: str = "all"
+    rope: bool = False
+    final_norm: bool = False
+    pivot_order: str = "norm"
 
     bounds = {"image_pivots": "1..", "text_pivots": "0..", "layer": "0..layers"}
     paper = "DART, EMNLP 2025, arXiv 2502.11494"
@@ -60,30 +84,50 @@ class Dart(Pruner):
             raise InputError(f"dart: image_pivots {self.image_pivots!r} must be 1 or more.")
         if self.text_pivots < 0 or self.layer < 0:
             raise InputError("dart: text_pivots and layer must be 0 or more.")
+        for name, allowed in (("text_span", TEXT_SPANS), ("pivot_order", PIVOT_ORDERS)):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, getattr(self, name), allowed)
+
+    @property
+    def _key_layer(self) -> int:
+        return self.layer if self.key_layer is None else self.key_layer
 
     def check(self, model: nn.Module, family: Family) -> None:
         layers = family.geometry(model).layers
-        if self.layer >= layers:
-            raise InputError(f"dart: layer {self.layer} is outside the model's 0-{layers - 1}.")
+        for name, layer in (("layer", self.layer), ("key_layer", self._key_layer)):
+            if not 0 <= layer < layers:
+                raise InputError(f"dart: {name} {layer} is outside the model's 0-{layers - 1}.")
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
-        hidden = context.once("hidden", self, lambda: context.hidden_at(self.layer))
-        where = context.visual_index[candidates]
+        states = context.once("states", self, lambda: self._states(context))
         norms = context.once("key norms", self, lambda: self._key_norms(context))
-        visual_pivots = _largest(norms[where], min(self.image_pivots, count))
-        text_pivots = context.once("text pivots", self, lambda: self._text_pivots(context, hidden))
-        vectors = unit(hidden[where])
-        pivots = torch.cat([vectors[visual_pivots], text_pivots])
-        return candidates[least_similar(vectors, visual_pivots, pivots, count)]
+        where = context.visual_index[candidates]
+        vectors = unit(states[where])
+        kept = _largest(norms[where], min(self.image_pivots, count))
+        text = self._text(context)
+        pivots = torch.cat([where[kept], text[_largest(norms[text], self.text_pivots)]])  # positions
+        if self.pivot_order == "set":
+            pivots = pivots.new_tensor(list(set(pivots.tolist())))
+        return candidates[least_similar(vectors, kept, unit(states[pivots]), count)]
 
-    def _text_pivots(self, context: PruningContext, hidden: Tensor) -> Tensor:
-        """Unit hidden states of the text pivots, [text_pivots, hidden]."""
-        norms = context.once("key norms", self, lambda: self._key_norms(context))[context.text_index]
-        return unit(hidden[context.text_index][_largest(norms, self.text_pivots)])
+    def _text(self, context: PruningContext) -> Tensor:
+        """Positions of what may be a text pivot, ascending."""
+        text = context.text_index
+        return text[text > context.visual_index[-1]] if self.text_span == "after_vision" else text
+
+    def _states(self, context: PruningContext) -> Tensor:
+        """What is compared, [T, hidden]."""
+        hidden = context.hidden_at(self.layer)
+        normed: Tensor = context.family.decoder(context.model).norm(hidden) if self.final_norm else hidden
+        return normed
 
     def _key_norms(self, context: PruningContext) -> Tensor:
         """The L1 norm of every token's key, all key heads together, [T]."""
-        return context.projected("keys", self.layer).float().abs().sum((1, 2))
+        keys = context.projected("keys", self._key_layer).float()
+        if self.rope:
+            cos, sin = rotary(context, context.hidden_at(self._key_layer))
+            keys = rotate(keys, cos.float(), sin.float())
+        return keys.abs().sum((1, 2))
 
 
 def _largest(norms: Tensor, count: int) -> Tensor:

@@ -29,7 +29,7 @@ from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
-from hawk.pruning.rotary import rotate
+from hawk.pruning.rotary import rotary, rotate
 
 ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
 # Visual tokens whose norm and product are computed together: on a CPU few enough that the states stay in
@@ -57,8 +57,9 @@ class Hawk(Pruner):
         tokens per query and then the mean, or the highest.
     rope : bool, default False
         Apply rotary positions to queries and keys (a control; the authors do not).
-    query_span : {"instruction", "after_vision"}, default "instruction"
-        The text of the last user turn, or what follows the last image (authors' code).
+    query_span : {"instruction", "after_vision", "authors"}, default "instruction"
+        The text of the last user turn, what follows the last image, or the range that the authors' code
+        takes: ``after_vision``, unless an image ends the turn (:func:`hawk.models.base.instruction_index`).
     score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
         The arithmetic of the score; the authors use the model's own dtype.
     """
@@ -151,7 +152,7 @@ class Hawk(Pruner):
         else:
             queries = context.projected("queries", index)[where].to(dtype)
         if self.rope:
-            cos, sin = _rotary(context, hidden)
+            cos, sin = rotary(context, hidden)
             queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
         if linear and layer.k_norm is None and plain(layer.k_proj, text):
             return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
@@ -253,13 +254,3 @@ def _reduce(queries: Tensor, keys: Tensor, scale: float, how: str, chunk: int = 
             total = highest if total is None else torch.maximum(total, highest)
     assert total is not None
     return total / len(queries) if how == "attention" else total
-
-
-def _rotary(context: PruningContext, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of the model's own rotary embedding, [T, d]."""
-    positions = context.positions
-    # Row 0 of mRoPE positions is the text row; the rotary embedding takes the others.
-    positions = positions[1:, None] if len(positions) > 1 else positions
-    cos, sin = context.family.decoder(context.model).rotary_emb(hidden[None], positions)
-    cos, sin = (part.reshape(-1, part.shape[-1]).to(hidden.device) for part in (cos, sin))
-    return cos, sin

@@ -12,7 +12,10 @@ of the question in the language model, visual tokens those that enter it.
 
 Differences from the official code: the count is the central budget, not ``int``; batches and
 several images; lazy evaluation (the same choice, see :mod:`hawk.pruning.coverage`); the words are
-those of the user's question, without the template.
+those of the user's question, without the template and without "Question: " before them. For Qwen's
+models its vision coverage is of the tower's patches before the merger, the mean of those that become one
+token, its words are those of all user turns, and τ_t is 0.01: ``vision_features: tower``,
+``query_span: all_turns``, ``text_temperature: 0.01``.
 
 Time O(n² · hidden) for the matrix and usually a few hundredths of O(count · n²) for the selection,
 memory O(n · (n + m)): coverage of every pair is what the method maximizes.
@@ -21,15 +24,24 @@ Ties go to the lower position.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
+from hawk.models.base import Family
+from hawk.models.hooks import own_hooks
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.coverage import greedy_coverage
+from hawk.pruning.merger import MERGERS, carry
 from hawk.pruning.similarity import cosine_slabs, unit
+
+SPANS = ("instruction", "after_vision", "all_turns")
+FEATURES = ("projected", "tower")
 
 
 @dataclass(frozen=True)
@@ -42,20 +54,25 @@ class MMTok(Pruner):
         τ_t and τ_v, positive.
     vision_weight : float, default 0.5
         α, 0 or more.
-    query_span : {"instruction", "after_vision"}, default "instruction"
+    query_span : {"instruction", "after_vision", "all_turns"}, default "instruction"
         Which text is the question, see :func:`hawk.models.base.instruction_index`.
+    vision_features : {"projected", "tower"}, default "projected"
+        v in the vision coverage: tokens as they enter the language model, or the mean of a token's patches
+        before the merger (Qwen's towers; needs the vision tower, so no stored features).
     """
 
     text_temperature: float = 0.02
     vision_temperature: float = 0.2
     vision_weight: float = 0.5
     query_span: str = "instruction"
+    vision_features: str = "projected"
 
     allowed = {"query_span": ("instruction", "after_vision")}
     bounds = {"text_temperature": "above 0", "vision_temperature": "above 0", "vision_weight": "0.."}
     paper = "MMTok, ICLR 2026, arXiv 2508.18264"
     uses_query = True
     reads_other_question = True
+    uses_tower_with = ("vision_features", "tower")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,21 +81,63 @@ class MMTok(Pruner):
                 raise InputError(f"mmtok: {name} {getattr(self, name)!r} must be positive.")
         if not self.vision_weight >= 0:
             raise InputError(f"mmtok: vision_weight {self.vision_weight!r} must be 0 or more.")
-        if self.query_span not in ("instruction", "after_vision"):
-            raise unknown("query_span", self.query_span, ("instruction", "after_vision"))
+        for name, allowed in (("query_span", SPANS), ("vision_features", FEATURES)):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, getattr(self, name), allowed)
+        object.__setattr__(self, "uses_tower", self.vision_features == "tower")
+
+    def check(self, model: nn.Module, family: Family) -> None:
+        if self.uses_tower and family.name not in MERGERS:
+            raise InputError(
+                f"mmtok: vision_features 'tower' is only for towers with a merger ({', '.join(MERGERS)}), "
+                f"not for {family.name!r}."
+            )
+
+    @contextmanager
+    def watch(self, model: nn.Module, family: Family) -> Iterator[list[Tensor]]:
+        """Yields, where asked for, a tensor per run of the tower: means of a token's patches, [n, width]."""
+        self.check(model, family)
+        seen: list[Tensor] = []
+        tower, _ = family.vision_modules(model)
+        if not self.uses_tower or not any(True for _ in tower.parameters()):  # dropped: features are stored
+            yield seen
+            return
+        found: list[Tensor] = []
+
+        def measure(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            patches = args[0] if args else kwargs["x"]  # [patches, width]
+            found[:] = [patches.float().unflatten(0, (-1, tower.spatial_merge_size**2)).mean(1)]
+
+        with own_hooks() as hooks:
+            hooks.before(tower.merger, measure)
+            carry(hooks, tower, found, seen)
+            yield seen
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])
+        seen = unit(self._seen(context)[candidates]) if self.uses_tower else vectors
         words = context.once("words", self, lambda: unit(context.query_embeddings(self.query_span)))
-        return candidates[greedy_coverage(self.gain(words, vectors), count)]
+        return candidates[greedy_coverage(self.gain(words, vectors, seen), count)]
 
-    def gain(self, words: Tensor, vectors: Tensor) -> Tensor:
-        """Row j: what token j covers of every word and of every visual token, [n, m + n]."""
+    def _seen(self, context: PruningContext) -> Tensor:
+        if context.observed is None:
+            raise InputError(
+                "mmtok: vision_features 'tower' needs the vision tower, whose patches stored features do not "
+                "hold. Run it with features: recomputed, or pass pixel values."
+            )
+        return context.observed
+
+    def gain(self, words: Tensor, vectors: Tensor, seen: Tensor) -> Tensor:
+        """Row j: what token j covers of every word and of every visual token, [n, m + n].
+
+        words [m, hidden], vectors [n, hidden] and seen [n, width], the vectors of the vision coverage, are
+        unit vectors.
+        """
         size, asked = len(vectors), len(words)
         gain = vectors.new_empty(size, asked + size)
         text = (words @ vectors.T / self.text_temperature).softmax(-1) / asked
         gain[:, :asked] = text.T
-        for begin, cosines in cosine_slabs(vectors, vectors):
+        for begin, cosines in cosine_slabs(seen, seen):
             covers = (cosines / self.vision_temperature).softmax(-1)
             columns = slice(asked + begin, asked + begin + len(cosines))
             gain[:, columns] = covers.T * (self.vision_weight / size)

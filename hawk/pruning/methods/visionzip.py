@@ -40,6 +40,7 @@ from hawk.models.base import Family
 from hawk.models.hooks import own_hooks
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.merger import carry
 from hawk.pruning.rotary import rotate
 
 _SLAB = 1 << 21  # products of one head at a time
@@ -96,11 +97,7 @@ def _tower(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _qwen(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[None]:
-    """Towers without class token whose merger makes one token of adjacent patches.
-
-    Qwen2.5-VL permutes patches into windows and its merged tokens back. The scores go the same way
-    by themselves: they ride through as one more column of the merger's output.
-    """
+    """Towers without class token whose merger makes one token of adjacent patches."""
     tower = _tower(model)
     if layer is None:
         full = getattr(tower, "fullatt_block_indexes", None) or [len(tower.blocks) - 1]
@@ -121,18 +118,9 @@ def _qwen(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[N
         ]
         found[:] = [torch.cat(parts).unflatten(0, (-1, unit)).mean(1)]
 
-    def carry(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return torch.cat([output.float(), found.pop()[:, None]], dim=-1)
-
-    def unload(module: nn.Module, args: Any, output: Any) -> Any:
-        seen.append(output.pooler_output[:, -1])
-        output.pooler_output = output.pooler_output[:, :-1].to(output.last_hidden_state.dtype)
-        return output
-
     with own_hooks() as hooks:
         hooks.before(attention, measure)
-        hooks.after(tower.merger, carry)
-        hooks.after(tower, unload)
+        carry(hooks, tower, found, seen)
         yield
 
 
