@@ -61,23 +61,23 @@ KEYS = {
 
 
 def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
-    """Nulls, split-half correlations and Spearman between benchmarks of one intervention.
+    """Nulls, split-half correlations and Spearman between benchmarks of one ablation.
 
-    parts: one per benchmark, heads of the scoring layer only. ci_low: lower interval ends of their
+    parts: one per benchmark, heads of the layer of the weights only. ci_low: lower interval ends of their
     drops, points. Plain numbers, as described in :data:`KEYS`.
     """
     from hawk.analysis.drops import drop_values
     from hawk.analysis.resampling import rng_of
 
-    intervention = parts[0].intervention
+    ablation = parts[0].ablation
     joint = JointGroups([part.samples.groups for part in parts])
     drops = [drop_values(part) for part in parts]
     lows = [ci_low[part.name] for part in parts]
-    rng = rng_of(seed, "null", intervention)
+    rng = rng_of(seed, "null", ablation)
     signs = 1.0 - 2.0 * rng.integers(0, 2, size=(NULL_FLIPS, len(joint.union)))
     flipped = [flipped_drops(part, signs[:, index]) for part, index in zip(parts, joint.index, strict=True)]
     names = [part.name for part in parts]
-    pooled, curves = _split_half(parts, joint, rng_of(seed, "split", intervention))
+    pooled, curves = _split_half(parts, joint, rng_of(seed, "split", ablation))
     return {
         "heads": [str(head) for head in parts[0].heads],
         "null": _against_noise(names, drops, flipped),
@@ -153,7 +153,7 @@ def flipped_drops(part: Measured, signs: np.ndarray) -> np.ndarray:
     half = (part.reference - part.ablated) / 2.0  # [heads, groups, sums]
     middle = ((part.reference + part.ablated) / 2.0).sum(axis=1)  # [heads, sums]
     moved = (signs @ half.transpose(1, 0, 2).reshape(groups, -1)).reshape(flips, *middle.shape)
-    return part.points(middle + moved) - part.points(middle - moved)
+    return part.sign * (part.points(middle + moved) - part.points(middle - moved))
 
 
 def _pool(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -225,7 +225,7 @@ def _part_drops(part: Measured, mask: np.ndarray) -> np.ndarray:
     splits, groups = mask.shape
     sums = (mask @ part.ablated.transpose(1, 0, 2).reshape(groups, -1)).reshape(splits, len(part.heads), -1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return part.points(mask @ part.reference)[:, None] - part.points(sums)
+        return part.sign * (part.points(mask @ part.reference)[:, None] - part.points(sums))
 
 
 def _curve_point(first: np.ndarray, second: np.ndarray, fraction: float, samples: float) -> dict[str, Any]:

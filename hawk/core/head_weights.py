@@ -25,7 +25,8 @@ class HeadWeights:
     """Non-negative weights over the heads of the scoring layer, summing to 1 (HAWK, section 3).
 
     ``weights[i]`` belongs to query head ``i`` of layer ``layer``. ``token_score`` holds the options
-    (normalization, rope, query_span) under which the weights were calibrated.
+    (normalization, reduction, rope, query_span) under which the weights were calibrated. With the
+    ``weight_normalization`` "signed" (not the paper's) they may be negative, and their sizes sum to 1.
     """
 
     weights: tuple[float, ...]
@@ -41,11 +42,16 @@ class HeadWeights:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_weights(self.weights, self.geometry.heads, "head weights")
+        check_weights(self.weights, self.geometry.heads, "head weights", self.is_signed)
         if not 0 <= self.layer < self.geometry.layers:
             raise InputError(
                 f"head weights: layer {self.layer} is outside the model's 0-{self.geometry.layers - 1}."
             )
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a head may count against a token."""
+        return self.weight_normalization == "signed"
 
     @classmethod
     def uniform(cls, geometry: Geometry, layer: int = 0) -> HeadWeights:
@@ -138,17 +144,19 @@ class HeadWeights:
             )
 
 
-def check_weights(weights: tuple[float, ...] | list[float], heads: int, what: str) -> None:
-    """Refuse a wrong count, values that are not finite numbers, negative ones, and all zeros."""
+def check_weights(
+    weights: tuple[float, ...] | list[float], heads: int, what: str, signed: bool = False
+) -> None:
+    """Refuse a wrong count, values that are no finite numbers, negative ones unless signed, and all zeros."""
     if len(weights) != heads:
         raise InputError(f"{what}: {len(weights)} weights for {heads} heads.")
     for index, value in enumerate(weights):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(f"{what}: head {index} has weight {value!r}; it must be a finite number.")
-        if value < 0:
+        if value < 0 and not signed:
             raise InputError(f"{what}: head {index} has weight {value!r}; it must be 0 or more.")
     if not any(weights):
-        raise InputError(f"{what}: all weights are 0; at least one must be positive.")
+        raise InputError(f"{what}: all weights are 0; at least one must be another number.")
 
 
 def _describe(geometry: Geometry) -> str:

@@ -19,7 +19,7 @@ def section_pictures(run: Run, section: str) -> str:
     A picture that another step draws, with the model, is left out until that step has run.
     """
     text, still = "", ""
-    for one in figures.pictures(run.holds, run.interventions, section):
+    for one in figures.pictures(run.holds, run.ablations, section):
         figure = one.figure
         path = Path(run.paths.figure(one.name, figure.ending))
         if not path.is_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from hawk.core import files as records
 from hawk.core import schemas
@@ -24,10 +25,10 @@ class Run:
 
     config: Mapping[str, Any]
     paths: RunPaths
-    drops: pd.DataFrame | None = None
+    drops: pd.DataFrame | None = None  # of all ablations
     drops_made: Mapping[str, Any] = field(default_factory=dict)
-    stability: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, HeadWeights] = field(default_factory=dict)
+    stability: Mapping[str, Any] = field(default_factory=dict)  # by ablation
+    weights: Mapping[str, HeadWeights] = field(default_factory=dict)  # by weights recipe
     retention: pd.DataFrame | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     controls: pd.DataFrame | None = None
@@ -42,9 +43,17 @@ class Run:
         return found | {name for name in ("stability", "weights") if getattr(self, name)}
 
     @property
-    def interventions(self) -> list[str]:
+    def ablations(self) -> list[str]:
         """Those whose drops were measured."""
-        return [] if self.drops is None else list(dict.fromkeys(self.drops["intervention"]))
+        return [] if self.drops is None else list(dict.fromkeys(self.drops["ablation"]))
+
+    def null_of(self, recipe: str) -> Mapping[str, Any] | None:
+        """The stability of a weights recipe's ablation, if its null is one of these weights.
+
+        It is of drops in value; of those in log-probability there is none.
+        """
+        found = next(one for one in self.config["weights"]["recipes"] if one["name"] == recipe)
+        return self.stability.get(found["ablation"]) if found["measure"] == "value" else None
 
     @property
     def confidence(self) -> float:
@@ -56,26 +65,40 @@ class Run:
     def read(cls, config: Mapping[str, Any], root: str) -> Run:
         run = cls(config, RunPaths(root))
         paths = run.paths
-        if Path(paths.drops()).is_file():
-            table = records.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
-            run.drops = table.to_pandas()
-            run.drops_made = records.provenance_of(table, paths.drops())
-            found = json.loads(Path(paths.stability()).read_text(encoding="utf-8"))
-            run.stability = found["interventions"]
+        names = [one["name"] for one in config["ablation"]["recipes"]]
+        measured = [name for name in names if Path(paths.drops(name)).is_file()]
+        if measured:
+            tables = [read_drops(paths, name) for name in measured]
+            run.drops = pa.concat_tables(tables).to_pandas()
+            run.drops_made = records.provenance_of(tables[0], paths.drops(measured[0]))
+            found = {name: read_stability(paths, name) for name in measured}
+            run.stability = {name: one for name, one in found.items() if one is not None}
             run.weights = {
-                name: HeadWeights.load(paths.head_weights(name))
-                for name in dict.fromkeys(run.drops["intervention"])
-                if Path(paths.head_weights(name)).is_file()
+                one["name"]: HeadWeights.load(paths.head_weights(one["name"]))
+                for one in config["weights"]["recipes"]
+                if Path(paths.head_weights(one["name"])).is_file()
             }
         if Path(paths.table("retention", "parquet")).is_file():
             run.retention, run.settings = read_retention(root)
             if Path(paths.table("controls", "parquet")).is_file():
                 run.controls = read_controls(root)
         if Path(paths.cost()).is_file():
-            measured = records.read_table(paths.cost(), schemas.COST, {"table": "cost"})
-            run.cost, run.cost_made = measured.to_pandas(), records.provenance_of(measured, paths.cost())
+            cost = records.read_table(paths.cost(), schemas.COST, {"table": "cost"})
+            run.cost, run.cost_made = cost.to_pandas(), records.provenance_of(cost, paths.cost())
         if run.drops is None and run.retention is None:
-            raise InputError(
-                f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."
-            )
+            raise InputError(f"{root}: neither drops nor tables/retention.parquet; nothing to report.")
         return run
+
+
+def read_drops(paths: RunPaths, ablation: str) -> pa.Table:
+    """The drops of one ablation."""
+    return records.read_table(paths.drops(ablation), schemas.DROPS, {"table": "drops", "ablation": ablation})
+
+
+def read_stability(paths: RunPaths, ablation: str) -> dict[str, Any] | None:
+    """How stable they are; None where no head of the weights' layer was measured."""
+    path = paths.stability(ablation)
+    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    if found["ablation"] != ablation:
+        raise InputError(f"{path}: the file says ablation {found['ablation']!r}, its path says {ablation!r}.")
+    return found["stability"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.analysis.controls import is_calibrated, is_floor
-from hawk.core.variants import WEIGHT_SOURCES, weight_source
+from hawk.core.variants import weight_source
 from hawk.report.numbers import interval, number, p_text
 
 
@@ -51,15 +51,30 @@ def _difference(row: Mapping[str, Any]) -> str:
     return f"{row['variant']} {number(row['difference'], sign=True)} {bounds}{seeds}"
 
 
-def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
-    """Does HAWK with calibrated weights beat its controls? Says plainly where it does not."""
+def paper_weights(config: Mapping[str, Any]) -> set[str]:
+    """The weights recipes that are the paper's: heads set to zero, min-shift of the drop in value."""
+    zero = {one["name"] for one in config["ablation"]["recipes"] if one["intervention"] == "zero"}
+    paper = {"normalization": "min_shift", "measure": "value"}
+    return {
+        one["name"]
+        for one in config["weights"]["recipes"]
+        if one["ablation"] in zero and paper.items() <= one.items()
+    }
+
+
+def recipe(
+    frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any], paper: Collection[str] = ()
+) -> list[Statement]:
+    """Does HAWK with calibrated weights beat its controls? Says plainly where it does not.
+
+    paper: the weights recipes that are the paper's.
+    """
     out: list[Statement] = []
     variants = {name: {"name": name, **one} for name, one in settings["variants"].items()}
     for name, variant in variants.items():
         if not is_calibrated(variant):
             continue
-        paper = variant.get("weights") == "zero" and settings.get("normalization") == "min_shift"
-        title = f"{name} (the paper's recipe)" if paper else name
+        title = f"{name} (the paper's recipe)" if variant.get("weights") in paper else name
         if name != settings.get("reference"):
             out += _tested(frame, settings, name, title)
         if controls is None:
@@ -145,7 +160,7 @@ def notes(
             out.append(
                 Statement(
                     "warning",
-                    f"Intervention {name}: noise alone gives drops as unequal as those of "
+                    f"Ablation {name}: noise alone gives drops as unequal as those of "
                     f"{', '.join(flagged)}; what these benchmarks add to the weights may be noise.",
                 )
             )
@@ -153,7 +168,7 @@ def notes(
             out.append(
                 Statement(
                     "warning",
-                    f"Intervention {name}: over all benchmarks, heads differ no more than noise alone "
+                    f"Ablation {name}: over all benchmarks, heads differ no more than noise alone "
                     "would make them. Use more calibration samples before trusting the weights.",
                 )
             )
@@ -180,7 +195,7 @@ def notes(
 
 def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
     """Variants with weights that this run did not measure."""
-    own = (*WEIGHT_SOURCES, "uniform", None)
+    own = (*(one["name"] for one in config["weights"]["recipes"]), "uniform", None)
     return [one["name"] for one in config["evaluation"]["variants"] if weight_source(one) not in own]
 
 

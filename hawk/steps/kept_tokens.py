@@ -27,6 +27,7 @@ READS = (
     "features",
     "generation",
     "scoring",
+    "weights.recipes",
     "evaluation",
     "calibration",
     "data",

@@ -17,7 +17,8 @@ READS = (
     "seed",
     "model",
     "calibration.holdout",
-    "weights.normalization",
+    "ablation.recipes",
+    "weights.recipes",
     "evaluation.variants",
 )
 

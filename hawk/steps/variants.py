@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hawk.config.queries import token_score_options
+from hawk.config.queries import own_weights, token_score_options
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
-from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
+from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS
 from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
 from hawk.pruning.options import facts, require_other_question, with_scorers
@@ -26,7 +26,7 @@ def build(
 ) -> Pruner:
     """The pruner of a variant at one ratio and seed, under the comparison's rules for all.
 
-    weights_path is the run's own weight file where ``variant.weights`` names an intervention, or
+    weights_path is the run's own weight file where ``variant.weights`` names a weights recipe, or
     where that of the scorer does which a variant combines with something else.
     """
     require_other_question(variant)
@@ -78,7 +78,7 @@ def load_weights(
     layer = variant.get("layer", config["scoring"]["layer"])
     if source == "uniform":
         return HeadWeights.uniform(geometry, layer)
-    if source in WEIGHT_SOURCES:
+    if source in own_weights(config):
         if path is None:
             raise InputError(f"variant {variant['name']!r} needs the run's {source!r} weight file.")
         source = path

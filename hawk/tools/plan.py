@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hawk.benchmarks.samples import SHARES
-from hawk.config.queries import ablated_heads, weight_files
+from hawk.config.queries import weight_files
+from hawk.config.recipes import ablated_heads
 from hawk.core.paths import RunPaths
 
 Count = Callable[[str, str], int]  # (role, benchmark) → samples
@@ -61,12 +62,13 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     """The stages of a run in order. ``count`` says how many samples a role takes of a benchmark."""
     calibration = config["calibration"]["benchmarks"]
     evaluation, role = config["evaluation"]["benchmarks"], config["evaluation"]["role"]
-    interventions = config["ablation"]["interventions"]
-    heads = len(ablated_heads(config))
-    per_job = heads if config["ablation"]["heads_per_job"] == "all" else config["ablation"]["heads_per_job"]
+    ablations = config["ablation"]["recipes"]
+    heads = [len(ablated_heads(config, one)) for one in ablations]
+    per_job = config["ablation"]["heads_per_job"]
+    jobs = sum(1 if per_job == "all" else math.ceil(count / per_job) for count in heads)
     drawn = sum(count("calibration", name) for name in calibration)
     asked = sum(count(role, name) for name in evaluation)
-    sweeps = len(calibration) * len(interventions)
+    sweeps = len(calibration) * len(ablations)
     repeats = config["statistics"]["repeats"]
     variants = config["evaluation"]["variants"]
     runs = len(config["evaluation"]["ratios"]) * sum(variant.get("seeds", 1) for variant in variants)
@@ -75,19 +77,21 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     found = [Stage("samples", roles, samples=drawn + asked)]
     if stored:
         found.append(Stage("features", roles, gpu=True, images=drawn + asked))
-    if "mean" in interventions:
+    if any(one["intervention"] == "mean" for one in ablations):
         found.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
     found += [
-        _scores("reference", sweeps, drawn * len(interventions), stored),
-        _scores("repeats", sweeps * repeats, drawn * len(interventions) * repeats, stored),
+        _scores("reference", sweeps, drawn * len(ablations), stored),
+        _scores("repeats", sweeps * repeats, drawn * len(ablations) * repeats, stored),
         _scores(
-            "ablation", sweeps * math.ceil(heads / per_job), drawn * len(interventions) * heads, stored,
-            sweeps * heads,
+            "ablation", len(calibration) * jobs, drawn * sum(heads), stored, len(calibration) * sum(heads),
         ),
         _scores("baseline", len(evaluation), asked, stored),
         _scores("evaluation", len(evaluation) * len(variants), asked * runs, stored),
         # drops, weights, tables, figures, kept tokens, report; cost has a table and a figure
-        Stage("weights, tables, report", 5 + len(weight_files(config)) + 2 * config["cost"]["measure"]),
+        Stage(
+            "weights, tables, report",
+            4 + len(ablations) + len(weight_files(config)) + 2 * config["cost"]["measure"],
+        ),
     ]  # fmt: skip
     if config["cost"]["measure"]:
         found.append(_cost(config))

@@ -23,6 +23,7 @@ from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number
+from hawk.report.run import read_stability
 from hawk.report.tables import terminal_rows, text_table
 
 WIDTH = 80
@@ -51,8 +52,8 @@ def _json(path: str) -> str:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error}).") from None
-    if isinstance(raw, dict) and "interventions" in raw and "keys" in raw:
-        return _stability(raw["interventions"])
+    if isinstance(raw, dict) and "stability" in raw and "keys" in raw:
+        return _stability(raw["ablation"], raw["stability"])
     weights = HeadWeights.load(path)
     return weights_text(weights, inside_null(weights, _stability_of(path, weights)))
 
@@ -63,11 +64,11 @@ def _stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
         run, _, names = RunPaths.parse(path, "head_weights")
     except InputError:
         return None  # weights from elsewhere
-    file = Path(run.stability())
-    if names["subset"] != POOLED or not file.is_file():
+    recipe = weights.provenance.get("settings", {}).get("recipe", {})
+    if names["subset"] != POOLED or recipe.get("measure") != "value":
         return None
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["interventions"]
-    return found.get(names["intervention"])
+    file = Path(run.stability(recipe["ablation"]))
+    return read_stability(run, recipe["ablation"]) if file.is_file() else None
 
 
 # --- head weights -----------------------------------------------------------------------------------
@@ -99,7 +100,7 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     head += "".join(f" {name[:size]:>{size}}" for name, size in zip(names, columns[:fitting], strict=False))
     lines += ["", head.rstrip()]
     # Shipped files may hold raw weights: shares are what scoring uses.
-    total = sum(weights.weights)
+    total = sum(map(abs, weights.weights))
     largest = max(weights.weights)
     for index, label in enumerate(labels):
         value = weights.weights[index]
@@ -115,9 +116,9 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     return "\n".join(lines)
 
 
-def _stability(interventions: dict[str, Any]) -> str:
+def _stability(name: str, found: dict[str, Any] | None) -> str:
     lines = []
-    for name, found in interventions.items():
+    if found is not None:
         halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
         rows = [["", "spread", "noise", "p", "distance", "noise", "halves", ""]]
         null = {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}
@@ -163,11 +164,11 @@ def _table(path: str) -> str:
 def _drops(table: pa.Table, path: str) -> str:
     frame = table.to_pandas()
     lines = []
-    for (intervention, name), part in frame.groupby(["intervention", "benchmark"], sort=False):
+    for (ablation, name), part in frame.groupby(["ablation", "benchmark"], sort=False):
         first = part.iloc[0]
         lines.append(
             _clip(
-                f"{name}, {intervention}: reference {number(first['reference_value'])}, "
+                f"{name}, {ablation}: reference {number(first['reference_value'])}, "
                 f"{int(first['samples'])} samples, {int(first['groups'])} images, "
                 f"noise floor {number(first['noise_floor'])}"
             )

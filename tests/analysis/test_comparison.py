@@ -259,8 +259,7 @@ def test_where_the_baseline_is_zero_nothing_is_tested_or_claimed(tmp_path: Path)
     tested = frame[frame["p_value"].notna()]
     assert set(tested["benchmark"]) == {"shared", "pairs"}
     np.testing.assert_allclose(tested["p_adjusted"], statistics.holm(tested["p_value"]))
-    settings = {**settings, "normalization": "min_shift"}
-    said = verdicts.recipe(frame, read_controls(root), settings)
+    said = verdicts.recipe(frame, read_controls(root), settings, {"zero"})
     said += verdicts.against_reference(frame, settings) + verdicts.notes(config, {}, frame, "model")
     text = "\n".join(one.text for one in said)
     assert "hawk-zero (the paper's recipe): how it compares with" in text

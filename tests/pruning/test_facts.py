@@ -26,7 +26,7 @@ from hawk.steps.variants import build
 
 DERIVED = ("method", "summary", "options", "seeded")
 GEOMETRY = Geometry(layers=3, heads=HEADS, kv_heads=KV_HEADS, head_dim=16)
-SCORING = {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}
+SCORING = {"layer": 0, "normalization": "l2", "reduction": "mean", "rope": False, "query_span": "instruction"}
 
 
 @pytest.mark.parametrize("method", REGISTRY)
@@ -64,9 +64,9 @@ def test_the_facts_that_tables_rest_on():
     assert having("keeps_budget", "at most") == having("other_images") == {"downscale"}
     assert having("takes_weights") == {"hawk"}
     assert having("seeded") == {"random"}
-    assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk", "hawk_signed"}
+    assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk"}
     assert having("uses_tower") == {"visionzip", "downscale"}
-    assert having("reads_other_question") == {"hawk", "hawk_signed", "cdpruner", "mmtok"}
+    assert having("reads_other_question") == {"hawk", "cdpruner", "mmtok"}
     assert having("inside_model") == {"fastv"}
 
 
@@ -112,13 +112,12 @@ def test_no_method_is_known_by_its_name(tmp_path):
 
 
 def test_methods_do_not_import_each_other():
-    """But for the signed variant, which derives from HAWK."""
     found = set()
     for path in (ROOT / "hawk" / "pruning" / "methods").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hawk.pruning.methods"):
                 found.add((path.stem, node.module.rsplit(".", 1)[1]))
-    assert found == {("signed", "hawk")}
+    assert not found
 
 
 # --- a newcomer's pruner --------------------------------------------------------------------------
@@ -201,15 +200,16 @@ def test_a_class_that_cannot_be_read_is_told(tmp_path, monkeypatch):
 
 # --- the run's token score ------------------------------------------------------------------------
 
-OTHER = {"layer": 1, "normalization": "softmax", "rope": True, "query_span": "after_vision"}
-SIGNED = {"name": "s", "method": "hawk_signed", "signed": [0.5, -0.3, 0.1, 0.1]}
+OTHER = {
+    "layer": 1, "normalization": "softmax", "reduction": "max", "rope": True, "query_span": "after_vision",
+}  # fmt: skip
+HAWK = {"name": "h", "method": "hawk"}
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["method", "scorer"])
-@pytest.mark.parametrize("variant", [SIGNED, {"name": "h", "method": "hawk"}], ids=["signed", "hawk"])
-def test_every_method_with_heads_takes_the_runs_token_score(variant, inside):
+def test_a_method_with_heads_takes_the_runs_token_score(inside):
     def built(scoring, **own):
-        given = {**variant, **own}
+        given = {**HAWK, **own}
         if inside:
             given = {"name": "m", "method": "mmr", "scorer": given}
             del given["scorer"]["name"]
@@ -220,7 +220,7 @@ def test_every_method_with_heads_takes_the_runs_token_score(variant, inside):
 
     one = hawk_of(built(OTHER))
     assert (one.token_score_normalization, one.rope, one.query_span) == ("softmax", True, "after_vision")
-    assert one.scoring_layer_index == 1
+    assert (one.scoring_layer_index, one.text_reduction) == (1, "max")
     own = hawk_of(built(OTHER, layer=2, rope=False))  # a variant's own options go before the run's
     assert (own.scoring_layer_index, own.rope, own.query_span) == (2, False, "after_vision")
     assert kept(built(OTHER)) != kept(built(SCORING))

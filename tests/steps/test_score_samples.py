@@ -16,6 +16,7 @@ from hawk.ablation.selection import selection_pruner
 from hawk.benchmarks.samples import read_samples
 from hawk.config.load import load_config
 from hawk.config.queries import token_score_options
+from hawk.config.recipes import ablation_named
 from hawk.core.errors import InputError
 from hawk.core.files import provenance_of, read_table, sample_provenance
 from hawk.core.heads import Head
@@ -211,14 +212,14 @@ def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> N
         (what, root.scores(BENCH, "selection", what)) for what in ("reference", "repeat1", "L0H2", "L0H5")
     ]
     session = Session.open(config, root, BENCH, "calibration")
-    score_step(session, jobs, intervention="selection")
+    score_step(session, jobs, ablation_named(config, "selection"))
     tables = {}
     for what, path in jobs:
         tables[what] = read_table(
             path, SCORES, {"benchmark": BENCH, "intervention": "selection", "name": what}
         )
         alone = path.replace("selection", "alone")
-        score_step(session, [(what, alone)], intervention="selection")
+        score_step(session, [(what, alone)], ablation_named(config, "selection"))
         assert read_table(alone, SCORES).equals(tables[what])
     assert tables["L0H2"].column("kept_tokens").to_pylist() == [13] * 24  # ceil(64 · 0.2)
     made = provenance_of(tables["L0H2"], jobs[2][1])["settings"]
@@ -232,12 +233,12 @@ def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> N
 
 
 def test_selection_leaves_one_head_out_of_the_score(config: dict, embedded) -> None:
-    ratio, options = config["ablation"]["selection_ratio"], token_score_options(config["scoring"])
+    ratio, options = 0.8, token_score_options(config["scoring"])
     pruner = selection_pruner(embedded.geometry, 0, ratio, options, Head(0, 3))
     assert pruner.weights.weights[3] == 0
     assert len(set(pruner.weights.weights)) == 2
     assert float(pruner.pruning_ratio) == ratio
-    with pytest.raises(InputError, match="only at scoring.layer 0, not for L1H3"):
+    with pytest.raises(InputError, match="tokens are scored in layer 0; L1H3 has no part"):
         selection_pruner(embedded.geometry, 0, ratio, options, Head(1, 3))
 
 
@@ -285,7 +286,7 @@ def test_a_job_on_stored_features_runs_on_a_gpu(config: dict, root: RunPaths, tm
     for device in ("cpu", "cuda"):
         own = {**config, "model": {**config["model"], "device": device}}
         files = [(what, str(tmp_path / device / f"{what}.parquet")) for what in ("reference", "L0H6", "L1H1")]
-        score_step(Session.open(own, root, BENCH, "calibration"), files, intervention="zero")
+        score_step(Session.open(own, root, BENCH, "calibration"), files, ablation_named(config, "zero"))
         rows[device] = {what: read_table(path, SCORES).to_pylist() for what, path in files}
     for what in rows["cpu"]:
         assert same(rows["cpu"][what], rows["cuda"][what], tolerance=1e-2)

@@ -33,8 +33,11 @@ def test_jobs_are_those_of_a_dry_run(tmp_path: Path, small_model: Path, heads_pe
     config = deepcopy(SMALL)
     config["ablation"] = {
         "heads_per_job": heads_per_job,
-        "layers": [0, 1],
-        "interventions": ["zero", "mean"],
+        "recipes": [
+            {"name": "zero", "intervention": "zero", "layers": [0, 1]},
+            {"name": "mean", "intervention": "mean"},
+            {"name": "alone", "intervention": "keep_only", "ratio": 0.5},
+        ],
     }
     config["evaluation"]["variants"] = config["evaluation"]["variants"][:2]
     planned = {stage.name: stage.jobs for stage in stages(fill(config, "config"), lambda role, name: 12)}

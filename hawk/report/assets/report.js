@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("head-data").textContent);
   const table = document.getElementById("heatmap");
   const tip = document.getElementById("tip");
-  const buttons = document.getElementById("interventions");
+  const buttons = document.getElementById("ablations");
   const order = document.getElementById("order");
   const names = Object.keys(data);
   let current = names[0];

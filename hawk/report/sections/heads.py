@@ -13,11 +13,15 @@ from hawk.report.run import Run
 
 
 def head_data(run: Run) -> dict[str, Any]:
-    """What the script draws the heatmap from, per intervention."""
+    """What the script draws the heatmap from, per ablation: with the first weights that are made of it."""
     if run.drops is None:
         return {}
     out: dict[str, Any] = {}
-    for name, part in run.drops.groupby("intervention", sort=False):
+    first: dict[str, str] = {}
+    for one in run.config["weights"]["recipes"]:
+        if one["name"] in run.weights:
+            first.setdefault(one["ablation"], one["name"])
+    for name, part in run.drops.groupby("ablation", sort=False):
         benchmarks = list(dict.fromkeys(part["benchmark"]))
         heads = sorted({Head(layer, head) for layer, head in zip(part["layer"], part["head"], strict=True)})
         cells = {
@@ -34,8 +38,9 @@ def head_data(run: Run) -> dict[str, Any]:
             }
             for row in part.to_dict("records")
         }
-        weights = run.weights.get(str(name))
-        noise = inside_null(weights, run.stability.get(str(name))) if weights else None
+        recipe = first.get(str(name))
+        weights = run.weights[recipe] if recipe else None
+        noise = inside_null(weights, run.null_of(recipe)) if recipe and weights else None
         out[str(name)] = {
             "benchmarks": benchmarks,
             "heads": [str(head) for head in heads],
@@ -61,11 +66,12 @@ def heads(run: Run) -> str:
     if run.drops is None:
         return ""
     return (
-        "<p>Each cell is the drop when one head is ablated: reference minus ablated, in points of the "
-        "benchmark's scale, over the same samples. Red: the head matters. Hatched: noise alone "
+        "<p>Each cell is what one head is worth, in points of the benchmark's scale, over the same samples: "
+        "what is lost without it, or, where it alone chose the tokens (keep_only), what is gained over all "
+        "heads together. Red: the head matters. Hatched: noise alone "
         "would give such a drop, or such a weight. Point at a cell for its interval; click a heading to "
         "sort.</p>"
-        '<div class="controls"><span>intervention <span id="interventions"></span></span>'
+        '<div class="controls"><span>ablation <span id="ablations"></span></span>'
         '<label>sort by <select id="order"></select></label></div>'
         '<div id="heatmap-scroll"><table id="heatmap"></table></div>' + section_pictures(run, "heads")
     )
@@ -96,7 +102,7 @@ def weights(run: Run) -> str:
                     "noise alone" if one["explained_by_null"] else "beyond noise",
                 ]
             )
-    head = ["intervention", "benchmark", "spread, points", "95 % of noise", "p"]
+    head = ["ablation", "benchmark", "spread, points", "95 % of noise", "p"]
     head += ["distance", "95 % of noise"]
     head += ["split-half", "all samples (est.)", "heads differ"]
     text += table(head, rows, left=2)
@@ -106,6 +112,6 @@ def weights(run: Run) -> str:
         for one in found["between_benchmarks"]
     ]
     if pairs:
-        listed = table(["intervention", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
+        listed = table(["ablation", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
         text += f"<details><summary>Agreement between benchmarks</summary>{listed}</details>"
     return text
