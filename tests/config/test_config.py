@@ -255,9 +255,7 @@ def test_recipes_are_completed_from_the_scoring_section(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'h': weights 'a' are of layer 1 .*scores tokens in layer 0"):
         load(raw, tmp_path)
     raw["ablation"]["heads"] = [0]  # then there are no weights, and a variant cannot ask for them
-    with pytest.raises(
-        InputError, match=r"unknown weights in evaluation.variants, 'h'.*Allowed: qwen2.5-vl-7b, uniform"
-    ):
+    with pytest.raises(InputError, match=r"unknown weights in .*'h'.*Allowed: qwen2.5-vl-7b, uniform"):
         load(raw, tmp_path)
     raw["weights"] = {"recipes": [{"name": "a", "ablation": "a"}]}
     with pytest.raises(InputError, match=r"weights.recipes, 'a': head weights need every head"):
