@@ -35,23 +35,34 @@ BASELINE = "baseline"
 MAJORITY = "majority"
 
 
+Blocks = Mapping[str, Sequence[Evaluated]]  # benchmark → what each run measured on it
+
+
 def compare(
     config: Mapping[str, Any], evaluated: Sequence[Evaluated]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of ``tables/retention`` and of ``tables/controls``."""
-    draws = _draws(config, evaluated)
+    """The rows of ``tables/retention`` and of ``tables/controls``.
+
+    A benchmark may be there several times, of several runs (models): then a row is the mean over them. They
+    were asked about the same images, so an image is drawn, and swapped in tests, in all models and seeds at
+    once: models and seeds are blocks, never units that would make n larger.
+    """
+    blocks: dict[str, list[Evaluated]] = {}
+    for one in evaluated:
+        blocks.setdefault(one.name, []).append(one)
+    draws = _draws(config, blocks)
     rows = []
     for variant, method, ratio in _conditions(config):
-        cells = [_row(config, one, variant, ratio, draws) for one in evaluated]
-        for row in [*cells, _overall_row(config, evaluated, cells, variant, ratio, draws)]:
+        cells = [_row(config, some, variant, ratio, draws) for some in blocks.values()]
+        for row in [*cells, _overall_row(config, blocks, cells, variant, ratio, draws)]:
             rows.append({"variant": variant, "method": method, "pruning_ratio": ratio, **row})
-    _add_tests(config, evaluated, rows)
+    _add_tests(config, blocks, rows)
     overall = {
         (row["variant"], row["pruning_ratio"]): row["retention"]
         for row in rows
         if row["benchmark"] == OVERALL
     }
-    return rows, control_rows(config, overall, draws["joint"], [one.name for one in evaluated])
+    return rows, control_rows(config, overall, draws["joint"], list(blocks))
 
 
 def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
@@ -78,30 +89,39 @@ def _has_reference(config: Mapping[str, Any], variant: str) -> bool:
 # --- resampling ---------------------------------------------------------------------------------------
 
 
-def _draws(config: Mapping[str, Any], evaluated: Sequence[Evaluated]) -> dict[str, dict[Cell, np.ndarray]]:
+def _joint(blocks: Blocks) -> JointGroups:
+    return JointGroups([some[0].samples.groups for some in blocks.values()])
+
+
+def _draws(config: Mapping[str, Any], blocks: Blocks) -> dict[str, dict[Cell, np.ndarray]]:
     """Retention in every resample, ``[resamples]``: ``own`` drawn per benchmark, ``joint`` together."""
     resamples, seed = config["statistics"]["resamples"], config["seed"]
-    joint = JointGroups([one.samples.groups for one in evaluated])
+    joint = _joint(blocks)
     counts = joint.counts(resamples, rng_of(seed, "retention"))
-    alone = len(joint.pools) == len(evaluated)  # then a joint draw is a draw within each benchmark
+    alone = len(joint.pools) == len(blocks)  # then a joint draw is a draw within each benchmark
     draws: dict[str, dict[Cell, np.ndarray]] = {"own": {}, "joint": {}}
-    for one, drawn in zip(evaluated, counts, strict=True):
+    for (name, some), drawn in zip(blocks.items(), counts, strict=True):
         own = drawn
         if not alone:
-            rng = rng_of(seed, "retention", one.name)
-            own = bootstrap_counts(len(one.samples.groups), resamples, rng)
-        draws["joint"].update(_retention_draws(config, one, drawn))
-        draws["own"].update(draws["joint"] if alone else _retention_draws(config, one, own))
+            rng = rng_of(seed, "retention", name)
+            own = bootstrap_counts(len(some[0].samples.groups), resamples, rng)
+        draws["joint"].update(_retention_draws(config, name, some, drawn))
+        draws["own"].update(draws["joint"] if alone else _retention_draws(config, name, some, own))
     return draws
 
 
-def _retention_draws(config: Mapping[str, Any], one: Evaluated, counts: np.ndarray) -> dict[Cell, np.ndarray]:
-    value = one.samples.benchmark.value
-    base = resampled_values(counts, one.baseline.sums[0], value)
+def _retention_draws(
+    config: Mapping[str, Any], name: str, some: Sequence[Evaluated], counts: np.ndarray
+) -> dict[Cell, np.ndarray]:
+    value = some[0].samples.benchmark.value
+    bases = [resampled_values(counts, one.baseline.sums[0], value) for one in some]
     drawn = {}
     for variant, _, ratio in _conditions(config):
-        seeds = list(resampled_stack(counts, scored_of(one, variant, ratio).sums, value))
-        drawn[variant, ratio, one.name] = statistics.retention(np.mean(seeds, axis=0), base)
+        runs = []
+        for one, base in zip(some, bases, strict=True):
+            seeds = list(resampled_stack(counts, scored_of(one, variant, ratio).sums, value))
+            runs.append(statistics.retention(np.mean(seeds, axis=0), base))
+        drawn[variant, ratio, name] = np.mean(runs, axis=0)
     return drawn
 
 
@@ -110,15 +130,15 @@ def _retention_draws(config: Mapping[str, Any], one: Evaluated, counts: np.ndarr
 
 def _row(
     config: Mapping[str, Any],
-    one: Evaluated,
+    some: Sequence[Evaluated],
     variant: str,
     ratio: str | None,
     draws: Mapping[str, Mapping[Cell, np.ndarray]],
 ) -> dict[str, Any]:
-    benchmark, scored = one.samples.benchmark, scored_of(one, variant, ratio)
-    natives = benchmark.value(scored.sums.sum(axis=1))  # [seeds]
-    base = benchmark.value(one.baseline.sums[0].sum(axis=0))
-    kept = statistics.retention(natives, base)
+    one = some[0]  # samples are the same in all runs
+    benchmark, scored = one.samples.benchmark, [scored_of(run, variant, ratio) for run in some]
+    natives = np.concatenate([benchmark.value(run.sums.sum(axis=1)) for run in scored])  # [runs · seeds]
+    kept = np.concatenate([_by_seed(run, variant, ratio) for run in some])
     low, high = percentile_interval(draws["own"][variant, ratio, one.name], _level(config))
     published = _published(config, variant, ratio, one.name)
     row: dict[str, Any] = {
@@ -131,20 +151,23 @@ def _row(
         "seeds": len(natives),
         "seed_low": float(np.min(kept)),
         "seed_high": float(np.max(kept)),
-        "kept_tokens": float(np.mean(scored.kept_tokens)),
-        "visual_tokens": float(np.mean(one.baseline.visual_tokens)),
+        "kept_tokens": float(np.mean([run.kept_tokens for run in scored])),
+        "visual_tokens": float(np.mean([run.baseline.visual_tokens for run in some])),
         "samples": len(one.samples.frame),
         "groups": len(one.samples.groups),
-        "unparsed": scored.unparsed,
+        "unparsed": float(np.mean([run.unparsed for run in scored])),
         "published": published,
         **_nothing(),
     }
     if _has_reference(config, variant):
         name = config["evaluation"]["reference"]
-        reference = one.variants[name][str(ratio)]
-        ours = float(np.mean(statistics.retention(benchmark.value(reference.sums.sum(axis=1)), base)))
+        ours = float(np.mean([_by_seed(run, name, ratio).mean() for run in some]))
         gap = draws["own"][variant, ratio, one.name] - draws["own"][name, ratio, one.name]
-        wins = [statistics.win_tie_loss(a, b) for a, b in _pairs(scored.scores, reference.scores)]
+        wins = [
+            statistics.win_tie_loss(a, b)
+            for own, run in zip(scored, some, strict=True)
+            for a, b in _pairs(own.scores, scored_of(run, name, ratio).scores)
+        ]
         row["difference"] = row["retention"] - ours
         row["difference_low"], row["difference_high"] = (
             float(end) for end in percentile_interval(gap, _level(config))
@@ -155,7 +178,7 @@ def _row(
 
 def _overall_row(
     config: Mapping[str, Any],
-    evaluated: Sequence[Evaluated],
+    blocks: Blocks,
     cells: Sequence[Mapping[str, Any]],
     variant: str,
     ratio: str | None,
@@ -165,9 +188,10 @@ def _overall_row(
         return float(np.mean([cell[key] for cell in cells]))
 
     def drawn(name: str) -> np.ndarray:
-        return np.mean([draws["joint"][name, ratio, one.name] for one in evaluated], axis=0)
+        return np.mean([draws["joint"][name, ratio, one] for one in blocks], axis=0)
 
-    seeds = np.mean([_by_seed(one, variant, ratio) for one in evaluated], axis=0)
+    runs = zip(*blocks.values(), strict=True)
+    seeds = np.concatenate([np.mean([_by_seed(one, variant, ratio) for one in run], axis=0) for run in runs])
     low, high = percentile_interval(drawn(variant), _level(config))
     row: dict[str, Any] = {
         "benchmark": OVERALL,
@@ -182,7 +206,7 @@ def _overall_row(
         "kept_tokens": mean("kept_tokens"),
         "visual_tokens": mean("visual_tokens"),
         "samples": sum(cell["samples"] for cell in cells),
-        "groups": len(JointGroups([one.samples.groups for one in evaluated]).union),
+        "groups": len(_joint(blocks).union),
         "unparsed": sum(cell["unparsed"] for cell in cells),
         "published": _published(config, variant, ratio, OVERALL),
         **_nothing(),
@@ -237,21 +261,19 @@ def _published(config: Mapping[str, Any], variant: str, ratio: str | None, bench
 # --- tests --------------------------------------------------------------------------------------------
 
 
-def _add_tests(
-    config: Mapping[str, Any], evaluated: Sequence[Evaluated], rows: Sequence[dict[str, Any]]
-) -> None:
+def _add_tests(config: Mapping[str, Any], blocks: Blocks, rows: Sequence[dict[str, Any]]) -> None:
     """Sign-flip p, Holm-adjusted p and verdict into every row that has a reference."""
     tested = [row for row in rows if _has_reference(config, row["variant"])]
     if not tested:
         return
     flips = flips_needed(len(tested))
-    joint = JointGroups([one.samples.groups for one in evaluated])
-    places = dict(zip((one.name for one in evaluated), joint.index, strict=True))
+    joint = _joint(blocks)
+    places = dict(zip(blocks, joint.index, strict=True))
     # The overall mean of one benchmark is that benchmark: one hypothesis, tested once.
     asked = [*places, OVERALL] if len(places) > 1 else [*places]
     for name in asked:
         family = [row for row in tested if row["benchmark"] == name]
-        part = [one for one in evaluated if name in (one.name, OVERALL)]
+        part = [one for some in blocks.values() for one in some if name in (one.name, OVERALL)]
         comparisons = []
         for row in family:
             pairings = [_pairing(config, one, row, len(part)) for one in part]

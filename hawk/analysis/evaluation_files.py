@@ -5,7 +5,7 @@ Refuses to compare what is not comparable: other samples, another protocol, anot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ from hawk.pruning.options import facts
 
 # What all files of a comparison must share, and what those of one benchmark must.
 EVERYWHERE = ("protocol", "model", "geometry", "device", "batch_size", "preprocessing")
+ACROSS_RUNS = ("protocol", "benchmark_version", "holdout")  # what runs of several models must share
 PER_BENCHMARK = ("samples", "prompts", "benchmark_version", "holdout")
 MAJORITY_CANDIDATES = 50
 _COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens"]
@@ -76,6 +77,20 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
         if ruled:
             require_one_setting(ruled, key)
     return found
+
+
+def read_runs(config: Mapping[str, Any], roots: Sequence[str]) -> list[Evaluated]:
+    """What several runs (models) evaluated on the same samples under the same rules, one after the other."""
+    runs = [read_evaluation(config, root) for root in roots]
+    for own in zip(*runs, strict=True):
+        first = own[0].samples
+        for one in own[1:]:
+            first.require(one.samples.ids, one.samples.path)
+            if not np.array_equal(one.samples.frame["group_id"], first.frame["group_id"]):
+                raise InputError(f"{one.samples.path}: the samples show other images than in {first.path}.")
+        for key in ACROSS_RUNS:
+            require_one_setting({one.samples.path: one.made.get(key) for one in own}, key)
+    return [one for run in runs for one in run]
 
 
 def _benchmark(
