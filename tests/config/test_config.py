@@ -445,3 +445,18 @@ def test_seeds_only_where_something_is_drawn(variant: dict, message: str | None,
         return
     with pytest.raises(InputError, match=message):
         load(raw, tmp_path)
+
+
+def test_the_study_evaluates_what_development_tried_on_the_same_calibration() -> None:
+    """Else the second config of a run would measure heads again, or evaluate what nobody chose."""
+    developed, final = (
+        load_config(ROOT / "config/study" / f"{name}.yaml") for name in ("development", "evaluation")
+    )
+    assert (developed["evaluation"]["role"], final["evaluation"]["role"]) == ("development", "evaluation")
+    assert developed["evaluation"]["development"] is final["evaluation"]["development"] is True
+    for key in ("run", "seed", "model", "preprocessing", "features", "generation", "calibration", "scoring"):
+        assert final[key] == developed[key], key
+    for section in ("ablation", "weights"):
+        known = developed[section]["recipes"]
+        assert all(one in known for one in final[section]["recipes"]), section
+    assert all(one in developed["evaluation"]["variants"] for one in final["evaluation"]["variants"])
