@@ -81,12 +81,12 @@ for number, (group, names) in enumerate(HEAD_GROUPS.items()):
             SCORE_INPUTS,
         output:
             [PATHS.scores("{benchmark}", "{ablation}", head) for head in group],
-        wildcard_constraints:
-            ablation="|".join(map(re.escape, names)),
         log:
             f"{LOGS}/scores/{{benchmark}}/{{ablation}}/{group[0]}-{group[-1]}.log",
         benchmark:
             f"{TIMES}/scores/{{benchmark}}/{{ablation}}/{group[0]}.jsonl"
+        wildcard_constraints:
+            ablation="|".join(map(re.escape, names)),
         conda:
             "../environment.yml"
         threads: config["model"]["threads"]

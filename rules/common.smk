@@ -79,7 +79,11 @@ SCORES = {  # by ablation
     one["name"]: [
         PATHS.scores(name, one["name"], which)
         for name in CALIBRATION
-        for which in ["reference", *REPEATS, *map(str, recipes.ablated_heads(config, one))]
+        for which in [
+            "reference",
+            *REPEATS,
+            *map(str, recipes.ablated_heads(config, one)),
+        ]
     ]
     for one in config["ablation"]["recipes"]
 }

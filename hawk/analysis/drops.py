@@ -77,7 +77,7 @@ class Measured:
 def drop_values(measured: Measured) -> np.ndarray:
     """The drops of all heads, points, ``[heads]``."""
     reference = measured.points(measured.reference.sum(axis=0))
-    return measured.sign * (reference - measured.points(measured.ablated.sum(axis=1)))
+    return measured.sign * (reference - measured.points(measured.ablated.sum(axis=1))) + 0.0  # no -0.0
 
 
 def drop_intervals(

@@ -101,10 +101,10 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     lines += ["", head.rstrip()]
     # Shipped files may hold raw weights: shares are what scoring uses.
     total = sum(map(abs, weights.weights))
-    largest = max(weights.weights)
+    largest = max(map(abs, weights.weights))
     for index, label in enumerate(labels):
         value = weights.weights[index]
-        line = f"{label:<{width}} {value / total:6.3f} {marks[index]}{bar(value, largest, room):<{room}}"
+        line = f"{label:<{width}} {value / total:6.3f} {marks[index]}{bar(abs(value), largest, room):<{room}}"
         for name, size in zip(names, columns[:fitting], strict=False):
             line += f" {weights.per_benchmark[name][index]:>{size}.3f}"
         lines.append(line.rstrip())

@@ -98,6 +98,14 @@ def test_raw_shipped_weights_are_shown_as_shares(tmp_path: Path) -> None:
     assert "0.250" in text
 
 
+def test_signed_weights_are_shown_by_their_size(tmp_path: Path) -> None:
+    signed = HeadWeights((0.25, -0.75), Geometry(1, 2, 1, 8), weight_normalization="signed")
+    signed.save(tmp_path / "w.json")
+    lines = [line for line in show(str(tmp_path / "w.json")).splitlines() if line.startswith("L0H")]
+    assert "-0.750" in lines[1]
+    assert lines[1].count("█") > 2 * lines[0].count("█") > 0
+
+
 @pytest.mark.parametrize(
     ("value", "drawn"), [(1.0, "████████"), (0.5, "████"), (1 / 64, "▏"), (0, ""), (-1, "")]
 )
