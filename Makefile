@@ -1,11 +1,12 @@
-# make demo | test | test-long | bench | lint | clean. The first use of any creates .venv.
+# make demo | test | test-long | test-plugins | bench | gpu | lint | clean. The first use of any creates
+# .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-long bench lint lint-workflow format clean
+.PHONY: demo test test-long test-plugins bench gpu lint lint-workflow format clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hawk needs Python 3.11 or newer")'
@@ -20,11 +21,31 @@ test: .venv/ready ## what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile
 
 test-long: .venv/ready ## everything, up to 80 minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile -m "not gpu and not slurm"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile -m "not gpu and not slurm and not plugins"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm -rs
 
-bench: .venv/ready ## speed, as ratios from one run
-	for script in tests/perf/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+# Harnesses have bounds of their own: other environments.
+PLUGINS := build/plugins-venv
+$(PLUGINS)/ready: pyproject.toml
+	$(PYTHON) -m venv $(PLUGINS)
+	$(PLUGINS)/bin/pip install --quiet --disable-pip-version-check --editable '.[lmms-eval]' pytest
+	touch $@
+
+KIT := build/vlmeval-venv
+$(KIT)/ready: pyproject.toml
+	$(PYTHON) -m venv $(KIT)
+	$(KIT)/bin/pip install --quiet --disable-pip-version-check --editable . ms-vlmeval==0.0.20 pytest
+	touch $@
+
+test-plugins: $(PLUGINS)/ready $(KIT)/ready ## the real lmms-eval and VLMEvalKit on the embedded models
+	env -u PYTHONPATH $(PLUGINS)/bin/python -m pytest -m plugins tests/integrations/test_lmms_eval.py
+	env -u PYTHONPATH $(KIT)/bin/python -m pytest -m plugins tests/integrations/test_vlmevalkit.py
+
+bench: .venv/ready ## speed, as ratios from one run, into docs/performance.md; on a machine that does nothing else
+	$(BIN)/python tests/perf/bench.py
+
+gpu: ## every figure that needs a GPU, under 10 minutes; .venv if there is one, else the machine's python
+	$(PYTHON) tests/perf/gpu.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -32,7 +32,9 @@ def verdicts(run: Path) -> list[str]:
         rows = frame[(frame["benchmark"] == "overall") & (frame["variant"] == variant)]
         parts = []
         for row in rows.sort_values("pruning_ratio").to_dict("records"):
-            word = {"better": "**better**", "worse": "**worse**"}.get(row["verdict"], "no difference shown")
+            word = {"better": "**better**", "worse": "**worse**"}.get(
+                row["verdict"], "no significant difference"
+            )
             parts.append(
                 f"{row['pruning_ratio']}: {row['difference']:+.1f} "
                 f"[{row['difference_low']:+.1f}, {row['difference_high']:+.1f}] ({word})"
@@ -63,8 +65,8 @@ def demo() -> list[str]:
         text_table(frame, "overall", settings),
         "```",
         "",
-        "In words, retention against the uniform-weight control, paired, with 95 % intervals; the "
-        "verdict is that of a Holm-adjusted test, never of an interval:",
+        "Difference in retention from the control with uniform weights, paired, with 95 % intervals. The "
+        "verdict in brackets comes from a test with Holm's correction, not from the interval:",
         "",
         *verdicts(DEMO),
         "",

@@ -11,7 +11,7 @@ from typing import Any
 from hawk.pruning import REGISTRY
 
 _PUBLIC = {
-    "load": "hawk.models",
+    "load": "hawk.models.loading",
     "HeadWeights": "hawk.core.head_weights",
     "AblateHeads": "hawk.ablation.ablate_heads",
     "Pruner": "hawk.pruning.base",

@@ -115,6 +115,7 @@ rule kept_tokens:
             caption="report/tokens.rst",
             labels={"what": "kept tokens"},
         ),
+        PATHS.head_scores(),
     log:
         f"{LOGS}/kept_tokens.log",
     conda:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Head
 from hawk.models import family_of
 from hawk.models.base import Family
+from hawk.models.hooks import own_hooks
 
 MODES = ("zero", "mean")
 
@@ -53,6 +55,10 @@ class AblateHeads:
     def attach(self, model: nn.Module) -> Iterator[AblateHeads]:
         """Ablate inside the context, prefill and decoding alike; the model is as before after it.
 
+        Only in the thread or asyncio task that opened it, and in what that starts with a copy of its
+        context (``asyncio.to_thread``, ``contextvars.copy_context().run``). A plain ``Thread`` that
+        generates into a streamer has none: start it with the target ``copy_context().run``.
+
         Torch ignores hooks that are added after a module was compiled: pass
         ``disable_compile=True`` to ``generate`` with a static cache on an accelerator.
         """
@@ -61,17 +67,13 @@ class AblateHeads:
         rows = self.rows
         for head in (head for row in rows for head in row):
             geometry.check(head)
-        handles = []
-        try:
+        with own_hooks() as hooks:
             for layer in sorted({head.layer for row in rows for head in row}):
                 projection = family.output_projection(model, layer)
                 gone = [[head.index for head in row if head.layer == layer] for row in rows]
                 hook = self._hook(projection, gone, layer, geometry.heads)
-                handles.append(projection.register_forward_pre_hook(hook))
+                hooks.before(projection, hook)
             yield self
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _hook(self, projection: nn.Linear, gone: list[list[int]], layer: int, heads: int) -> Any:
         width = slice_width(projection, heads)
@@ -84,7 +86,7 @@ class AblateHeads:
             assert self.means is not None
             put_in = (1 - keep) * self.means[layer].float()
 
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             nonlocal keep, put_in
             inputs = args[0]
             copies = _copies(len(inputs), len(keep))
@@ -94,7 +96,7 @@ class AblateHeads:
             if put_in is not None:
                 put_in = put_in.to(inputs)
                 out = out + put_in.repeat_interleave(copies, dim=0)
-            return (out, *args[1:])
+            return (out, *args[1:]), kwargs
 
         return hook
 
@@ -128,27 +130,23 @@ def record_head_means(
     means: dict[int, Tensor] = {}
 
     def hook_for(layer: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             values = args[0][mask[0].bool().to(args[0].device)]
             sums[layer] += values.double().sum(0).cpu()
             counts[layer] += len(values)
 
         return hook
 
-    handles = [
-        family.output_projection(model, layer).register_forward_pre_hook(hook_for(layer)) for layer in layers
-    ]
     try:
-        yield means
+        with own_hooks() as hooks:
+            for layer in layers:
+                hooks.before(family.output_projection(model, layer), hook_for(layer))
+            yield means
     finally:
-        for handle in handles:
-            handle.remove()
         for layer in layers:
             if counts[layer]:
                 means[layer] = (sums[layer] / counts[layer]).float()
 
 
 def read_means(path: str) -> dict[int, torch.Tensor]:
-    from safetensors.torch import load_file
-
     return {int(key.removeprefix("layer")): value for key, value in load_file(path).items()}

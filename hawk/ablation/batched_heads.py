@@ -57,7 +57,7 @@ def score_rows(
     """
     gone = [[head] if head is not None else [] for head in heads]
     gone += [[] for _ in range(size - len(heads))]
-    found: list[list[dict[str, Any] | None]] = [[None] * len(prompts.samples) for _ in heads]
+    rows_by_head: list[list[dict[str, Any] | None]] = [[None] * len(prompts.samples) for _ in heads]
     lengths = [*map(len, prompts.ids)]
     for chosen in progress(batches(lengths, max(1, batch_size // size), shuffle), what):
         rows = [i for i in chosen for _ in range(size)]
@@ -65,5 +65,5 @@ def score_rows(
             scored = score_batch(prompts, Unpruned(), rows, None)
         for place, (i, row) in enumerate(zip(rows, scored, strict=True)):
             if place % size < len(heads):
-                found[place % size][i] = row
-    return [[row for row in rows if row is not None] for rows in found]
+                rows_by_head[place % size][i] = row
+    return [[row for row in rows if row is not None] for rows in rows_by_head]

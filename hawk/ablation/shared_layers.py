@@ -8,6 +8,7 @@ so memory does not grow with the samples.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from hawk.core.progress import progress
 from hawk.inference.prompts import Prompts
 from hawk.inference.scoring import batches, prepared, score_prompt
 from hawk.models.base import Family
+from hawk.models.hooks import Hooks, own_hooks
 from hawk.models.partial import run_to
 from hawk.pruning.methods.unpruned import Unpruned
 from hawk.pruning.prompt import PrunedPrompt
@@ -41,17 +43,17 @@ def score_layer(
     """
     model, family = prompts.vlm.model, prompts.vlm.family
     (layer,) = {head.layer for head in heads}
-    found: list[list[dict[str, Any] | None]] = [[None] * len(prompts.samples) for _ in heads]
+    rows_by_head: list[list[dict[str, Any] | None]] = [[None] * len(prompts.samples) for _ in heads]
     for chosen in progress(batches([*map(len, prompts.ids)], batch_size), what):
         pruner = Unpruned()
         prompt = prepared(prompts, pruner, chosen)
         below = LayersBelow(model, family, layer, prompt)
-        for rows, head in zip(found, heads, strict=True):
+        for rows, head in zip(rows_by_head, heads, strict=True):
             with AblateHeads([head], mode=mode, means=means).attach(model), below.reused():
                 scored = score_prompt(prompts, pruner, prompt, chosen)
             for i, row in zip(chosen, scored, strict=True):
                 rows[i] = row
-    return [[row for row in rows if row is not None] for rows in found]
+    return [[row for row in rows if row is not None] for rows in rows_by_head]
 
 
 class LayersBelow:
@@ -83,27 +85,33 @@ class LayersBelow:
                 return (self.hidden, *args[1:]), kwargs
             return None
 
-        before = {number: self.layers[number].__dict__.get("forward") for number in range(self.layer)}
-        handle = self.layers[self.layer].register_forward_pre_hook(enter, with_kwargs=True)
-        try:
-            for number, (keys, values) in enumerate(self.cached):
-                self.layers[number].forward = _from_cache(self.layers[number].forward, number, keys, values)
-            yield
-        finally:
-            handle.remove()
-            for number, forward in before.items():
-                if forward is None:
-                    self.layers[number].__dict__.pop("forward", None)
-                else:
-                    self.layers[number].forward = forward
+        with _REPLACING, own_hooks() as hooks:
+            before = {number: self.layers[number].__dict__.get("forward") for number in range(self.layer)}
+            hooks.before(self.layers[self.layer], enter)
+            try:
+                for number, (keys, values) in enumerate(self.cached):
+                    layer = self.layers[number]
+                    layer.forward = _from_cache(hooks, layer.forward, number, keys, values)
+                yield
+            finally:
+                for number, forward in before.items():
+                    if forward is None:
+                        self.layers[number].__dict__.pop("forward", None)
+                    else:
+                        self.layers[number].forward = forward
 
 
-def _from_cache(forward: Any, number: int, keys: Tensor, values: Tensor) -> Any:
-    """A layer that in a prefill only fills its cache; what it would return is not needed."""
+# No hook can leave a layer out, so ``forward`` itself is replaced: by one thread at a time, because two
+# would put back each other's. Other threads' passes go through as ever.
+_REPLACING = threading.RLock()
+
+
+def _from_cache(hooks: Hooks, forward: Any, number: int, keys: Tensor, values: Tensor) -> Any:
+    """A layer that in an own prefill only fills its cache; what it would return is not needed."""
 
     def pass_on(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        cache = kwargs["past_key_values"]
-        if cache.get_seq_length(number) > 0:
+        cache = kwargs["past_key_values"] if hooks.own else None
+        if cache is None or cache.get_seq_length(number) > 0:
             return forward(hidden_states, *args, **kwargs)
         cache.update(keys, values, number)
         return hidden_states

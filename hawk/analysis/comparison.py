@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hawk.analysis import statistics
 from hawk.analysis.controls import Cell, control_rows, is_calibrated
@@ -33,6 +34,44 @@ from hawk.pruning.budget import ratio_text
 OVERALL = "overall"
 BASELINE = "baseline"
 MAJORITY = "majority"
+
+# The columns of tables/retention.
+RETENTION = pa.schema(
+    [
+        ("variant", pa.string()),  # a variant's name, or baseline, or majority
+        ("method", pa.string()),
+        ("pruning_ratio", pa.string()),  # exact decimal; "0" for the baseline, null for majority
+        ("benchmark", pa.string()),  # or overall
+        ("native_value", pa.float64()),  # overall: mean points
+        ("points", pa.float64()),  # 100 · native / native_max
+        ("retention", pa.float64()),  # percent of the baseline; mean over seeds
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("seeds", pa.int32()),
+        ("seed_low", pa.float64()),  # range of retention over seeds
+        ("seed_high", pa.float64()),
+        ("difference", pa.float64()),  # to evaluation.reference, points of retention, paired
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
+        ("p_value", pa.float64()),  # paired sign-flip test over images
+        ("p_adjusted", pa.float64()),  # Holm over all rows that have one
+        ("verdict", pa.string()),  # better, worse or —; null where nothing is tested
+        ("wins", pa.float64()),  # samples scored higher than by the reference variant; mean over seeds
+        ("ties", pa.float64()),
+        ("losses", pa.float64()),
+        ("kept_tokens", pa.float64()),  # mean per sample
+        ("visual_tokens", pa.float64()),
+        ("samples", pa.int32()),
+        ("requested", pa.int32()),  # samples asked for; null: all that there are
+        ("groups", pa.int32()),  # distinct images
+        ("unparsed", pa.float64()),
+        ("not_stopped", pa.float64()),  # percent of the answers; mean over seeds, as the next two
+        ("first_word_retention", pa.float64()),  # percent of the baseline's mean first-word score
+        ("keeps_token_0", pa.float64()),  # percent of the prompts
+        ("at_floor", pa.bool_()),  # retains no more than the majority answer
+        ("published", pa.float64()),  # evaluation.published: native value; overall: retention
+    ]
+)
 
 
 Blocks = Mapping[str, Sequence[Evaluated]]  # benchmark → what each run measured on it
@@ -56,6 +95,7 @@ def compare(
         cells = [_row(config, some, variant, ratio, draws) for some in blocks.values()]
         for row in [*cells, _overall_row(config, blocks, cells, variant, ratio, draws)]:
             rows.append({"variant": variant, "method": method, "pruning_ratio": ratio, **row})
+    _mark_floor(rows)
     _add_tests(config, blocks, rows)
     overall = {
         (row["variant"], row["pruning_ratio"]): row["retention"]
@@ -65,25 +105,35 @@ def compare(
     return rows, control_rows(config, overall, draws["joint"], list(blocks))
 
 
+def _mark_floor(rows: Sequence[dict[str, Any]]) -> None:
+    """Whether each row retains no more than always giving the most frequent answer does."""
+    floor = {row["benchmark"]: row["retention"] for row in rows if row["variant"] == MAJORITY}
+    for row in rows:
+        own = row["variant"] not in (BASELINE, MAJORITY)
+        row["at_floor"] = bool(row["retention"] <= floor[row["benchmark"]]) if own else None
+
+
 def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
     """(variant, method, ratio) in the order of the table."""
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     conditions: list[tuple[str, str, str | None]] = [(BASELINE, BASELINE, "0")]
     conditions += [
-        (one["name"], one["method"], ratio) for one in config["evaluation"]["variants"] for ratio in ratios
+        (variant["name"], variant["method"], ratio)
+        for variant in config["evaluation"]["variants"]
+        for ratio in ratios
     ]
     return [*conditions, (MAJORITY, MAJORITY, None)]
 
 
-def scored_of(one: Evaluated, variant: str, ratio: str | None) -> Scored:
+def scored_of(results: Evaluated, variant: str, ratio: str | None) -> Scored:
     if variant in (BASELINE, MAJORITY):
-        return one.baseline if variant == BASELINE else one.majority
-    return one.variants[variant][str(ratio)]
+        return results.baseline if variant == BASELINE else results.majority
+    return results.variants[variant][str(ratio)]
 
 
-def _has_reference(config: Mapping[str, Any], variant: str) -> bool:
-    reference = config["evaluation"].get("reference")
-    return reference is not None and variant not in (reference, BASELINE, MAJORITY)
+def _is_tested(config: Mapping[str, Any], variant: str) -> bool:
+    reference_variant = config["evaluation"].get("reference")
+    return reference_variant is not None and variant not in (reference_variant, BASELINE, MAJORITY)
 
 
 # --- resampling ---------------------------------------------------------------------------------------
@@ -100,28 +150,28 @@ def _draws(config: Mapping[str, Any], blocks: Blocks) -> dict[str, dict[Cell, np
     counts = joint.counts(resamples, rng_of(seed, "retention"))
     alone = len(joint.pools) == len(blocks)  # then a joint draw is a draw within each benchmark
     draws: dict[str, dict[Cell, np.ndarray]] = {"own": {}, "joint": {}}
-    for (name, some), drawn in zip(blocks.items(), counts, strict=True):
-        own = drawn
+    for (name, runs), drawn in zip(blocks.items(), counts, strict=True):
+        alone_counts = drawn
         if not alone:
             rng = rng_of(seed, "retention", name)
-            own = bootstrap_counts(len(some[0].samples.groups), resamples, rng)
-        draws["joint"].update(_retention_draws(config, name, some, drawn))
-        draws["own"].update(draws["joint"] if alone else _retention_draws(config, name, some, own))
+            alone_counts = bootstrap_counts(len(runs[0].samples.groups), resamples, rng)
+        draws["joint"].update(_retention_draws(config, name, runs, drawn))
+        draws["own"].update(draws["joint"] if alone else _retention_draws(config, name, runs, alone_counts))
     return draws
 
 
 def _retention_draws(
-    config: Mapping[str, Any], name: str, some: Sequence[Evaluated], counts: np.ndarray
+    config: Mapping[str, Any], name: str, runs: Sequence[Evaluated], counts: np.ndarray
 ) -> dict[Cell, np.ndarray]:
-    value = some[0].samples.benchmark.value
-    bases = [resampled_values(counts, one.baseline.sums[0], value) for one in some]
+    value = runs[0].samples.benchmark.value
+    bases = [resampled_values(counts, results.baseline.sums[0], value) for results in runs]
     drawn = {}
     for variant, _, ratio in _conditions(config):
-        runs = []
-        for one, base in zip(some, bases, strict=True):
-            seeds = list(resampled_stack(counts, scored_of(one, variant, ratio).sums, value))
-            runs.append(statistics.retention(np.mean(seeds, axis=0), base))
-        drawn[variant, ratio, name] = np.mean(runs, axis=0)
+        kept = []
+        for results, base in zip(runs, bases, strict=True):
+            seeds = list(resampled_stack(counts, scored_of(results, variant, ratio).sums, value))
+            kept.append(statistics.retention(np.mean(seeds, axis=0), base))
+        drawn[variant, ratio, name] = np.mean(kept, axis=0)
     return drawn
 
 
@@ -130,19 +180,19 @@ def _retention_draws(
 
 def _row(
     config: Mapping[str, Any],
-    some: Sequence[Evaluated],
+    runs: Sequence[Evaluated],
     variant: str,
     ratio: str | None,
     draws: Mapping[str, Mapping[Cell, np.ndarray]],
 ) -> dict[str, Any]:
-    one = some[0]  # samples are the same in all runs
-    benchmark, scored = one.samples.benchmark, [scored_of(run, variant, ratio) for run in some]
-    natives = np.concatenate([benchmark.value(run.sums.sum(axis=1)) for run in scored])  # [runs · seeds]
-    kept = np.concatenate([_by_seed(run, variant, ratio) for run in some])
-    low, high = percentile_interval(draws["own"][variant, ratio, one.name], _level(config))
-    published = _published(config, variant, ratio, one.name)
+    results = runs[0]  # samples are the same in all runs
+    benchmark, scored = results.samples.benchmark, [scored_of(run, variant, ratio) for run in runs]
+    natives = np.concatenate([benchmark.value(one.sums.sum(axis=1)) for one in scored])  # [runs · seeds]
+    kept = np.concatenate([_by_seed(run, variant, ratio) for run in runs])
+    low, high = percentile_interval(draws["own"][variant, ratio, results.name], _level(config))
+    published = _published(config, variant, ratio, results.name)
     row: dict[str, Any] = {
-        "benchmark": one.name,
+        "benchmark": results.name,
         "native_value": float(np.mean(natives)),
         "points": float(statistics.points(np.mean(natives), benchmark.native_max)),
         "retention": float(np.mean(kept)),
@@ -151,22 +201,31 @@ def _row(
         "seeds": len(natives),
         "seed_low": float(np.min(kept)),
         "seed_high": float(np.max(kept)),
-        "kept_tokens": float(np.mean([run.kept_tokens for run in scored])),
-        "visual_tokens": float(np.mean([run.baseline.visual_tokens for run in some])),
-        "samples": len(one.samples.frame),
-        "groups": len(one.samples.groups),
-        "unparsed": float(np.mean([run.unparsed for run in scored])),
+        "kept_tokens": float(np.mean([one.kept_tokens for one in scored])),
+        "visual_tokens": float(np.mean([run.baseline.visual_tokens for run in runs])),
+        "samples": len(results.samples.frame),
+        "requested": results.samples.requested,
+        "groups": len(results.samples.groups),
+        "unparsed": float(np.mean([one.unparsed for one in scored])),
+        "not_stopped": _known([100.0 * one.not_stopped for one in scored]),
+        "first_word_retention": _known(
+            [
+                statistics.retention(one.first_word, run.baseline.first_word)
+                for one, run in zip(scored, runs, strict=True)
+            ]
+        ),
+        "keeps_token_0": _known([100.0 * one.keeps_token_0 for one in scored]),
         "published": published,
         **_nothing(),
     }
-    if _has_reference(config, variant):
+    if _is_tested(config, variant):
         name = config["evaluation"]["reference"]
-        ours = float(np.mean([_by_seed(run, name, ratio).mean() for run in some]))
-        gap = draws["own"][variant, ratio, one.name] - draws["own"][name, ratio, one.name]
+        ours = float(np.mean([_by_seed(run, name, ratio).mean() for run in runs]))
+        gap = draws["own"][variant, ratio, results.name] - draws["own"][name, ratio, results.name]
         wins = [
             statistics.win_tie_loss(a, b)
-            for own, run in zip(scored, some, strict=True)
-            for a, b in _pairs(own.scores, scored_of(run, name, ratio).scores)
+            for one, run in zip(scored, runs, strict=True)
+            for a, b in _pairs(one.scores, scored_of(run, name, ratio).scores)
         ]
         row["difference"] = row["retention"] - ours
         row["difference_low"], row["difference_high"] = (
@@ -191,7 +250,9 @@ def _overall_row(
         return np.mean([draws["joint"][name, ratio, one] for one in blocks], axis=0)
 
     runs = zip(*blocks.values(), strict=True)
-    seeds = np.concatenate([np.mean([_by_seed(one, variant, ratio) for one in run], axis=0) for run in runs])
+    seeds = np.concatenate(
+        [np.mean([_by_seed(results, variant, ratio) for results in run], axis=0) for run in runs]
+    )
     low, high = percentile_interval(drawn(variant), _level(config))
     row: dict[str, Any] = {
         "benchmark": OVERALL,
@@ -206,12 +267,17 @@ def _overall_row(
         "kept_tokens": mean("kept_tokens"),
         "visual_tokens": mean("visual_tokens"),
         "samples": sum(cell["samples"] for cell in cells),
+        "requested": _sum_if_all([cell["requested"] for cell in cells]),
         "groups": len(_joint(blocks).union),
         "unparsed": sum(cell["unparsed"] for cell in cells),
+        **{
+            key: None if any(cell[key] is None for cell in cells) else mean(key)
+            for key in ("not_stopped", "first_word_retention", "keeps_token_0")
+        },
         "published": _published(config, variant, ratio, OVERALL),
         **_nothing(),
     }
-    if _has_reference(config, variant):
+    if _is_tested(config, variant):
         gap = drawn(variant) - drawn(config["evaluation"]["reference"])
         row["difference"] = mean("difference")
         row["difference_low"], row["difference_high"] = (
@@ -222,10 +288,20 @@ def _overall_row(
     return row
 
 
-def _by_seed(one: Evaluated, variant: str, ratio: str | None) -> np.ndarray:
-    value = one.samples.benchmark.value
-    natives = value(scored_of(one, variant, ratio).sums.sum(axis=1))
-    return statistics.retention(natives, value(one.baseline.sums[0].sum(axis=0)))
+def _known(by_run: Sequence[float | np.ndarray]) -> float | None:
+    mean = float(np.mean(np.array(by_run, dtype=np.float64)))
+    return None if np.isnan(mean) else mean
+
+
+def _sum_if_all(numbers: Sequence[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+def _by_seed(results: Evaluated, variant: str, ratio: str | None) -> np.ndarray:
+    value = results.samples.benchmark.value
+    natives = value(scored_of(results, variant, ratio).sums.sum(axis=1))
+    return statistics.retention(natives, value(results.baseline.sums[0].sum(axis=0)))
 
 
 def _nothing() -> dict[str, Any]:
@@ -250,7 +326,9 @@ def _published(config: Mapping[str, Any], variant: str, ratio: str | None, bench
     numbers are those of calibrated weights.
     """
     table = config["evaluation"].get("published") or {}
-    published = {one["name"] for one in config["evaluation"]["variants"] if is_calibrated(one)} | {BASELINE}
+    published = {
+        variant["name"] for variant in config["evaluation"]["variants"] if is_calibrated(variant)
+    } | {BASELINE}
     if ratio is None or variant not in published:
         return None
     by_ratio = {ratio_text(key): values for key, values in table.items()}
@@ -262,32 +340,33 @@ def _published(config: Mapping[str, Any], variant: str, ratio: str | None, bench
 
 
 def _add_tests(config: Mapping[str, Any], blocks: Blocks, rows: Sequence[dict[str, Any]]) -> None:
-    """Sign-flip p, Holm-adjusted p and verdict into every row that has a reference."""
-    tested = [row for row in rows if _has_reference(config, row["variant"])]
+    """Sign-flip p, Holm-adjusted p and verdict into every row that is compared with the reference variant."""
+    tested = [row for row in rows if _is_tested(config, row["variant"])]
     if not tested:
         return
     flips = flips_needed(len(tested))
     joint = _joint(blocks)
     places = dict(zip(blocks, joint.index, strict=True))
     # The overall mean of one benchmark is that benchmark: one hypothesis, tested once.
-    asked = [*places, OVERALL] if len(places) > 1 else [*places]
-    for name in asked:
+    tested_names = [*places, OVERALL] if len(places) > 1 else [*places]
+    for name in tested_names:
         family = [row for row in tested if row["benchmark"] == name]
-        part = [one for some in blocks.values() for one in some if name in (one.name, OVERALL)]
+        members = [results for runs in blocks.values() for results in runs if name in (results.name, OVERALL)]
         comparisons = []
         for row in family:
-            pairings = [_pairing(config, one, row, len(part)) for one in part]
+            pairings = [_pairing(config, results, row, len(members)) for results in members]
             index = [
-                places[one.name] if name == OVERALL else np.arange(len(one.samples.groups)) for one in part
+                places[results.name] if name == OVERALL else np.arange(len(results.samples.groups))
+                for results in members
             ]
             comparisons.append(list(zip(pairings, index, strict=True)))
-        groups = len(joint.union) if name == OVERALL else len(part[0].samples.groups)
+        groups = len(joint.union) if name == OVERALL else len(members[0].samples.groups)
         rng = rng_of(config["seed"], "flips", name)
-        found = sign_flip_pvalues(comparisons, groups, flips, rng)
-        for row, p in zip(family, found.tolist(), strict=True):
+        p_values = sign_flip_pvalues(comparisons, groups, flips, rng)
+        for row, p in zip(family, p_values.tolist(), strict=True):
             row["p_value"] = p
     # Where the baseline is 0 there is no retention, no difference, and nothing to test.
-    defined = [row for row in tested if row["benchmark"] in asked and not np.isnan(row["difference"])]
+    defined = [row for row in tested if row["benchmark"] in tested_names and not np.isnan(row["difference"])]
     adjusted = statistics.holm([row["p_value"] for row in defined])
     for row, p in zip(defined, adjusted.tolist(), strict=True):
         row["p_adjusted"] = p
@@ -296,20 +375,20 @@ def _add_tests(config: Mapping[str, Any], blocks: Blocks, rows: Sequence[dict[st
         if np.isnan(row["difference"]):
             row["p_value"] = None
     if len(places) == 1:
-        found_for = {(row["variant"], row["pruning_ratio"]): row for row in defined}
+        row_for = {(row["variant"], row["pruning_ratio"]): row for row in defined}
         for row in tested:
-            same = found_for.get((row["variant"], row["pruning_ratio"]))
+            same = row_for.get((row["variant"], row["pruning_ratio"]))
             if row["benchmark"] == OVERALL and same is not None:
                 row.update({key: same[key] for key in ("p_value", "p_adjusted", "verdict")})
 
 
-def _pairing(config: Mapping[str, Any], one: Evaluated, row: Mapping[str, Any], parts: int) -> Pairing:
+def _pairing(config: Mapping[str, Any], results: Evaluated, row: Mapping[str, Any], parts: int) -> Pairing:
     """In points of retention, so that benchmarks of different scales add up to the overall mean."""
-    value, ratio = one.samples.benchmark.value, row["pruning_ratio"]
-    base = float(value(one.baseline.sums[0].sum(axis=0)))
+    value, ratio = results.samples.benchmark.value, row["pruning_ratio"]
+    base = float(value(results.baseline.sums[0].sum(axis=0)))
     return Pairing.of(
-        one.variants[row["variant"]][ratio].sums,
-        one.variants[config["evaluation"]["reference"]][ratio].sums,
+        results.variants[row["variant"]][ratio].sums,
+        results.variants[config["evaluation"]["reference"]][ratio].sums,
         value,
         scale=100.0 / (base * parts) if base else float("nan"),
     )

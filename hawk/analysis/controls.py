@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hawk.analysis.resampling import percentile_interval
 from hawk.pruning import REGISTRY
@@ -13,6 +14,18 @@ from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import facts
 
 Cell = tuple[str, str | None, str]  # variant, ratio, benchmark
+
+# The columns of tables/controls.
+CONTROLS = pa.schema(
+    [
+        ("variant", pa.string()),  # HAWK with calibrated weights
+        ("control", pa.string()),  # uniform, permuted, random, grid, blind ...
+        ("pruning_ratio", pa.string()),
+        ("difference", pa.float64()),  # overall, points of retention; described, not tested
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
+    ]
+)
 
 
 def is_control(variant: Mapping[str, Any]) -> bool:
@@ -36,6 +49,11 @@ def is_floor(method: str) -> bool:
     return method in REGISTRY and facts(method).is_floor
 
 
+def is_ceiling(method: str) -> bool:
+    """Whether a row of the tables is of a method that is told what no method can know."""
+    return method in REGISTRY and facts(method).is_ceiling
+
+
 def control_rows(
     config: Mapping[str, Any],
     retention: Mapping[tuple[str, str | None], float],
@@ -49,23 +67,26 @@ def control_rows(
     """
     confidence = config["statistics"]["confidence"]
     variants = config["evaluation"]["variants"]
-    found = []
-    for one in filter(is_calibrated, variants):
+    rows = []
+    for variant in filter(is_calibrated, variants):
         for control in filter(is_control, variants):
             for ratio in map(ratio_text, config["evaluation"]["ratios"]):
                 gap = np.mean(
-                    [draws[one["name"], ratio, name] - draws[control["name"], ratio, name] for name in names],
+                    [
+                        draws[variant["name"], ratio, name] - draws[control["name"], ratio, name]
+                        for name in names
+                    ],
                     axis=0,
                 )
                 low, high = percentile_interval(gap, confidence)
-                found.append(
+                rows.append(
                     {
-                        "variant": one["name"],
+                        "variant": variant["name"],
                         "control": control["name"],
                         "pruning_ratio": ratio,
-                        "difference": retention[one["name"], ratio] - retention[control["name"], ratio],
+                        "difference": retention[variant["name"], ratio] - retention[control["name"], ratio],
                         "difference_low": float(low),
                         "difference_high": float(high),
                     }
                 )
-    return found
+    return rows

@@ -43,7 +43,7 @@ class Measured:
     ablation: str
     intervention: str
     heads: tuple[Head, ...]
-    reference: np.ndarray  # [groups, sums]
+    reference_run: np.ndarray  # [groups, sums]
     ablated: np.ndarray  # [heads, groups, sums]
     logprob_gap: np.ndarray  # [heads, groups], nats: reference − ablated, summed over samples
     unparsed: np.ndarray  # [heads]
@@ -76,8 +76,9 @@ class Measured:
 
 def drop_values(measured: Measured) -> np.ndarray:
     """The drops of all heads, points, ``[heads]``."""
-    reference = measured.points(measured.reference.sum(axis=0))
-    return measured.sign * (reference - measured.points(measured.ablated.sum(axis=1))) + 0.0  # no -0.0
+    reference_points = measured.points(measured.reference_run.sum(axis=0))
+    drops = measured.sign * (reference_points - measured.points(measured.ablated.sum(axis=1)))
+    return drops + 0.0  # no -0.0
 
 
 def drop_intervals(
@@ -89,7 +90,7 @@ def drop_intervals(
     """
     counts = bootstrap_counts(len(measured.samples.groups), resamples, rng)
     benchmark = measured.samples.benchmark
-    base = resampled_values(counts, measured.reference, benchmark.value)
+    base = resampled_values(counts, measured.reference_run, benchmark.value)
     intervals = []
     for values in resampled_stack(counts, measured.ablated, benchmark.value):
         gap = measured.sign * statistics.points(base - values, benchmark.native_max)
@@ -109,7 +110,7 @@ def drop_rows(
 ) -> list[dict[str, Any]]:
     """The rows of ``drops/{ablation}.parquet`` for one benchmark."""
     benchmark = measured.samples.benchmark
-    reference = float(benchmark.value(measured.reference.sum(axis=0)))
+    reference = float(benchmark.value(measured.reference_run.sum(axis=0)))
     rows, nats = [], logprob_drops(measured)
     for number, (head, drop, interval) in enumerate(
         zip(measured.heads, drop_values(measured).tolist(), intervals, strict=True)

@@ -23,8 +23,7 @@ from hawk.analysis.score_files import (
     shared_setting,
 )
 from hawk.benchmarks.base import Sample
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.variants import COMPARISON_KEYS
@@ -36,7 +35,7 @@ EVERYWHERE = ("protocol", "model", "geometry", "device", "batch_size", "preproce
 ACROSS_RUNS = ("protocol", "benchmark_version", "holdout")  # what runs of several models must share
 PER_BENCHMARK = ("samples", "prompts", "benchmark_version", "holdout")
 MAJORITY_CANDIDATES = 50
-_COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens"]
+_COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens", "first_word_score", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,9 @@ class Scored:
     kept_tokens: np.ndarray  # [samples]
     visual_tokens: np.ndarray  # [samples]
     unparsed: float  # mean over seeds
+    not_stopped: float  # share of the answers, over samples and seeds; NaN of no model's answers
+    first_word: float  # mean first-word score, likewise; NaN where no first word can be right
+    keeps_token_0: float  # share of the prompts, likewise; NaN where it is not written
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Evaluated:
     majority: Scored
     majority_answer: str
     variants: Mapping[str, Mapping[str, Scored]]  # variant → ratio → scores
-    made: Mapping[str, Any] = field(default_factory=dict)  # the settings that all of it was made with
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the settings that all of it was made with
 
     @property
     def name(self) -> str:
@@ -68,15 +70,19 @@ class Evaluated:
 
 def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
     """Every benchmark's baseline and variants, checked and audited."""
-    made: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
-    found = [_benchmark(config, root, name, made) for name in config["evaluation"]["benchmarks"]]
+    settings_by_path: dict[str, Mapping[str, Any]] = {}  # path → the settings in its provenance
+    evaluated = [
+        _benchmark(config, root, name, settings_by_path) for name in config["evaluation"]["benchmarks"]
+    ]
     for key in EVERYWHERE:
-        require_one_setting({path: shared_setting(one, key) for path, one in made.items()}, key)
+        require_one_setting(
+            {path: shared_setting(values, key) for path, values in settings_by_path.items()}, key
+        )
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
-        ruled = {path: one["rules"][key] for path, one in made.items() if "rules" in one}
+        ruled = {path: values["rules"][key] for path, values in settings_by_path.items() if "rules" in values}
         if ruled:
             require_one_setting(ruled, key)
-    return found
+    return evaluated
 
 
 def read_runs(config: Mapping[str, Any], roots: Sequence[str]) -> list[Evaluated]:
@@ -89,12 +95,12 @@ def read_runs(config: Mapping[str, Any], roots: Sequence[str]) -> list[Evaluated
             if not np.array_equal(one.samples.frame["group_id"], first.frame["group_id"]):
                 raise InputError(f"{one.samples.path}: the samples show other images than in {first.path}.")
         for key in ACROSS_RUNS:
-            require_one_setting({one.samples.path: one.made.get(key) for one in own}, key)
+            require_one_setting({one.samples.path: one.settings.get(key) for one in own}, key)
     return [one for run in runs for one in run]
 
 
 def _benchmark(
-    config: Mapping[str, Any], root: str, name: str, made: dict[str, Mapping[str, Any]]
+    config: Mapping[str, Any], root: str, name: str, settings_by_path: dict[str, Mapping[str, Any]]
 ) -> Evaluated:
     paths, role = RunPaths(root), config["evaluation"]["role"]
     samples = SampleIndex.read(
@@ -105,19 +111,19 @@ def _benchmark(
     path = paths.baseline(name, role)
     table, block = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
     samples.require(sample_ids(table), path)
-    made[path] = block.get("settings", {})
+    settings_by_path[path] = block.get("settings", {})
     baseline = _scored(samples, [table])
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     variants = {}
     for variant in config["evaluation"]["variants"]:
         path = paths.evaluation(name, variant["name"])
-        variants[variant["name"]], made[path] = _variant(samples, path, variant, ratios)
+        variants[variant["name"]], settings_by_path[path] = _variant(samples, path, variant, ratios)
     unpruned = paths.baseline(name, role)
-    own = [unpruned, *(paths.evaluation(name, variant) for variant in variants)]
+    benchmark_paths = [unpruned, *(paths.evaluation(name, variant) for variant in variants)]
     for key in PER_BENCHMARK:
-        require_one_setting({path: made[path].get(key) for path in own}, key)
+        require_one_setting({path: settings_by_path[path].get(key) for path in benchmark_paths}, key)
     best = majority(samples, config["generation"]["protocol"])
-    evaluated = Evaluated(samples, baseline, *best, variants, made[unpruned])
+    evaluated = Evaluated(samples, baseline, *best, variants, settings_by_path[unpruned])
     audit_budget(evaluated, config)
     return evaluated
 
@@ -126,9 +132,9 @@ def _variant(
     samples: SampleIndex, path: str, variant: Mapping[str, Any], ratios: list[str]
 ) -> tuple[dict[str, Scored], Mapping[str, Any]]:
     identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
-    columns = [*_COLUMNS, "pruning_ratio", "seed"]
-    table, made = read_scores(path, identity, columns, schemas.EVALUATION)
-    settings = made.get("settings", {})
+    columns = [*_COLUMNS, "keeps_token_0", "pruning_ratio", "seed"]
+    table, provenance = read_scores(path, identity, columns, schemas.EVALUATION)
+    settings = provenance.get("settings", {})
     if settings.get("variant", variant) != variant:
         raise InputError(
             f"{path}: made by variant {settings['variant']}; the config has {variant}. "
@@ -140,8 +146,8 @@ def _variant(
     for ratio, places in frame.groupby("pruning_ratio", sort=False).indices.items():
         part = table.take(places)
         seeds = [part.take(rows) for _, rows in frame.iloc[places].groupby("seed").indices.items()]
-        for one in seeds:
-            samples.require(sample_ids(one), f"{path}, ratio {ratio}")
+        for rows_of_seed in seeds:
+            samples.require(sample_ids(rows_of_seed), f"{path}, ratio {ratio}")
         if len(seeds) != variant.get("seeds", 1):
             raise InputError(
                 f"{path}: ratio {ratio} has {len(seeds)} seeds; variant {variant['name']!r} has "
@@ -163,7 +169,7 @@ def _variant(
 
 def _require_one_budget(samples: SampleIndex, variant: str, ratio: str, seeds: list[pa.Table]) -> None:
     """Every seed keeps equally many tokens of every sample; a mean over seeds could hide it."""
-    kept = np.stack([one.column("kept_tokens").to_numpy() for one in seeds])
+    kept = np.stack([rows_of_seed.column("kept_tokens").to_numpy() for rows_of_seed in seeds])
     differs = (kept != kept[0]).any(axis=0)
     if differs.any():
         row = int(np.argmax(differs))
@@ -176,12 +182,23 @@ def _require_one_budget(samples: SampleIndex, variant: str, ratio: str, seeds: l
 
 def _scored(samples: SampleIndex, seeds: list[pa.Table]) -> Scored:
     return Scored(
-        sums=np.stack([samples.sums(one) for one in seeds]),
-        scores=np.stack([one.column("score").to_numpy() for one in seeds]),
+        sums=np.stack([samples.sums(rows_of_seed) for rows_of_seed in seeds]),
+        scores=np.stack([rows_of_seed.column("score").to_numpy() for rows_of_seed in seeds]),
         kept_tokens=seeds[0].column("kept_tokens").to_numpy(),
         visual_tokens=seeds[0].column("visual_tokens").to_numpy(),
-        unparsed=float(np.mean([one.column("parsed").null_count for one in seeds])),
+        unparsed=float(np.mean([rows_of_seed.column("parsed").null_count for rows_of_seed in seeds])),
+        not_stopped=1.0 - _mean(seeds, "stopped"),
+        first_word=_mean(seeds, "first_word_score"),
+        keeps_token_0=_mean(seeds, "keeps_token_0"),
     )
+
+
+def _mean(tables: list[pa.Table], name: str) -> float:
+    """Over all rows that have a value; NaN if none has, or there is no such column."""
+    if name not in tables[0].column_names:
+        return float("nan")
+    values = np.concatenate([table.column(name).drop_null().to_numpy() for table in tables])
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
@@ -190,7 +207,7 @@ def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
     But those whose method keeps no budget (the blind control), and those that keep at most as many
     (the downscale control: not every count is a grid of the image's shape).
     """
-    methods = {one["name"]: facts(one["method"]) for one in config["evaluation"]["variants"]}
+    methods = {variant["name"]: facts(variant["method"]) for variant in config["evaluation"]["variants"]}
     bound = [name for name in evaluated.variants if methods[name].keeps_budget]
     at_most = {name for name in bound if methods[name].keeps_budget == "at most"}
     bound.sort(key=lambda name: name in at_most)  # never the one that others must equal
@@ -223,7 +240,7 @@ def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
 
 
 def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
-    """The best that one constant answer reaches: every frequent reference is tried as the answer.
+    """The score of always giving the same answer: the best of the most frequent reference answers.
 
     The most generous reading of a majority baseline, computed through the benchmark's own parser,
     score and aggregate. Returns its scores and the answer.
@@ -238,8 +255,8 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
         "category",
         "metric_group",
     ]
-    rows = records.read_table(samples.path, schemas.SAMPLES, columns=columns).to_pylist()
-    asked = [
+    rows = files.read_table(samples.path, schemas.SAMPLES, columns=columns).to_pylist()
+    samples_asked = [
         Sample(
             **{
                 **row,
@@ -249,19 +266,23 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
         )
         for row in rows
     ]
-    counted = pd.Series([ref for one in asked for ref in set(one.references)], dtype=str).value_counts()
+    counted = pd.Series(
+        [ref for sample in samples_asked for ref in set(sample.references)], dtype=str
+    ).value_counts()
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
     best: tuple[float, str, pa.Table] | None = None
     for answer, _ in ordered:
-        parsed = [benchmark.parse(str(answer), one, protocol) for one in asked]
+        parsed = [benchmark.parse(str(answer), sample, protocol) for sample in samples_asked]
         score = [
-            0.0 if word is None else benchmark.score(word, one, protocol)
-            for word, one in zip(parsed, asked, strict=True)
+            0.0 if word is None else benchmark.score(word, sample, protocol)
+            for word, sample in zip(parsed, samples_asked, strict=True)
         ]
-        said = pa.table({"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())})
-        value = float(benchmark.value(samples.sums(said).sum(axis=0)))
+        constant_answers = pa.table(
+            {"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())}
+        )
+        value = float(benchmark.value(samples.sums(constant_answers).sum(axis=0)))
         if best is None or value > best[0]:
-            best = (value, str(answer), said)
+            best = (value, str(answer), constant_answers)
     if best is None:
         raise InputError(f"{samples.path}: no sample has a reference answer.")
     none = pa.array(np.zeros(len(rows), dtype=np.int32))

@@ -105,8 +105,8 @@ class JointGroups:
     """
 
     def __init__(self, groups: Sequence[np.ndarray]) -> None:
-        self.union = np.unique(np.concatenate([np.asarray(one, dtype=str) for one in groups]))
-        self.index = [np.searchsorted(self.union, np.asarray(one, dtype=str)) for one in groups]
+        self.union = np.unique(np.concatenate([np.asarray(group_ids, dtype=str) for group_ids in groups]))
+        self.index = [np.searchsorted(self.union, np.asarray(group_ids, dtype=str)) for group_ids in groups]
         self.pools = self._pools()
 
     def _pools(self) -> list[np.ndarray]:
@@ -117,8 +117,8 @@ class JointGroups:
                 label[label == label[other]] = label[number]
             owner.update(dict.fromkeys(members.tolist(), number))
         return [
-            np.unique(np.concatenate([self.index[i] for i in np.flatnonzero(label == one)]))
-            for one in dict.fromkeys(label.tolist())
+            np.unique(np.concatenate([self.index[i] for i in np.flatnonzero(label == number)]))
+            for number in dict.fromkeys(label.tolist())
         ]
 
     def counts(self, resamples: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -51,6 +51,7 @@ class SampleIndex:
     ids: pa.Array
     groups: np.ndarray  # distinct group ids, sorted
     codes: np.ndarray  # row → index of its group
+    requested: int | None = None  # samples that were asked for; None: all
 
     @classmethod
     def read(cls, path: str, benchmark: Benchmark, identity: Mapping[str, str]) -> SampleIndex:
@@ -64,7 +65,8 @@ class SampleIndex:
         groups, codes = group_codes(frame["group_id"].to_numpy())
         # Room for the columns of a score table: replacing one is much faster than inserting it.
         frame = frame.assign(score=np.nan, parsed=None)
-        return cls(path, benchmark, frame, _array(table.column("sample_id")), groups, codes)
+        requested = provenance_of(table, path).get("settings", {}).get("requested")
+        return cls(path, benchmark, frame, _array(table.column("sample_id")), groups, codes, requested)
 
     def sums(self, scores: pa.Table) -> np.ndarray:
         """A run's contributions added up per group, ``[groups, sums]``; rows in file order.
@@ -105,8 +107,8 @@ def read_scores(
     if raw is None:
         return _slow(path, identity, columns, schema)
     provenance = json.loads(raw)
-    found = provenance.get("identity", {})
-    if any(found.get(key) != value for key, value in identity.items()):
+    identity_in_file = provenance.get("identity", {})
+    if any(identity_in_file.get(key) != value for key, value in identity.items()):
         return _slow(path, identity, columns, schema)
     bad = _bad_score(table)
     if bad is not None:
@@ -142,13 +144,13 @@ def sample_ids(table: pa.Table) -> pa.Array:
     return _array(table.column("sample_id"))
 
 
-def _difference(expected: pa.Array, found: pa.Array) -> str:
-    want, have = expected.to_pylist(), found.to_pylist()
+def _difference(expected: pa.Array, present: pa.Array) -> str:
+    want, have = expected.to_pylist(), present.to_pylist()
     if sorted(want) == sorted(have):
         row = next(i for i, (a, b) in enumerate(zip(want, have, strict=True)) if a != b)
         return f"the same samples in another order (row {row} is {have[row]!r}, not {want[row]!r})"
-    missing = [one for one in want if one not in set(have)]
-    extra = [one for one in have if one not in set(want)]
+    missing = [sample_id for sample_id in want if sample_id not in set(have)]
+    extra = [sample_id for sample_id in have if sample_id not in set(want)]
     text = f"{len(have)} rows for {len(want)} samples"
     if missing:
         text += f"; {len(missing)} missing, the first {missing[0]!r}"
@@ -157,21 +159,21 @@ def _difference(expected: pa.Array, found: pa.Array) -> str:
     return text
 
 
-def require_one_setting(found: Mapping[str, Any], key: str) -> Any:
+def require_one_setting(value_by_path: Mapping[str, Any], key: str) -> Any:
     """The one value that all files (path → value) agree on; InputError naming two that differ."""
-    first = next(iter(found))
-    for path, value in found.items():
-        if value != found[first]:
+    first = next(iter(value_by_path))
+    for path, value in value_by_path.items():
+        if value != value_by_path[first]:
             raise InputError(
-                f"{path}: {key} {value!r}, but {first} has {found[first]!r}. "
+                f"{path}: {key} {value!r}, but {first} has {value_by_path[first]!r}. "
                 f"Results with different {key} cannot be compared; delete the older and run again."
             )
-    return found[first]
+    return value_by_path[first]
 
 
-def shared_setting(made: Mapping[str, Any], key: str) -> Any:
+def shared_setting(settings: Mapping[str, Any], key: str) -> Any:
     """A setting as far as it must be shared: any GPU of a node is as good as another."""
-    value = made.get(key)
+    value = settings.get(key)
     if key == "device" and value is not None:
         return str(value).split(":")[0]
     return 1 if key == "rows_per_batch" and value is None else value

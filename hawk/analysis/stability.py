@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hawk.analysis import statistics
-from hawk.analysis.resampling import JointGroups
+from hawk.analysis.drops import drop_values
+from hawk.analysis.resampling import JointGroups, rng_of
 
 if TYPE_CHECKING:
     from hawk.analysis.drops import Measured
@@ -66,9 +67,6 @@ def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed:
     parts: one per benchmark, heads of the layer of the weights only. ci_low: lower interval ends of their
     drops, points. Plain numbers, as described in :data:`KEYS`.
     """
-    from hawk.analysis.drops import drop_values
-    from hawk.analysis.resampling import rng_of
-
     ablation = parts[0].ablation
     joint = JointGroups([part.samples.groups for part in parts])
     drops = [drop_values(part) for part in parts]
@@ -150,8 +148,8 @@ def _head_null(
 def flipped_drops(part: Measured, signs: np.ndarray) -> np.ndarray:
     """Drops of all heads when groups with sign −1 have both runs swapped: ``[flips, heads]``, points."""
     flips, groups = signs.shape
-    half = (part.reference - part.ablated) / 2.0  # [heads, groups, sums]
-    middle = ((part.reference + part.ablated) / 2.0).sum(axis=1)  # [heads, sums]
+    half = (part.reference_run - part.ablated) / 2.0  # [heads, groups, sums]
+    middle = ((part.reference_run + part.ablated) / 2.0).sum(axis=1)  # [heads, sums]
     moved = (signs @ half.transpose(1, 0, 2).reshape(groups, -1)).reshape(flips, *middle.shape)
     return part.sign * (part.points(middle + moved) - part.points(middle - moved))
 
@@ -169,7 +167,7 @@ def _compare(
 ) -> dict[str, Any]:
     # Weights that are undefined (all drops equal) count as uniform: distance 0.
     uniform = 1.0 / weights.shape[-1]
-    weights, null = (np.where(np.isnan(one), uniform, one) for one in (weights, null))
+    weights, null = (np.where(np.isnan(array), uniform, array) for array in (weights, null))
     distance, drawn = statistics.distance_to_uniform(weights), statistics.distance_to_uniform(null)
     p = _share(null_spread, spread)
     return {
@@ -201,10 +199,10 @@ def _split_half(
             masks = np.zeros((2, SPLITS, len(joint.union)))
             for split, order in enumerate(orders):
                 # The same order for all benchmarks: a shared image is on one side everywhere.
-                own = order[np.isin(order, index)]
-                size = max(1, int(len(own) * fraction))
-                masks[0, split, own[:size]] = 1.0
-                masks[1, split, own[-size:]] = 1.0
+                benchmark_order = order[np.isin(order, index)]
+                size = max(1, int(len(benchmark_order) * fraction))
+                masks[0, split, benchmark_order[:size]] = 1.0
+                masks[1, split, benchmark_order[-size:]] = 1.0
             rows = np.bincount(part.samples.codes, minlength=len(index))
             sizes.append(float((masks[0][:, index] @ rows).mean()))
             drops = [_part_drops(part, mask[:, index]) for mask in masks]
@@ -225,7 +223,7 @@ def _part_drops(part: Measured, mask: np.ndarray) -> np.ndarray:
     splits, groups = mask.shape
     sums = (mask @ part.ablated.transpose(1, 0, 2).reshape(groups, -1)).reshape(splits, len(part.heads), -1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return part.sign * (part.points(mask @ part.reference)[:, None] - part.points(sums))
+        return part.sign * (part.points(mask @ part.reference_run)[:, None] - part.points(sums))
 
 
 def _curve_point(first: np.ndarray, second: np.ndarray, fraction: float, samples: float) -> dict[str, Any]:

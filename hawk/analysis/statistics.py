@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import SIGNED
 
 log = logging.getLogger(__name__)
 
 MIN_SHIFT = "min_shift"
 POSITIVE_SIGNIFICANT = "positive_significant"
-SIGNED = "signed"
 NORMALIZATIONS = (MIN_SHIFT, POSITIVE_SIGNIFICANT, SIGNED)
 
 
@@ -117,9 +117,10 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     # Rounded, so that drops equal but for the last bit are ties; NaN stays NaN in its whole row.
     ranks = [
-        stats.rankdata(np.round(np.asarray(one, dtype=np.float64), 9), axis=-1) for one in (first, second)
+        stats.rankdata(np.round(np.asarray(values, dtype=np.float64), 9), axis=-1)
+        for values in (first, second)
     ]
-    a, b = (one - one.mean(axis=-1, keepdims=True) for one in ranks)
+    a, b = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
         return np.where(scale > 0.0, (a * b).sum(axis=-1) / scale, np.nan)

@@ -29,7 +29,6 @@ REGISTRY: dict[str, str] = {
     "mmbench": "hawk.benchmarks.mmbench:MMBench",
     "mme": "hawk.benchmarks.mme:MME",
     "mmstar": "hawk.benchmarks.mmstar:MMStar",
-    "mmvet": "hawk.benchmarks.mmvet:MMVet",
     "ocrbench": "hawk.benchmarks.ocrbench:OCRBench",
     "pope": "hawk.benchmarks.pope:POPE",
     "realworldqa": "hawk.benchmarks.realworldqa:RealWorldQA",
@@ -58,14 +57,14 @@ def benchmark(name: str, options: Mapping[str, Any] | None = None) -> Benchmark:
 
 def all_families(data: Mapping[str, Any] | None = None) -> set[str]:
     """The families of all benchmarks: those here, and a user's own in a config's ``data``."""
-    found = set()
+    families = set()
     for place in REGISTRY.values():
         module, _, cls = place.partition(":")
-        found.add(getattr(import_module(module), cls).family)
+        families.add(getattr(import_module(module), cls).family)
     for name, options in (data or {}).items():
         if name not in REGISTRY:
-            found.add(benchmark(name, options).family)
-    return found
+            families.add(benchmark(name, options).family)
+    return families
 
 
 __all__ = ["REGISTRY", "Benchmark", "Sample", "all_families", "benchmark"]

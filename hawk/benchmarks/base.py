@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_PROTOCOL = "vlmevalkit"
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Sample:
     category: str | None = None
     metric_group: str | None = None  # rows that the metric needs together (an MME pair)
     split: str = ""
+    # Where on its one image is what the question asks for: (left, top, right, bottom) in pixels of the image
+    # as it is shown, right and bottom outside. Empty: it asks for what is not there. None: not known.
+    relevant: tuple[Box, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Benchmark(ABC):
     protocols: ClassVar[tuple[str, ...]] = (DEFAULT_PROTOCOL,)
     # True if rolled copies, pairs or categories must be complete for the aggregate to be defined
     needs_every_category: ClassVar[bool] = False
+    knows_relevant: ClassVar[bool] = False  # do its samples say where the asked object is?
     # protocol → why it cannot be followed here (a judge model); such a protocol is an error
     refused: ClassVar[Mapping[str, str]] = {}
 
@@ -113,10 +118,10 @@ class Benchmark(ABC):
 
     def check_reachable(self, sample: Sample, protocol: str | None = None) -> None:
         """Refuse a reference that no answer can meet: under this protocol, or under none of them."""
-        for one in [protocol] if protocol else self.protocols:
+        for each in [protocol] if protocol else self.protocols:
             for text in self.perfect_answers(sample):
-                parsed = self.parse(text, sample, one)
-                if parsed is not None and self.score(parsed, sample, one) > 0:
+                parsed = self.parse(text, sample, each)
+                if parsed is not None and self.score(parsed, sample, each) > 0:
                     return
         raise InputError(
             f"benchmark {self.name!r}, sample {sample.sample_id!r}: no answer can be right by the reference "
@@ -136,6 +141,25 @@ class Benchmark(ABC):
     def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
         """The sample's score in [0, 1]."""
         return float(parsed in {reference.strip().lower() for reference in sample.references})
+
+    def first_word_score(
+        self, prediction: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL
+    ) -> float | None:
+        """The score of the prediction's first word alone, by the same parser and metric.
+
+        It tells an answer that begins right and goes on from one that is wrong. None where one word
+        cannot be right: every answer that is has more of them.
+        """
+        if not any(self._scored(text, sample, protocol) for text in self._single_words(sample)):
+            return None
+        return self._scored(" ".join(prediction.split()[:1]), sample, protocol)
+
+    def _single_words(self, sample: Sample) -> list[str]:
+        return [text for text in self.perfect_answers(sample) if len(text.split()) == 1]
+
+    def _scored(self, text: str, sample: Sample, protocol: str) -> float:
+        parsed = self.parse(text, sample, protocol)
+        return 0.0 if parsed is None else float(self.score(parsed, sample, protocol))
 
     # --- aggregate ------------------------------------------------------------------------------
     def contributions(self, rows: pd.DataFrame) -> np.ndarray:

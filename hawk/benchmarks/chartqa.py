@@ -37,34 +37,23 @@ class ChartQA(DatasetBenchmark):
     # --- data ---------------------------------------------------------------------------------
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
         half = text(row["type"]) or text(row.get("split"))
-        return self._sample(row, str(number), _HALVES.get(str(half), half))
+        return self.sample(row, str(number), category=_HALVES.get(str(half), half) or None)
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]), text(row.get("split")))
+        return self.sample(row, str(row["index"]), category=text(row.get("split")) or None)
 
     def stand_ins(self) -> dict[str, Any]:
         return {"type": ""}
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """The text of a list stays one reference: the harnesses read it differently."""
-        found = answers(value, split=False)
-        for one in found:
-            answers(one)  # a list of nothing
-        return found
+        references = answers(value, split=False)
+        for answer in references:
+            answers(answer)  # a list of nothing
+        return references
 
     def perfect_answers(self, sample: Sample) -> tuple[str, ...]:
-        return (*sample.references, *(one for text in sample.references for one in listed(text)))
-
-    def _sample(self, row: Mapping[str, Any], sample_id: str, half: str | None) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "answer", sample_id),
-            images=self.images(row, sample_id),
-            category=half or None,
-            split=self.hub_split,
-        )
+        return (*sample.references, *(target for text in sample.references for target in listed(text)))
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
@@ -81,15 +70,17 @@ class ChartQA(DatasetBenchmark):
     def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
         """The best over the references. A list literal is several for VLMEvalKit, one for lmms-eval."""
         if protocol == LMMS_EVAL:
-            return max(relaxed_match(parsed, one) for one in sample.references)
-        targets = [one for reference in sample.references for one in listed(reference)]
+            return max(relaxed_match(parsed, reference) for reference in sample.references)
+        targets = [target for reference in sample.references for target in listed(reference)]
         if protocol == MS_VLMEVAL:
-            return max((relaxed_match(one, parsed) for one in targets), default=0.0)
-        return max((relaxed_match(parsed, one) for one in targets), default=0.0)
+            return max((relaxed_match(target, parsed) for target in targets), default=0.0)
+        return max((relaxed_match(parsed, target) for target in targets), default=0.0)
 
     # --- aggregate ------------------------------------------------------------------------------
     def report(self, rows: pd.DataFrame) -> dict[str, float]:
         """Percent overall (mean over rows) and per half."""
         halves = rows["category"].dropna().unique()
-        by_half = {one: self.aggregate(rows[rows["category"] == one]) for one in sorted(halves)}
+        by_half = {
+            category: self.aggregate(rows[rows["category"] == category]) for category in sorted(halves)
+        }
         return {**by_half, "Overall": self.aggregate(rows)}

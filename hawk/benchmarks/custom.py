@@ -66,9 +66,11 @@ PARSERS: dict[str, Callable[[str, Sample], str | None]] = {
 }
 # Both sides of a comparison are in the parser's form already.
 METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {
-    "equal": lambda text, refs: max(metrics.same_text(text, one) for one in refs),
-    "vqa_accuracy": lambda text, refs: metrics.vqa_accuracy(vqa_text(text), [vqa_text(one) for one in refs]),
-    "relaxed_accuracy": lambda text, refs: max(metrics.relaxed_match(text, one) for one in refs),
+    "equal": lambda text, refs: max(metrics.same_text(text, reference) for reference in refs),
+    "vqa_accuracy": lambda text, refs: metrics.vqa_accuracy(
+        vqa_text(text), [vqa_text(reference) for reference in refs]
+    ),
+    "relaxed_accuracy": lambda text, refs: max(metrics.relaxed_match(text, reference) for reference in refs),
     "anls": lambda text, refs: metrics.anls(text, refs),
     "contains": lambda text, refs: metrics.contains_reference(text, refs, metrics.ocr_text),
 }
@@ -126,7 +128,7 @@ class Custom(Benchmark):
             references = self._answers(self._cell(row, "answer"), choices, number, readings)
             fields = {
                 "question": str(self._cell(row, "question")),
-                "options": "\n".join(f"{letter}. {one}" for letter, one in lettered(choices).items()),
+                "options": "\n".join(f"{letter}. {option}" for letter, option in lettered(choices).items()),
                 "hint": text(self._cell(row, "hint", None)) or "",
                 "category": text(self._cell(row, "category", None)) or "",
             }
@@ -178,34 +180,34 @@ class Custom(Benchmark):
         """The references in the parser's form."""
         parser, how = self.definition["parser"], self.definition["answers"]
         if self.definition["metric"] == "vqa_accuracy":  # every annotator counts, a silent one too
-            found = tuple(text(one) or "" for one in scalars(value, "an answer"))
+            found = tuple(text(cell) or "" for cell in scalars(value, "an answer"))
             found = found if any(found) else answers(value)
         else:
             found = answers(value)
         if parser.startswith("letter"):
             letters = []
-            for one in found:
-                reading, letter = read_letter(one, choices, how)
+            for answer in found:
+                reading, letter = read_letter(answer, choices, how)
                 letters.append(letter)
                 if readings is not None and how == "auto":
-                    readings.add(reading, one, number)
+                    readings.add(reading, answer, number)
             return tuple(letters)
         if parser == "yes_no":
-            return tuple(metrics.yes_no_answer(one) for one in found)
+            return tuple(metrics.yes_no_answer(given) for given in found)
         return tuple(map(vqa_text, found)) if parser == "vqa" else found
 
     def _images(self, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Paths relative to the folder of images, or encoded images inside a parquet."""
         value = self._cell(row, "image")
-        for one in [value] if isinstance(value, bytes | Mapping) else items(value):
-            content = one.get("bytes") if isinstance(one, Mapping) else one
-            path = text(one.get("path")) if isinstance(one, Mapping) else None
+        for cell in [value] if isinstance(value, bytes | Mapping) else items(value):
+            content = cell.get("bytes") if isinstance(cell, Mapping) else cell
+            path = text(cell.get("path")) if isinstance(cell, Mapping) else None
             if isinstance(content, bytes) and content:
                 yield {"bytes": content, "path": path}
                 continue
-            name = path if isinstance(one, Mapping) else one
+            name = path if isinstance(cell, Mapping) else cell
             if not isinstance(name, str) or text(name) is None:
-                raise InputError(f"the image is {shown(one)}; a path is allowed, or an encoded image.")
+                raise InputError(f"the image is {shown(cell)}; a path is allowed, or an encoded image.")
             yield read_file(self.folder / self.definition["images"] / name)
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
@@ -230,9 +232,9 @@ class Custom(Benchmark):
             references = self._answers(answer, choices, number)
         except InputError as error:
             raise InputError(f"{what}: {error}") from None
-        own = [row.get(one) for one in ("sample_id", self.columns.get("id")) if one is not None]
+        id_cells = [row.get(column) for column in ("sample_id", self.columns.get("id")) if column is not None]
         return Sample(
-            sample_id=next((name for one in own if (name := text(one))), str(number)),
+            sample_id=next((name for cell in id_cells if (name := text(cell))), str(number)),
             group_id="",
             question="",
             references=references,
@@ -271,19 +273,21 @@ def read_letter(answer: str, options: Sequence[str], how: str = "auto") -> tuple
     how: ``letter`` (in either case), ``text`` (of the option, exactly), ``number`` (from 0), or ``auto``:
     whatever it can be; where it can be two and they name different options, an InputError.
     """
-    known, answer = lettered(options), answer.strip()
+    letters, answer = lettered(options), answer.strip()
     number = re.fullmatch(r"(\d+)(\.0+)?", answer)
     named = {
-        "letter": [one for one in known if one == answer.upper()],
-        "text": [one for one, content in known.items() if content.strip() == answer],
-        "number": [one for one in known if number and one == LETTERS[int(number[1]) : int(number[1]) + 1]],
+        "letter": [letter for letter in letters if letter == answer.upper()],
+        "text": [letter for letter, content in letters.items() if content.strip() == answer],
+        "number": [
+            letter for letter in letters if number and letter == LETTERS[int(number[1]) : int(number[1]) + 1]
+        ],
     }
     found = {
         reading: named[reading][0] for reading in READINGS if named[reading] and how in ("auto", reading)
     }
     if not found:
         way = "" if how == "auto" else f" read as a {how} (answers: {how})"
-        raise InputError(f"answer {answer!r}{way} is none of the options {list(known.values())}.")
+        raise InputError(f"answer {answer!r}{way} is none of the options {list(letters.values())}.")
     if len(set(found.values())) > 1:
         read = ", ".join(f"as a {reading} {letter}" for reading, letter in found.items())
         raise InputError(
@@ -385,8 +389,8 @@ def _check_columns(path: Path, columns: Any) -> None:
         if key not in COLUMNS:
             raise unknown(f"key columns in {path}", key, COLUMNS)
         several = isinstance(column, list) and key == "options"
-        for one in column if several else [column]:
-            if column is not None and (not isinstance(one, str) or not one):
+        for name in column if several else [column]:
+            if column is not None and (not isinstance(name, str) or not name):
                 allowed = "a column's name, or a list of them" if key == "options" else "a column's name"
                 raise InputError(f"{path}: columns.{key} is {shown(column)}; {allowed} is allowed.")
         if several and not 2 <= len(column) <= len(LETTERS):

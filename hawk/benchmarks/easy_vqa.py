@@ -14,12 +14,13 @@ class EasyVQA(Benchmark):
 
     name: ClassVar[str] = "easy_vqa"
     family: ClassVar[str] = "easy_vqa"
+    knows_relevant: ClassVar[bool] = True
 
     def load(self) -> Iterator[Sample]:
         from hawk.benchmarks.toy.easy_vqa import read_images
 
         for image in read_images("test"):
-            group = pixel_hash(image.png)
+            group, box = pixel_hash(image.png), image.box()
             for number, question in enumerate(image.questions):
                 yield Sample(
                     sample_id=f"{image.image_id}-{number}",
@@ -28,4 +29,5 @@ class EasyVQA(Benchmark):
                     references=(question.answer,),
                     images=({"bytes": image.png, "path": f"{image.image_id}.png"},),
                     split="test",
+                    relevant=(box,),
                 )

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
 from hawk.benchmarks.bases.dataset import DatasetBenchmark, Identities
-from hawk.benchmarks.rules.cells import text
 from hawk.benchmarks.rules.metrics import bare_text, same_text
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, SHORT_WORDS, SINGLE_WORD
 from hawk.benchmarks.sources.tables import local_parquet, open_source, parquet_rows
@@ -79,20 +78,10 @@ class GQA(DatasetBenchmark):
         return local_parquet(self.name, Path(self.options["path"]).expanduser() / table)
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["id"]))
+        return self.sample(row, str(row["id"]))
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]))
-
-    def _sample(self, row: Mapping[str, Any], sample_id: str) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "answer", sample_id),
-            images=self.images(row, sample_id),
-            split=self.hub_split,
-        )
+        return self.sample(row, str(row["index"]))
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
@@ -106,5 +95,5 @@ class GQA(DatasetBenchmark):
 
     def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
         if protocol == LMMS_EVAL:
-            return float(any(parsed == bare_text(one) for one in sample.references))
-        return max((same_text(parsed, one) for one in sample.references), default=0.0)
+            return float(any(parsed == bare_text(reference) for reference in sample.references))
+        return max((same_text(parsed, reference) for reference in sample.references), default=0.0)

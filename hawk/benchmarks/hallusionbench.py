@@ -63,16 +63,14 @@ class HallusionBench(DatasetBenchmark):
 
     def _sample(self, row: Mapping[str, Any], sample_id: str, column: str) -> Sample:
         category, kind, set_id, _, _ = keys(sample_id)
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=str(row["question"]),
-            references=self.references(row, column, sample_id),
-            images=self.images(row, sample_id),
+        return self.sample(
+            row,
+            sample_id,
+            str(row["question"]),
             category=LEVEL.join([category, f"{category}_{kind}"]),
             # A set holds its figures and its question groups, which cross, so it stays whole.
             metric_group=f"{category}_{kind}_{set_id}",
-            split=self.hub_split,
+            answer=column,
         )
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
@@ -90,9 +88,9 @@ class HallusionBench(DatasetBenchmark):
         """
         if rows >= self.published_rows:
             return []
-        fields = [keys(one) for one, _ in members]
-        figures, questions = ({one[place] for one in fields} for place in (3, 4))
-        there = {one[3:] for one in fields}
+        fields = [keys(sample_id) for sample_id, _ in members]
+        figures, questions = ({parts[place] for parts in fields} for place in (3, 4))
+        there = {parts[3:] for parts in fields}
         return [
             "_".join((*fields[0][:3], figure, question))
             for figure in sorted(figures)
@@ -120,11 +118,11 @@ class HallusionBench(DatasetBenchmark):
         import numpy as np
 
         check_groups(self.name, rows)
-        fields = np.array([keys(one) for one in rows["sample_id"]], dtype=object).reshape(-1, 5)
+        fields = np.array([keys(sample_id) for sample_id in rows["sample_id"]], dtype=object).reshape(-1, 5)
         score = rows["score"].to_numpy(np.float64)
         columns = [score, np.ones(len(rows))]
         for last in (3, 4):  # figure, then question: both within category, kind and set
-            label = ["_".join((*one[:3], one[last])) for one in fields]
+            label = ["_".join((*parts[:3], parts[last])) for parts in fields]
             columns += all_right(score, label)
         return np.column_stack(columns)
 
@@ -139,8 +137,8 @@ class HallusionBench(DatasetBenchmark):
         result: dict[str, Any] = {"mean": float(self.value(sums.sum(axis=0)))}
         result["Overall"] = _named(sums)
         for level in parts:
-            for one in sorted(parts[level].dropna().unique()):
-                result[one] = _named(sums[(parts[level] == one).to_numpy()])
+            for category in sorted(parts[level].dropna().unique()):
+                result[category] = _named(sums[(parts[level] == category).to_numpy()])
         return result
 
 
@@ -157,10 +155,10 @@ def keys(sample_id: str) -> tuple[str, str, str, str, str]:
 
 def _without_gaps(numbers: set[str]) -> set[str]:
     """The numbers and those between them; other names as they are."""
-    if not all(one.isdecimal() for one in numbers):
+    if not all(number.isdecimal() for number in numbers):
         return numbers
-    found = [int(one) for one in numbers]
-    return numbers | {str(one) for one in range(min(found), max(found) + 1)}
+    present = [int(number) for number in numbers]
+    return numbers | {str(number) for number in range(min(present), max(present) + 1)}
 
 
 def all_right(score: np.ndarray, label: list[str]) -> list[np.ndarray]:

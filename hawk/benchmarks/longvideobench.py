@@ -36,29 +36,24 @@ class LongVideoBench(VideoBenchmark):
     licence: ClassVar[str] = "CC-BY-NC-SA-4.0, gated"
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        cells = [text(row[one]) or "" for one in _OPTIONS]
-        options = trimmed("" if one == "N/A" else one for one in cells)
-        return Sample(
-            sample_id=str(row["id"]),
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "correct_choice", str(row["id"]), options),
-            video=self.video(str(row["video_path"]), str(row["id"])),
-            options=options,
-            category=text(row.get("duration_group")),
-            split=self.hub_split,
+        cells = [text(row[column]) or "" for column in _OPTIONS]
+        options = trimmed("" if cell == "N/A" else cell for cell in cells)
+        video = self.video(str(row["video_path"]), str(row["id"]))
+        category = text(row.get("duration_group"))
+        return self.sample(
+            row, str(row["id"]), options=options, category=category, answer="correct_choice", video=video
         )
 
     def letter(self, answer: str, options: Sequence[str]) -> str:
         """The table has the number of an option from 0."""
         number = answer.removesuffix(".0")  # pandas makes 1.0 of a 1 above an empty cell
-        known = number.isdecimal() and int(number) < len(self.letters)
-        return self.letters[int(number)] if known else answer
+        is_index = number.isdecimal() and int(number) < len(self.letters)
+        return self.letters[int(number)] if is_index else answer
 
     def stand_ins(self) -> dict[str, Any]:
         return dict.fromkeys(_OPTIONS, "")
 
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)
-        options = [f"{letter}. {one}" for letter, one in lettered(sample.options).items()]
+        options = [f"{letter}. {option}" for letter, option in lettered(sample.options).items()]
         return "\n".join([sample.question, *options, LETTER])

@@ -42,16 +42,8 @@ class MLVU(VideoBenchmark):
         """``candidates`` are bare texts; the answer is a letter or one of them."""
         options = self.options_of(row["candidates"], str(number))
         question = (text(row["question"]) or "").partition("\n(A)")[0]
-        return Sample(
-            sample_id=str(number),
-            group_id="",
-            question=question,
-            references=self.references(row, "answer", str(number), options),
-            video=self.video(str(row["video_name"]), str(number)),
-            options=options,
-            category=text(row["task_type"]),
-            split=self.hub_split,
-        )
+        video = self.video(str(row["video_name"]), str(number))
+        return self.sample(row, str(number), question, options, text(row["task_type"]), video=video)
 
     def letter(self, answer: str, options: Sequence[str]) -> str:
         """A letter, or an option's text."""
@@ -71,11 +63,11 @@ class MLVU(VideoBenchmark):
         self.check_protocol(protocol)
         if protocol == LMMS_EVAL:
             return self.lmms_prompt(sample)
-        options = "".join(f"({key}) {one}\n" for key, one in lettered(sample.options).items())
+        options = "".join(f"({key}) {option}\n" for key, option in lettered(sample.options).items())
         return f"Question: {sample.question}\nOptions:\n{options.rstrip()}\nOnly give the best option."
 
     def lmms_prompt(self, sample: Sample) -> str:
-        options = [f"({letter}) {one}" for letter, one in lettered(sample.options).items()]
+        options = [f"({letter}) {option}" for letter, option in lettered(sample.options).items()]
         question = "\n".join([sample.question, *options])
         return f"{question}\nOnly give the best option.\nBest option: ("
 
@@ -107,7 +99,7 @@ class MLVU(VideoBenchmark):
             return super().contributions(rows)
         score = rows["score"].to_numpy(np.float64)
         inside = [(rows["category"] == task).to_numpy(np.float64) for task in TASKS]
-        return np.column_stack([one for part in inside for one in (score * part, part)])
+        return np.column_stack([column for part in inside for column in (score * part, part)])
 
     def value(self, sums: np.ndarray) -> np.ndarray:
         import numpy as np

@@ -73,7 +73,7 @@ class MMBench(MultipleChoice):
             str(index),
             with_hint(text(row.get("hint")), text(row["question"]) or ""),
             options_by_letter(row),
-            LEVEL.join(one for one in category if one) or None,
+            LEVEL.join(level for level in category if level) or None,
             str(index % _COPY),
         )
 
@@ -90,11 +90,11 @@ class MMBench(MultipleChoice):
 
     def lacking(self, members: Sequence[tuple[str, int]], rows: int) -> list[str]:
         """A question has as many copies as options. Where one is empty, in some copy it is not the last."""
-        indices = [self._index(one) for one, _ in members]
+        indices = [self._index(sample_id) for sample_id, _ in members]
         count = max([*(options for _, options in members), *(index // _COPY + 1 for index in indices)])
         question = indices[0] % _COPY
         every = [question + copy * _COPY for copy in range(count)]
-        return [str(one) for one in every if one not in indices]
+        return [str(index) for index in every if index not in indices]
 
     # --- lmms-eval ------------------------------------------------------------------------------
     def lmms_prompt(self, sample: Sample) -> str:
@@ -123,7 +123,7 @@ class MMBench(MultipleChoice):
         """Refuse a question whose copies have a gap, as where its first is missing."""
         import numpy as np
 
-        index = np.array([self._index(one) for one in rows["sample_id"]])
+        index = np.array([self._index(sample_id) for sample_id in rows["sample_id"]])
         copies = np.bincount(np.unique(index % _COPY, return_inverse=True)[1])
         last = np.zeros(len(copies), dtype=np.int64)
         questions, position = np.unique(index % _COPY, return_inverse=True)
@@ -169,16 +169,16 @@ def static_option(prediction: str, options: Mapping[str, str]) -> str | None:
     words = prediction.split()
     letter = None
     if "Failed to obtain answer via API" not in prediction:
-        named = [one for one in "ABCDE" if one in words]
+        named = [letter for letter in "ABCDE" if letter in words]
         if len(named) == 1 and not ("A" in words and len(words) > 3):
             letter = named[0]
         for form in _FORMS if letter is None else ():
-            named = [one for one in "ABCDE" if form.format(one) in words]
+            named = [letter for letter in "ABCDE" if form.format(letter) in words]
             if len(named) == 1:
                 letter = named[0]
                 break
     if letter is not None:
         return letter
     lowered = prediction.lower()
-    named = [one for one, option in options.items() if option.lower() in lowered]
+    named = [letter for letter, option in options.items() if option.lower() in lowered]
     return named[0] if len(named) == 1 else None

@@ -65,15 +65,9 @@ class MME(DatasetBenchmark):
         return self._sample(row, str(row["image_path"]), str(row["index"]))
 
     def _sample(self, row: Mapping[str, Any], pair: str, sample_id: str) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=str(row["question"]),
-            references=self.references(row, "answer", sample_id),
-            images=self.images(row, sample_id),
-            category=str(row["category"]),
-            metric_group=f"{row['category']}/{pair}",
-            split=self.hub_split,
+        category = str(row["category"])
+        return self.sample(
+            row, sample_id, str(row["question"]), category=category, metric_group=f"{category}/{pair}"
         )
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
@@ -125,9 +119,9 @@ class MME(DatasetBenchmark):
 
     def _check(self, rows: pd.DataFrame) -> None:
         """Pairs complete, and all categories; lmms-eval sums over those that are there."""
-        found = set(rows["category"])
-        needed = CATEGORIES if self.protocol != LMMS_EVAL else tuple(found & set(CATEGORIES))
-        check_categories(self.name, found, needed)
+        categories = set(rows["category"])
+        needed = CATEGORIES if self.protocol != LMMS_EVAL else tuple(categories & set(CATEGORIES))
+        check_categories(self.name, categories, needed)
         check_groups(self.name, rows)
 
     def report(self, rows: pd.DataFrame) -> dict[str, float]:

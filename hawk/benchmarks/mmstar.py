@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def _category(row: Mapping[str, Any]) -> str | None:
     """Both levels; VLMEvalKit's table may write the second with a hyphen."""
     second = text(row.get("l2_category")) or text(row.get("l2-category"))
-    return LEVEL.join(one for one in (text(row.get("category")), second) if one) or None
+    return LEVEL.join(level for level in (text(row.get("category")), second) if level) or None
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class MMStar(MultipleChoice):
         if second is None or not second.fillna("").all():
             raise InputError(f"benchmark {self.name!r}: lmms-eval's mean needs every row's l2_category.")
         columns = []
-        for one in sorted(second.unique()):
-            inside = (second == one).to_numpy(np.float64)
+        for category in sorted(second.unique()):
+            inside = (second == category).to_numpy(np.float64)
             columns += [rows["score"].to_numpy(np.float64) * inside, inside]
         return np.column_stack(columns)
 

@@ -54,24 +54,13 @@ class OCRBench(DatasetBenchmark):
         kind = text(row["question_type"]) or text(row.get("category"))
         if not kind and row["dataset"] == "HME100k":  # as lmms-eval tells them
             kind = _FORMULAS
-        return self._sample(row, str(number), str(kind or ""))
+        return self.sample(row, str(number), category=kind or None)
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]), text(row["category"]) or "")
+        return self.sample(row, str(row["index"]), category=text(row["category"]) or None)
 
     def stand_ins(self) -> dict[str, Any]:
         return {"dataset": "", "question_type": ""}
-
-    def _sample(self, row: Mapping[str, Any], sample_id: str, category: str) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "answer", sample_id),
-            images=self.images(row, sample_id),
-            category=category or None,
-            split=self.hub_split,
-        )
 
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
@@ -97,8 +86,8 @@ class OCRBench(DatasetBenchmark):
     def report(self, rows: pd.DataFrame) -> dict[str, float]:
         """Counts of hits; ``Final Score Norm`` is a tenth of their sum."""
         hits = rows.groupby("category")["score"].sum()
-        counts = {"Text Recognition": int(sum(hits.get(one, 0) for one in _RECOGNITION))}
-        counts |= {one: int(hits.get(one, 0)) for one in _OTHERS}
+        counts = {"Text Recognition": int(sum(hits.get(category, 0) for category in _RECOGNITION))}
+        counts |= {category: int(hits.get(category, 0)) for category in _OTHERS}
         total = int(rows["score"].sum())
         return {**counts, "Final Score": total, "Final Score Norm": total / 10}
 

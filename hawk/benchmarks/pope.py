@@ -53,16 +53,8 @@ class POPE(DatasetBenchmark):
                 f"benchmark {self.name!r}, sample {sample_id!r}: the answer is {references[0]!r}, but the "
                 f"category says {truth!r}."
             )
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=question,
-            references=references,
-            images=self.images(row, sample_id),
-            # The true answer is part of the category: an F1 needs it, and rows of both.
-            category=LEVEL.join([category, *references]),
-            split=self.hub_split,
-        )
+        # The true answer is part of the category: an F1 needs it, and rows of both.
+        return self.sample(row, sample_id, question, category=LEVEL.join([category, *references]))
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         return (yes_no_answer(value),)
@@ -100,16 +92,16 @@ class POPE(DatasetBenchmark):
             )
         names = parts[0].str.split(",")
         if strict:
-            check_categories(self.name, {one for some in names for one in some}, CATEGORIES)
+            check_categories(self.name, {category for listed in names for category in listed}, CATEGORIES)
         # A merged row counts once in each of its categories.
         weight = names.str.len().to_numpy(np.float64)
         truth = (parts[1] == "Yes").to_numpy()
-        said = rows["parsed"].isin(["Yes"]).to_numpy(dtype=bool)  # plain bools, nulls and Arrow included
-        missed = truth & ~said
+        said_yes = rows["parsed"].isin(["Yes"]).to_numpy(dtype=bool)  # plain bools, nulls and Arrow included
+        missed = truth & ~said_yes
         if self.protocol == LMMS_EVAL:
             missed &= rows["parsed"].isin(["No"]).to_numpy(dtype=bool)
         right = rows["score"].to_numpy(np.float64)
-        columns = [truth & said, ~truth & said, missed, right, np.ones(len(rows))]
+        columns = [truth & said_yes, ~truth & said_yes, missed, right, np.ones(len(rows))]
         return np.column_stack(columns) * weight[:, None]
 
     def value(self, sums: np.ndarray) -> np.ndarray:
@@ -125,11 +117,11 @@ class POPE(DatasetBenchmark):
         sums = self._counts(rows, strict=False)
         result = {"Overall": self._named(sums)}
         names = rows["category"].str.rsplit(LEVEL, n=1).str[0].str.split(",")
-        for one in CATEGORIES:
-            inside = names.map(lambda some, one=one: one in some).to_numpy(dtype=bool)
+        for category in CATEGORIES:
+            inside = names.map(lambda listed, category=category: category in listed).to_numpy(dtype=bool)
             if inside.any():
                 # Within one category a merged row counts once.
-                result[one] = self._named(sums[inside] / names.str.len().to_numpy()[inside, None])
+                result[category] = self._named(sums[inside] / names.str.len().to_numpy()[inside, None])
         return result
 
     def _named(self, rows: np.ndarray) -> dict[str, float]:

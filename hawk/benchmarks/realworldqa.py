@@ -8,7 +8,7 @@ must equal the reference but for case and a final full stop, which is lmms-eval'
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
@@ -100,6 +100,4 @@ def _open(prediction: str) -> str:
 
 
 def _with_question(sample: Sample, question: str) -> Sample:
-    from dataclasses import replace
-
     return replace(sample, question=question)

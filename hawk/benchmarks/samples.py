@@ -21,10 +21,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from hawk.benchmarks import Benchmark, Sample
+from hawk.benchmarks.base import Box
 from hawk.core.errors import InputError
 from hawk.core.files import read_table
-from hawk.core.images import open_image, refuse_long_side
+from hawk.core.images import item_key, open_image, refuse_long_side
 from hawk.core.schemas import SAMPLES
+from hawk.core.video import decode_video
 
 
 def groups_hash(group_ids: Iterable[str]) -> str:
@@ -79,6 +81,10 @@ def checked(bench: Benchmark, samples: Iterable[Sample]) -> list[Sample]:
             raise InputError(f"{what} {sample.sample_id!r} has no image or video.")
         if not sample.references:
             raise InputError(f"{what} {sample.sample_id!r} has no reference answer.")
+        if bench.knows_relevant and sample.relevant is None:
+            raise InputError(f"{what} {sample.sample_id!r} does not say where its object is (relevant).")
+        if sample.relevant is not None and (len(sample.images) != 1 or sample.video is not None):
+            raise InputError(f"{what} {sample.sample_id!r}: relevant boxes are for samples of one image.")
         bench.check_reachable(sample)
         out.append(sample)
     if not out:
@@ -91,14 +97,14 @@ def check_files(samples: Sequence[Sample], name: str = "") -> None:
 
     name: the benchmark's, for the message.
     """
-    from hawk.core.video import decode_video
-
     good = set()
     for sample in samples:
         try:
             for number, image in enumerate(sample.images):
                 what = f"image {number}"
-                refuse_long_side(*open_image(image["bytes"]).size)
+                size = open_image(image["bytes"]).size
+                refuse_long_side(*size)
+                _check_boxes(sample.relevant or (), size)
             if sample.video is not None:
                 what = "video"
                 source = sample.video["bytes"] or str(sample.video["path"])
@@ -109,6 +115,15 @@ def check_files(samples: Sequence[Sample], name: str = "") -> None:
         except InputError as error:
             where = f"benchmark {name!r}, " if name else ""
             raise InputError(f"{where}sample {sample.sample_id!r}, {what}: {error}") from None
+
+
+def _check_boxes(boxes: Iterable[Box], size: tuple[int, int]) -> None:
+    for left, top, right, bottom in boxes:
+        if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
+            raise InputError(
+                f"box {[left, top, right, bottom]} is no part of an image of {size[0]}x{size[1]} pixels; "
+                "boxes are left, top, right, bottom."
+            )
 
 
 def draw(bench: Benchmark, samples: Sequence[Sample], wanted: int | None, seed: int) -> list[Sample]:
@@ -172,6 +187,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "options": list(sample.options),
         "references": list(sample.references),
         "category": sample.category,
+        "relevant": None if sample.relevant is None else [list(box) for box in sample.relevant],
     }
 
 
@@ -199,6 +215,7 @@ def read_samples(path: str, role: str, name: str, images: bool = True) -> list[S
             category=row["category"],
             metric_group=row["metric_group"],
             split=row["split"],
+            relevant=None if row["relevant"] is None else tuple(map(tuple, row["relevant"])),
         )
         for row in rows
     ]
@@ -206,7 +223,6 @@ def read_samples(path: str, role: str, name: str, images: bool = True) -> list[S
 
 def _file_keys(path: str) -> Iterator[dict[str, Any]]:
     """Per sample its images and video as {"key", "path"}; bytes are read one row group at a time."""
-    from hawk.core.images import item_key
 
     def named(file: dict[str, Any] | None) -> dict[str, Any] | None:
         if file is None or file["bytes"] is None:  # a video in a file of its own goes by its path

@@ -26,6 +26,7 @@ class _SceneTask(Benchmark):
 
     family: ClassVar[str] = "scenes"
     busy: ClassVar[bool] = False
+    knows_relevant: ClassVar[bool] = True
 
     def made(self, index: int) -> tuple[Scene, Question | None]:
         """Scene and question of the sample ``f"{index:04d}"``; the question knows the object's box."""
@@ -56,6 +57,7 @@ class _SceneTask(Benchmark):
                 references=(question.answer,),
                 images=({"bytes": file.getvalue(), "path": f"{index:04d}.png"},),
                 split="test",
+                relevant=question.relevant,
             )
 
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from hawk.benchmarks.base import Sample
 from hawk.benchmarks.bases.vqa import AnnotatedVQA
-from hawk.benchmarks.rules.cells import text
 
 
 @dataclass(frozen=True)
@@ -26,17 +25,7 @@ class TextVQA(AnnotatedVQA):
     licence: ClassVar[str] = "CC-BY-4.0"
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["question_id"]), "answers")
+        return self.sample(row, str(row["question_id"]), answer="answers")
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]), "answer")
-
-    def _sample(self, row: Mapping[str, Any], sample_id: str, column: str) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, column, sample_id),
-            images=self.images(row, sample_id),
-            split=self.hub_split,
-        )
+        return self.sample(row, str(row["index"]))

@@ -55,16 +55,9 @@ class VideoMME(VideoBenchmark):
         sample_id = str(row["question_id"])
         parts = ("duration", "domain", "sub_category", "task_type")
         options = self.options_of(row["options"], sample_id)
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "answer", sample_id, options),
-            video=self.video(str(row["videoID"]), sample_id),
-            options=options,
-            category=LEVEL.join(str(row[one]) for one in parts) if text(row["duration"]) else None,
-            split=self.hub_split,
-        )
+        category = LEVEL.join(str(row[column]) for column in parts) if text(row["duration"]) else None
+        video = self.video(str(row["videoID"]), sample_id)
+        return self.sample(row, sample_id, options=options, category=category, video=video)
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
         """VLMEvalKit's names; options are a list literal."""

@@ -32,18 +32,7 @@ class VizWiz(AnnotatedVQA):
     published_rows: ClassVar[int] = 4319
 
     def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["question_id"]))
+        return self.sample(row, str(row["question_id"]), category=text(row.get("category")), answer="answers")
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
-        return self._sample(row, str(row["index"]))
-
-    def _sample(self, row: Mapping[str, Any], sample_id: str) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "answers", sample_id),
-            images=self.images(row, sample_id),
-            category=text(row.get("category")),
-            split=self.hub_split,
-        )
+        return self.sample(row, str(row["index"]), category=text(row.get("category")), answer="answers")

@@ -61,16 +61,9 @@ class WorldSense(VideoBenchmark):
         row = {**row, "task_domain": row["task_domain"] or row.get("domain")}
         parts = ("duration", "task_domain", "task_type")
         options = self.options_of(row["candidates"], sample_id)
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=text(row["question"]) or "",
-            references=self.references(row, "answer", sample_id, options),
-            video=self.video(str(row["video_path"]), sample_id),
-            options=options,
-            category=LEVEL.join(str(row[one]) for one in parts) if text(row["duration"]) else None,
-            split=self.hub_split,
-        )
+        category = LEVEL.join(str(row[column]) for column in parts) if text(row["duration"]) else None
+        video = self.video(str(row["video_path"]), sample_id)
+        return self.sample(row, sample_id, options=options, category=category, video=video)
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample:
         """VLMEvalKit's names; options are a list literal."""
@@ -92,7 +85,7 @@ class WorldSense(VideoBenchmark):
 
     def lmms_prompt(self, sample: Sample) -> str:
         lines = [sample.question, *filter(None, sample.options)]
-        return "".join([_WATCH, _LMMS, *(f"{one}\n" for one in lines)])
+        return "".join([_WATCH, _LMMS, *(f"{line}\n" for line in lines)])
 
     def lmms_parse(self, prediction: str, sample: Sample) -> str:
         """Only A to C where there are three options, else A to D; "A. " is cut from the contents."""

@@ -86,14 +86,21 @@ def make_figures(config_source: str, run_dir: str | None) -> None:
 @click.command("make-report")
 @config_option
 @run_dir_option
-def make_report(config_source: str, run_dir: str | None) -> None:
+@click.option(
+    "--compare",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    metavar="RUN_DIR",
+    help="Folder of another run, whose heads are shown beside this run's; may be given several times.",
+)
+def make_report(config_source: str, run_dir: str | None, compare: tuple[str, ...]) -> None:
     """report.html: one file that opens offline."""
     compute_alone()
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "make_report")
     from hawk.steps.make_report import make_report as step
 
-    produce(paths.report(), lambda: step(config, paths.root))
+    produce(paths.report(), lambda: step(config, paths.root, compare=compare))
 
 
 COMMANDS: list[click.Command] = [

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hawk.cli.options import split_options
 from hawk.core.errors import InputError
 
 
@@ -79,36 +80,23 @@ def generate(
     pruner.check(vlm.model, vlm.family)
     limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
     inputs = prompt_inputs(vlm, prompt, pictures, clip, system, limits)
-    found = step.answer(vlm, inputs, None if pruner.inactive else pruner, max_new_tokens)
-    click.echo(found.text)
-    _report(found.phases)
+    answer = step.answer(vlm, inputs, None if pruner.inactive else pruner, max_new_tokens)
+    click.echo(answer.text)
+    _report(answer.phases)
     if save_overlay:
         encoded = vlm.family.encode(vlm.model, {k: _on(vlm, v) for k, v in inputs.items()})
         items = [item for kind in ("image", "video") for item in encoded.get(kind, [])]
         if clip is not None:
             pictures = step.frame_pictures(clip, sum(_frames(item) for item in items))
-        for path in step.save_overlay(save_overlay, vlm, items, pictures, found.kept):
+        for path in step.save_overlay(save_overlay, vlm, items, pictures, answer.kept):
             click.echo(f"wrote {path}", err=True)
 
 
 def _pruner(method: str, weights: str, ratio: str, options: tuple[str, ...]) -> Any:
     """The pruner; every mistake in it is told before a model is loaded."""
-    import yaml
+    from hawk.pruning.written import written_pruner
 
-    from hawk.pruning import pruner
-    from hawk.pruning.options import facts
-
-    chosen: dict[str, Any] = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise InputError(f"--option {option!r}: write it as KEY=VALUE.")
-        chosen[key] = yaml.safe_load(value)
-    if facts(method).takes_weights:
-        chosen["weights"] = None if weights == "uniform" else weights
-    elif weights != "uniform":
-        raise InputError(f"--weights {weights!r}: method {method!r} takes no head weights.")
-    return pruner(method, **chosen, pruning_ratio=ratio)
+    return written_pruner(method, weights, ratio, split_options(options))
 
 
 def _frames(item: Any) -> int:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from hawk.cli import analysis, generate, steps, tools
+from hawk.cli import analysis, generate, integrations, steps, tools
 from hawk.core import extras
 from hawk.core.errors import InputError
 from hawk.tools import warm
@@ -28,7 +28,13 @@ def cli() -> None:
     """
 
 
-for _command in (*steps.COMMANDS, *analysis.COMMANDS, *tools.COMMANDS, *generate.COMMANDS):
+for _command in (
+    *steps.COMMANDS,
+    *analysis.COMMANDS,
+    *tools.COMMANDS,
+    *generate.COMMANDS,
+    *integrations.COMMANDS,
+):
     cli.add_command(_command)
 
 
@@ -42,7 +48,8 @@ def command_line() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "httpx2"):  # of huggingface_hub: a line for every request
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         # Outside its standalone mode click returns the code of ``Exit``, and does not raise it.
         return cli.main(prog_name="hawk", standalone_mode=False) or 0

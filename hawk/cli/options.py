@@ -101,3 +101,14 @@ def produce(output: str, work: Callable[[], Any]) -> None:
         if missing:
             work()
     log.info("wrote %s", output)
+
+
+def split_options(options: tuple[str, ...]) -> dict[str, str]:
+    """``--option KEY=VALUE``, given as often as wanted."""
+    pairs = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise InputError(f"--option {option!r}: write it as KEY=VALUE.")
+        pairs[key] = value
+    return pairs

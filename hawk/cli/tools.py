@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from hawk.cli.options import compute_alone, config_option, run_of
+from hawk.core.errors import InputError
 
 log = logging.getLogger("hawk")
 
@@ -128,16 +129,28 @@ def fetch(config_source: str, ledger: Path | None) -> None:
     metavar="N",
     help="Time N samples on this machine for hours and disk; loads the model.",
 )
-def plan(config_source: str, measure: int | None) -> None:
-    """Jobs and scored samples per stage, by arithmetic; hours and disk with --measure."""
+@click.option(
+    "--card", default=None, help="Estimate hours and disk: a100, h100, h200, l40s, rtx4090 or v100."
+)
+@click.option(
+    "--parameters",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    metavar="BILLIONS",
+    help="Size of the model, for --card, if its name does not say it.",
+)
+def plan(config_source: str, measure: int | None, card: str | None, parameters: float | None) -> None:
+    """Jobs and scored samples per stage, by arithmetic; hours and disk with --card or --measure."""
     from hawk.config.load import load_config
     from hawk.core.gpu import claim
     from hawk.tools.plan import plan as text_of
 
     config = load_config(config_source)
+    if measure and card is not None:
+        raise InputError("give --card, which estimates, or --measure, which times this machine; not both.")
     if measure:
         claim(config["model"]["device"])
-    click.echo(text_of(config, measure or 0))
+    click.echo(text_of(config, measure or 0, card, None if parameters is None else parameters * 1e9))
 
 
 @click.command("train-tiny")

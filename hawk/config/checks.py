@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hawk import benchmarks, pruning
-from hawk.config.queries import own_weights, weights_subset
+from hawk.config.queries import own_weights, subset_benchmarks, weights_subset
 from hawk.config.recipes import ablation_named, check_recipes, weights_named
 from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import shipped
 from hawk.core.shipped import resolve
 from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS
 from hawk.pruning.options import facts, require_other_question, varies_by_seed
@@ -87,9 +88,9 @@ def _check_evaluation(config: dict[str, Any]) -> None:
         for name in values:
             if name not in known:
                 raise unknown(f"benchmark in evaluation.published, {ratio!r}:", name, known)
-    reference = evaluation.get("reference")
-    if reference is not None and reference not in names:
-        raise unknown("evaluation.reference (a variant's name)", reference, names)
+    reference_variant = evaluation.get("reference")
+    if reference_variant is not None and reference_variant not in names:
+        raise unknown("evaluation.reference (a variant's name)", reference_variant, names)
 
 
 def _check_holdout(config: dict[str, Any]) -> None:
@@ -107,7 +108,6 @@ def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
     """A benchmark left out must leave some to calibrate on; else that is said after the whole ablation."""
     if config["calibration"]["holdout"] != "leave_one_benchmark_out":
         return
-    from hawk.config.queries import subset_benchmarks  # imports this module, and pandas
 
     for name in config["evaluation"]["benchmarks"]:
         wanted = weights_subset(config, variant, name)
@@ -122,8 +122,6 @@ def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
 
 def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
     """A source that :meth:`hawk.core.head_weights.HeadWeights.load` would refuse without asking the Hub."""
-    from hawk.core.head_weights import shipped
-
     hub_id = (
         source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
     )
@@ -188,6 +186,16 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
                 raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
         _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
     require_other_question(variant)
+    lacking = [
+        name
+        for name in config["evaluation"]["benchmarks"]
+        if known.uses_relevant and not benchmarks.benchmark(name, config["data"].get(name)).knows_relevant
+    ]
+    if lacking:
+        raise InputError(
+            f"{where}: method {method!r} must be told where the asked object is, which samples of benchmark "
+            f"{', '.join(map(repr, lacking))} do not know. Leave out the variant or the benchmark."
+        )
     if variant.get("seeds", 1) > 1 and not varies_by_seed(variant):
         seeded = ", ".join(name for name in pruning.REGISTRY if facts(name).seeded)
         raise InputError(
@@ -207,8 +215,8 @@ def _check_model_folder(config: dict[str, Any]) -> None:
     file = folder / "config.json"
     if not file.is_file():
         raise InputError(f"model.path: {model['path']!r} has no config.json; it is no model folder.")
-    own = json.loads(file.read_text(encoding="utf-8"))
-    text = own.get("text_config", own)
+    model_config = json.loads(file.read_text(encoding="utf-8"))
+    text = model_config.get("text_config", model_config)
     for key, name in (("layers", "num_hidden_layers"), ("heads", "num_attention_heads")):
         if name in text and text[name] != model[key]:
             raise InputError(f"model.{key} is {model[key]}, but {file} says {name} {text[name]}.")

@@ -43,12 +43,12 @@ def _constants(step: str) -> dict[str, Any]:
     if not path.is_file():
         known = [file.stem for file in path.parent.glob("*.py") if "READS = " in file.read_text("utf-8")]
         raise unknown("step", step, sorted(known))
-    found: dict[str, Any] = {}
+    constants: dict[str, Any] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             if node.targets[0].id in ("READS", "READS_MORE"):
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-    return found
+                constants[node.targets[0].id] = ast.literal_eval(node.value)
+    return constants
 
 
 class Section(dict[str, Any]):

@@ -11,6 +11,7 @@ from typing import Any
 from hawk.benchmarks import Benchmark, all_families, benchmark
 from hawk.config.recipes import CHOOSING, ablation_named, weights_named, with_ablation
 from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import shipped
 from hawk.core.shipped import resolve
 from hawk.core.variants import TOKEN_SCORE, weight_source
 
@@ -43,9 +44,9 @@ def subset_benchmarks(config: Mapping[str, Any], subset: str) -> list[str]:
 
 def with_variants(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The config with only these variants and the weights that they use: a job must not depend on others."""
-    chosen = [one for one in config["evaluation"]["variants"] if one["name"] in names]
-    used = {weight_source(one) for one in chosen}
-    recipes = [one for one in config["weights"]["recipes"] if one["name"] in used]
+    chosen = [variant for variant in config["evaluation"]["variants"] if variant["name"] in names]
+    used = {weight_source(variant) for variant in chosen}
+    recipes = [recipe for recipe in config["weights"]["recipes"] if recipe["name"] in used]
     return {
         **config,
         "evaluation": {**config["evaluation"], "variants": chosen},
@@ -72,11 +73,9 @@ def own_weights(config: Mapping[str, Any]) -> list[str]:
 
 def weights_path(config: Mapping[str, Any], variant: Mapping[str, Any]) -> str | None:
     """The weights file that a variant, or its scorer, gives by path: an input of its evaluation."""
-    from hawk.core.head_weights import shipped
-
     source = weight_source(variant)
-    own = source not in (None, "uniform", *own_weights(config)) and source not in shipped()
-    path = resolve(source) if own else ""
+    is_path = source not in (None, "uniform", *own_weights(config)) and source not in shipped()
+    path = resolve(source) if is_path else ""
     return path if Path(path).is_file() else None
 
 

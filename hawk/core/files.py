@@ -50,20 +50,27 @@ def read_table(
     columns: list[str] | None = None,
 ) -> pa.Table:
     """Read a table of ours; refuse another schema, no provenance, or an identity unlike the path's."""
+    expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
-        table = pq.read_table(path, columns=columns, partitioning=None)
+        found = pq.read_schema(path)
+        missing = [name for name in expected.names if name not in found.names]
+        if missing and b"hawk" in (found.metadata or {}) and set(found) < set(schema):
+            raise InputError(
+                f"{path}: of an earlier version of hawk; it has no column {', '.join(missing)}. "
+                "Delete it and run again."
+            )
+        table = pq.read_table(path, columns=None if missing else columns, partitioning=None)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error}). Delete it and run again.") from None
-    expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     if not table.schema.equals(expected, check_metadata=False):
         raise InputError(f"{path}: columns {_fields(table.schema)} are not the expected {_fields(expected)}.")
-    found = provenance_of(table, path).get("identity", {})
+    identity_in_file = provenance_of(table, path).get("identity", {})
     for key, value in (identity or {}).items():
-        if found.get(key) != value:
+        if identity_in_file.get(key) != value:
             raise InputError(
-                f"{path}: the file says {key} {found.get(key)!r}, its path says {value!r}. "
+                f"{path}: the file says {key} {identity_in_file.get(key)!r}, its path says {value!r}. "
                 "It was moved or mixed up; delete it and run again."
             )
     return table
@@ -103,8 +110,8 @@ def made_by_job(path: str | os.PathLike[str]) -> str | None:
 def sample_provenance(path: str, role: str, name: str) -> dict[str, Any]:
     """What results say about the samples they rest on: where from, which, under which holdout."""
     table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name}, columns=["sample_id"])
-    made = provenance_of(table, path).get("settings", {})
-    return {key: made.get(key) for key in ("origin", "samples", "holdout")}
+    settings = provenance_of(table, path).get("settings", {})
+    return {key: settings.get(key) for key in ("origin", "samples", "holdout")}
 
 
 def digest(path: str | os.PathLike[str]) -> str:

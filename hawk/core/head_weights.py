@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hawk.core import values
 from hawk.core.atomic import write_json
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Geometry
 from hawk.core.shipped import resolve
 from hawk.core.shipped import shipped as shipped_files
+from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
 
 FORMAT = 1
-HUB_FILE = "head_weights.json"
+SIGNED = "signed"  # the weight_normalization under which a head may count against a token
+SUM_TOLERANCE = 1e-6  # of a sum of rounded shares
 SHIPPED = shipped_files("data", "head_weights")
 
 
@@ -39,7 +42,7 @@ class HeadWeights:
     per_benchmark: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     samples: Mapping[str, int] = field(default_factory=dict)
     calibration_groups: str | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=lambda: {"source": "built in Python"})
 
     def __post_init__(self) -> None:
         check_weights(self.weights, self.geometry.heads, "head weights", self.is_signed)
@@ -51,7 +54,7 @@ class HeadWeights:
     @property
     def is_signed(self) -> bool:
         """Whether a head may count against a token."""
-        return self.weight_normalization == "signed"
+        return self.weight_normalization == SIGNED
 
     @classmethod
     def uniform(cls, geometry: Geometry, layer: int = 0) -> HeadWeights:
@@ -62,35 +65,20 @@ class HeadWeights:
     def load(cls, source: str | Path, revision: str | None = None) -> HeadWeights:
         """From a shipped name (``"qwen2.5-vl-7b"``), a path, or a Hub id (``"user/repo"``).
 
-        Raises InputError for a missing file, another format, or weights that are not finite,
-        negative or all zero.
+        revision: a commit, branch or tag of the Hub repository; a commit never changes.
+        Raises InputError for a missing file, another format, and any value that is not as it must be:
+        weights finite, not negative (unless signed) and summing to 1, names that may be part of a path,
+        words that are safe to print, a known token score, some provenance.
         """
         path = _resolve(str(source), revision)
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a head-weights file ({error}).") from None
+        raw = values.read_json(path, "a head-weights file")
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-            raise InputError(f"{path}: format {found!r}; this version reads format {FORMAT}.")
-        try:
-            model = dict(raw["model"])
-            geometry = Geometry(*(int(model.pop(key)) for key in ("layers", "heads", "kv_heads", "head_dim")))
-            return cls(
-                weights=tuple(raw["weights"]),
-                geometry=geometry,
-                layer=raw["layer"],
-                model=model,
-                weight_normalization=raw["weight_normalization"],
-                intervention=raw["intervention"],
-                token_score=raw["token_score"],
-                per_benchmark={k: tuple(v) for k, v in raw["per_benchmark"].items()},
-                samples=raw["samples"],
-                calibration_groups=raw["calibration_groups"],
-                provenance=raw["provenance"],
+            format_of_file = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+            raise InputError(
+                f"{path}: format {values.shown(format_of_file)}; this version reads format {FORMAT}."
             )
-        except KeyError as error:
-            raise InputError(f"{path}: the key {error} is missing.") from None
+        try:
+            return cls(**_checked(raw))
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 
@@ -98,38 +86,44 @@ class HeadWeights:
         """Write the JSON file, atomically."""
         write_json(path, self.to_json())
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Upload as ``head_weights.json`` of a Hub repository, made if need be; returns its address.
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        noise: Sequence[bool] | None = None,
+        drops: Mapping[str, Sequence[float]] | None = None,
+    ) -> str:
+        """Upload to a Hub repository, made if need be, with a model card; returns the commit's id.
 
-        ``HeadWeights.load(repo_id)`` reads it back.
+        ``HeadWeights.load(repo_id, revision=…)`` reads it back.
+        token: None takes HF_TOKEN or the saved login.
+        noise and drops: for the card, see :func:`hawk.core.hub_card.card`; ``hawk push`` reads them.
+        Raises InputError, in one line, for a bad token, a bad name, or a connection that was lost.
         """
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+        from hawk.core import hub, hub_card
 
-        api = HfApi(token=token)
-        content = (json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        try:
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            api.upload_file(
-                path_or_fileobj=content,
-                path_in_repo=HUB_FILE,
-                repo_id=repo_id,
-                commit_message=f"Head weights of {self.model.get('id', 'a model')}, layer {self.layer}",
-            )
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            raise InputError(f"head weights were not uploaded to {repo_id!r}: {_first_line(error)}") from None
-        return f"https://huggingface.co/{repo_id}"
+        content = json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        files = {
+            hub.WEIGHTS_FILE: content.encode(),
+            hub.CARD_FILE: hub_card.card(self, repo_id, noise, drops).encode(),
+            hub.PICTURE_FILE: hub_card.picture(self),
+        }
+        message = f"Head weights of {self.model.get('id', 'a model')}, layer {self.layer}"
+        return hub.upload(repo_id, files, message, private, token)
 
     def to_json(self) -> dict[str, Any]:
+        """What a file holds. Its weights are shares: scoring divides by their sum anyway."""
         return {
             "format": FORMAT,
             "model": {**self.model, **asdict(self.geometry)},
             "layer": self.layer,
-            "weights": list(self.weights),
+            "weights": _shares(self.weights),
             "weight_normalization": self.weight_normalization,
             "intervention": self.intervention,
             "token_score": dict(self.token_score),
-            "per_benchmark": {name: list(values) for name, values in self.per_benchmark.items()},
+            "per_benchmark": {name: _shares(part) for name, part in self.per_benchmark.items()},
             "samples": dict(self.samples),
             "calibration_groups": self.calibration_groups,
             "provenance": dict(self.provenance),
@@ -151,12 +145,91 @@ def check_weights(
     if len(weights) != heads:
         raise InputError(f"{what}: {len(weights)} weights for {heads} heads.")
     for index, value in enumerate(weights):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"{what}: head {index} has weight {value!r}; it must be a finite number.")
-        if value < 0 and not signed:
+        if values.number(value, f"{what}: the weight of head {index}") < 0 and not signed:
             raise InputError(f"{what}: head {index} has weight {value!r}; it must be 0 or more.")
     if not any(weights):
         raise InputError(f"{what}: all weights are 0; at least one must be another number.")
+    if not math.isfinite(_size(weights)):
+        raise InputError(f"{what}: the sizes of the weights sum to {_size(weights)}; too large for a sum.")
+
+
+def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of :class:`HeadWeights` from a file's JSON, every value checked.
+
+    Names become parts of paths, and words are printed: both are refused where they could do harm.
+    """
+    model = values.mapping(values.member(raw, "model"), "model")
+    sizes = {
+        key: values.whole(values.member(model, key, "model"), f"model.{key}", 1, 100_000)
+        for key in ("layers", "heads", "kv_heads", "head_dim")
+    }
+    named = {key: value for key, value in model.items() if key not in sizes}
+    for key, value in named.items():
+        values.text(key, "a key of model")
+        if value is not None:
+            values.text(value, f"model.{key}")
+    heads = sizes["heads"]
+    if heads % sizes["kv_heads"]:
+        raise InputError(f"model: {heads} heads cannot share {sizes['kv_heads']} key-value heads evenly.")
+    normalization = values.text(values.member(raw, "weight_normalization"), "weight_normalization")
+    signed = normalization == SIGNED
+    weights = _weights(values.member(raw, "weights"), "weights", heads, signed)
+    parts = values.mapping(values.member(raw, "per_benchmark"), "per_benchmark")
+    samples = values.mapping(values.member(raw, "samples"), "samples")
+    score = values.mapping(values.member(raw, "token_score"), "token_score")
+    groups, provenance = (values.member(raw, key) for key in ("calibration_groups", "provenance"))
+    if score:
+        score = {"reduction": "mean", **score}  # older files do not say it: there was no other
+    if score and set(score) != set(TOKEN_SCORE):
+        raise values.refuse("token_score", score, f"empty, or an object of {', '.join(TOKEN_SCORE)}")
+    for benchmark in (*parts, *samples):
+        values.name(benchmark, "a benchmark of per_benchmark and samples")
+    for benchmark in parts:
+        if benchmark not in samples:
+            raise InputError(f"per_benchmark has {benchmark!r}, which samples do not name.")
+    if not values.mapping(provenance, "provenance"):
+        raise InputError("provenance is empty; it must say where the weights come from.")
+    return {
+        "weights": weights,
+        "geometry": Geometry(**sizes),
+        "layer": values.whole(values.member(raw, "layer"), "layer", 0, 100_000),
+        "model": named,
+        "weight_normalization": normalization,
+        "intervention": values.text(values.member(raw, "intervention"), "intervention"),
+        "token_score": {
+            key: values.choice(value, f"token_score.{key}", TOKEN_SCORE_VALUES[key])
+            for key, value in score.items()
+        },
+        "per_benchmark": {
+            benchmark: _weights(part, f"per_benchmark.{benchmark}", heads, signed)
+            for benchmark, part in parts.items()
+        },
+        "samples": {
+            benchmark: values.whole(count, f"samples.{benchmark}", 1, 10**9)
+            for benchmark, count in samples.items()
+        },
+        "calibration_groups": None if groups is None else values.text(groups, "calibration_groups"),
+        "provenance": provenance,
+    }
+
+
+def _weights(value: Any, where: str, heads: int, signed: bool) -> tuple[float, ...]:
+    """Weights as a file has them: checked, and their sizes summing to 1."""
+    found = values.listed(value, where)
+    check_weights(found, heads, where, signed)
+    if abs(_size(found) - 1) > SUM_TOLERANCE:
+        raise InputError(f"{where}: the weights sum to {_size(found):g}; those of a file must sum to 1.")
+    return tuple(found)
+
+
+def _size(weights: Sequence[float]) -> float:
+    return sum(map(abs, weights))
+
+
+def _shares(weights: tuple[float, ...]) -> list[float]:
+    total = _size(weights)
+    # Those that sum to 1 keep every digit.
+    return list(weights) if abs(total - 1) <= SUM_TOLERANCE else [weight / total for weight in weights]
 
 
 def _describe(geometry: Geometry) -> str:
@@ -173,24 +246,16 @@ def shipped() -> dict[str, Path]:
 
 def _resolve(source: str, revision: str | None) -> Path:
     names = shipped()
-    if source in names:
-        return names[source]
-    path = Path(resolve(source))
+    path = names.get(source) or Path(resolve(source))
     if path.is_file():
+        if revision is not None:
+            raise InputError(
+                f"head weights {source!r}, revision {revision!r}: that is a file here; "
+                "a revision is for a Hub repository, written user/repo."
+            )
         return path
     if path.suffix == ".json" or source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise unknown("head weights (no such file or shipped name)", source, names)
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from hawk.core import hub
 
-    try:
-        return Path(hf_hub_download(source, HUB_FILE, revision=revision))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:  # not there, no access, offline
-        raise InputError(
-            f"head weights {source!r}: no such file, no shipped name ({', '.join(names) or 'none'}), and "
-            f"{HUB_FILE} cannot be had from the Hub: {_first_line(error)}"
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return hub.download(source, revision, f"no such file, no shipped name ({', '.join(names) or 'none'})")

@@ -69,8 +69,8 @@ def _no_pixel_limit() -> Iterator[None]:
 
 def _declared_bits(image: Image) -> int | None:
     """Bits per grey value where the file says less than its values could hold: a 12-bit TIFF."""
-    found = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
-    bits = found[0] if isinstance(found, tuple) else found
+    tag = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
+    bits = tag[0] if isinstance(tag, tuple) else tag
     return bits if bits is not None and 8 < bits < 16 else None
 
 
@@ -89,12 +89,12 @@ def _eight_bits(image: Image, bits: int | None = None) -> Image:
     values = np.asarray(image)
     if image.mode == "F":
         values = np.nan_to_num(values.astype(np.float64), nan=0.0)
-        largest = next((one for one in (1.0, 255.0, 65535.0) if values.max(initial=0.0) <= one), None)
+        largest = next((limit for limit in (1.0, 255.0, 65535.0) if values.max(initial=0.0) <= limit), None)
         values = np.clip(values / (largest or values.max()), 0.0, 1.0)
         return Image.fromarray(np.rint(255.0 * values).astype(np.uint8))
     values = np.clip(values.astype(np.int64), 0, None)
     if bits is None:
-        bits = next((one for one in (8, 12, 16) if values.max(initial=0) < 1 << one), 31)
+        bits = next((depth for depth in (8, 12, 16) if values.max(initial=0) < 1 << depth), 31)
     return Image.fromarray(np.clip(values >> (bits - 8), 0, 255).astype(np.uint8))
 
 

@@ -60,5 +60,5 @@ def record(entry: Mapping[str, str], path: Path | None = None) -> None:
 
 def pinned(repo: str, kind: str = "dataset") -> str | None:
     """The commit that the ledger ``data/versions.tsv`` records for a repository, if it has one."""
-    found = (row["revision"] for row in read() if (row["kind"], row["id"]) == (kind, repo))
-    return next(filter(None, found), None)
+    revisions = (row["revision"] for row in read() if (row["kind"], row["id"]) == (kind, repo))
+    return next(filter(None, revisions), None)

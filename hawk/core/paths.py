@@ -59,6 +59,10 @@ class RunPaths:
     def figure(self, name: str, ending: str = "svg") -> str:
         return f"{self.root}/figures/{name}.{ending}"
 
+    def head_scores(self) -> str:
+        """Example images with the token scores of every head of the scoring layer."""
+        return f"{self.root}/figures/head_scores.json"
+
     def report(self) -> str:
         return f"{self.root}/report.html"
 
@@ -71,9 +75,9 @@ class RunPaths:
         names of the methods above, tried in order; a path of none of them is an error.
         """
         for kind in kinds:
-            found = _pattern(kind).fullmatch(Path(path).as_posix())
-            if found:
-                names = found.groupdict()
+            match = _pattern(kind).fullmatch(Path(path).as_posix())
+            if match:
+                names = match.groupdict()
                 return cls(names.pop("root")), kind, names
         shapes = " or ".join(_template(kind).replace("{root}", "outputs/<run>") for kind in kinds)
         raise InputError(f"output {str(path)!r} is no path of this step; it writes {shapes}.")

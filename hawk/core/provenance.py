@@ -26,10 +26,10 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     try:
-        own = version("hawk-vlm")
+        package_version = version("hawk-vlm")
     except PackageNotFoundError:
-        own = "source"
-    return {"hawk": own, **_git(), "libraries": libraries}
+        package_version = "source"
+    return {"hawk": package_version, **_git(), "libraries": libraries}
 
 
 def _git() -> dict[str, Any]:

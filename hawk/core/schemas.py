@@ -1,4 +1,4 @@
-"""Schemas of the tables between steps."""
+"""Schemas of the tables between steps. Those of ``tables/`` stand beside the analysis that computes them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ SAMPLES = pa.schema(
         ("options", pa.list_(pa.string())),
         ("references", pa.list_(pa.string())),
         ("category", pa.string()),
+        # [left, top, right, bottom] in pixels of the image as it is shown; null: not known
+        ("relevant", pa.list_(pa.list_(pa.int32(), 4))),
     ]
 )
 
@@ -27,6 +29,8 @@ SCORES = pa.schema(
         ("prediction", pa.string()),
         ("parsed", pa.string()),  # null: nothing could be parsed; the score is then 0
         ("score", pa.float64()),  # in [0, 1]
+        ("first_word_score", pa.float64()),  # of the prediction's first word; null: no word can be right
+        ("stopped", pa.bool_()),  # false: the answer ran to the limit of new tokens
         ("reference_logprob", pa.float64()),  # natural log, teacher-forced, summed over tokens
         ("prompt_tokens", pa.int32()),  # unpruned prompt, visual tokens included
         ("visual_tokens", pa.int32()),  # before pruning
@@ -34,7 +38,14 @@ SCORES = pa.schema(
     ]
 )
 
-EVALUATION = pa.schema([*SCORES, ("pruning_ratio", pa.string()), ("seed", pa.int64())])
+EVALUATION = pa.schema(
+    [
+        *SCORES,
+        ("keeps_token_0", pa.bool_()),  # the prompt's first visual token; null: it has none
+        ("pruning_ratio", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
 
 DROPS = pa.schema(
     [
@@ -76,49 +87,5 @@ COST = pa.schema(
         ("peak_memory_bytes", pa.int64()),
         ("prompt_tokens", pa.int32()),
         ("kept_tokens", pa.int32()),
-    ]
-)
-
-RETENTION = pa.schema(
-    [
-        ("variant", pa.string()),  # a variant's name, or baseline, or majority
-        ("method", pa.string()),
-        ("pruning_ratio", pa.string()),  # exact decimal; "0" for the baseline, null for majority
-        ("benchmark", pa.string()),  # or overall
-        ("native_value", pa.float64()),  # overall: mean points
-        ("points", pa.float64()),  # 100 · native / native_max
-        ("retention", pa.float64()),  # percent of the baseline; mean over seeds
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("seeds", pa.int32()),
-        ("seed_low", pa.float64()),  # range of retention over seeds
-        ("seed_high", pa.float64()),
-        ("difference", pa.float64()),  # to evaluation.reference, points of retention, paired
-        ("difference_low", pa.float64()),
-        ("difference_high", pa.float64()),
-        ("p_value", pa.float64()),  # paired sign-flip test over images
-        ("p_adjusted", pa.float64()),  # Holm over all rows that have one
-        ("verdict", pa.string()),  # better, worse or —; null where nothing is tested
-        ("wins", pa.float64()),  # samples scored higher than by the reference; mean over seeds
-        ("ties", pa.float64()),
-        ("losses", pa.float64()),
-        ("kept_tokens", pa.float64()),  # mean per sample
-        ("visual_tokens", pa.float64()),
-        ("samples", pa.int32()),
-        ("groups", pa.int32()),  # distinct images
-        ("unparsed", pa.float64()),
-        ("published", pa.float64()),  # evaluation.published: native value; overall: retention
-    ]
-)
-
-
-CONTROLS = pa.schema(
-    [
-        ("variant", pa.string()),  # HAWK with calibrated weights
-        ("control", pa.string()),  # uniform, permuted, random, grid, blind ...
-        ("pruning_ratio", pa.string()),
-        ("difference", pa.float64()),  # overall, points of retention; described, not tested
-        ("difference_low", pa.float64()),
-        ("difference_high", pa.float64()),
     ]
 )

@@ -12,6 +12,12 @@ TOKEN_SCORE = {
     "rope": "rope",
     "query_span": "query_span",
 }
+TOKEN_SCORE_VALUES: dict[str, tuple[str | bool, ...]] = {
+    "normalization": ("l2", "softmax", "minmax", "standardize", "none"),
+    "reduction": ("mean", "attention", "max"),
+    "rope": (False, True),
+    "query_span": ("instruction", "after_vision"),
+}
 # One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")
 # Keys of a variant that are no options of its method.

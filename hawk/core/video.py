@@ -137,11 +137,11 @@ def _by_time(
         return None  # the first frame: nothing to skip, and no reason to read the file
     with av.open(_openable(source)) as container:
         packets = container.demux(container.streams.video[0])
-        found = [(packet.pts, packet.is_keyframe) for packet in packets if packet.size]
-    if any(pts is None for pts, _ in found):
+        keyframes = [(packet.pts, packet.is_keyframe) for packet in packets if packet.size]
+    if any(pts is None for pts, _ in keyframes):
         return None
-    times = sorted(pts for pts, _ in found)
-    keys = sorted(pts for pts, key in found if key)
+    times = sorted(pts for pts, _ in keyframes)
+    keys = sorted(pts for pts, key in keyframes if key)
     if len(set(times)) != total or not keys or keys[0] > times[0]:
         return None
     pictures, place = {}, times[0]

@@ -1,4 +1,4 @@
-"""A prepared batch through the model: greedy answers, and how likely it finds the reference.
+"""A prepared batch through the model: greedy answers, and how likely it finds the reference answer.
 
 Nothing here knows benchmarks or files. The second starts from the cache of the first.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList
 
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.prompt import PrunedPrompt
@@ -17,22 +18,21 @@ from hawk.pruning.prompt import PrunedPrompt
 
 def generate(
     vlm: VisionLanguageModel, prompt: PrunedPrompt, max_new_tokens: int
-) -> tuple[list[str], Tensor, Any]:
+) -> tuple[list[str], list[bool], Tensor, Any]:
     """Greedy decoding; every setting is ours, none is the checkpoint's.
 
-    Returns the texts, the float32 logits [batch, vocabulary] behind the prompts, and the cache as
-    it was then: what the reference's log-probability starts from, without a second prefill.
+    Returns the texts, of each whether it came to an end before the limit, the float32 logits
+    [batch, vocabulary] behind the prompts, and the cache as it was then: what the reference answer's
+    log-probability starts from, without a second prefill.
     """
-    from transformers import GenerationConfig, LogitsProcessorList
-
-    own = vlm.model.generation_config
+    defaults = vlm.model.generation_config
     settings = GenerationConfig(
         do_sample=False,
         num_beams=1,
         repetition_penalty=1.0,
         max_new_tokens=max_new_tokens,
-        eos_token_id=own.eos_token_id,
-        pad_token_id=own.pad_token_id,
+        eos_token_id=defaults.eos_token_id,
+        pad_token_id=defaults.pad_token_id,
         disable_compile=True,
         use_cache=True,
         return_dict_in_generate=True,
@@ -52,12 +52,18 @@ def generate(
             logits_processor=LogitsProcessorList([remember_first]),
         )
     finally:
-        vlm.model.generation_config = own
+        vlm.model.generation_config = defaults
     new = out.sequences[:, prompt.input_ids.shape[1] :]
     if new.shape[1] > 1:  # the last token is in no cache
         out.past_key_values.crop(1 - new.shape[1])
     texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-    return texts, first[0], out.past_key_values
+    return texts, _stopped(new, defaults.eos_token_id), first[0], out.past_key_values
+
+
+def _stopped(new: Tensor, ends: int | Sequence[int] | None) -> list[bool]:
+    """Whether each row of new tokens holds an end token; what stands behind one is padding."""
+    ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    return torch.isin(new, torch.tensor(ends, dtype=new.dtype, device=new.device)).any(1).tolist()
 
 
 def reference_logprobs(
@@ -67,7 +73,7 @@ def reference_logprobs(
     cache: Any,
     answers: Sequence[Sequence[int]],
 ) -> list[float]:
-    """Teacher-forced log-probability of each reference, summed over its tokens (nats).
+    """Teacher-forced log-probability of each reference answer, summed over its tokens (nats).
 
     The answer goes on top of the prompt's cache, as in decoding, so that what a method does at
     prefill (pruning inside the model) holds here as well.
@@ -91,5 +97,5 @@ def reference_logprobs(
             use_cache=True,
         )
         logits = torch.cat([logits, more.logits.float()], dim=1)
-    found: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-    return (found * real).sum(1).tolist()
+    logprobs: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    return (logprobs * real).sum(1).tolist()

@@ -42,8 +42,8 @@ def encode(
         image, limits = shrink(vlm, image, limits, pruner)
     # Beside itself, an image is encoded as it is beside any other.
     images = [image, image] if file.among_others else [image]
-    found, observed = _tower(vlm, [{"type": "image"}] * len(images), {"images": [images], **limits}, pruner)
-    item = found[0]
+    items, observed = _tower(vlm, [{"type": "image"}] * len(images), {"images": [images], **limits}, pruner)
+    item = items[0]
     item.observed = None if observed is None else observed[: item.tokens]
     return item
 
@@ -55,19 +55,19 @@ def _encode_video(
     if pruner is not None and pruner.other_images:
         raise InputError("downscale makes single images smaller; it is not for samples with a video.")
     clip = read_clip(vlm, file, preprocessing)
-    found, observed = _tower(vlm, [{"type": "video"}], video_arguments(vlm, clip, preprocessing), pruner)
-    first, meta = found[0], dict(found[0].meta)
+    items, observed = _tower(vlm, [{"type": "video"}], video_arguments(vlm, clip, preprocessing), pruner)
+    first, meta = items[0], dict(items[0].meta)
     written = vlm.family.video_text(vlm.processor, clip)
     if written is not None:
         text, runs = written
-        tokens = sum(item.tokens for item in found)
+        tokens = sum(item.tokens for item in items)
         meta.update(text=text, runs=[tokens // runs] * runs)
     _, rows, columns = first.grid
     return VisualItem(
-        features=torch.cat([item.features for item in found]),
-        grid=(sum(item.grid[0] for item in found), rows, columns),
+        features=torch.cat([item.features for item in items]),
+        grid=(sum(item.grid[0] for item in items), rows, columns),
         modality=first.modality,
-        levels=tuple(torch.cat(level) for level in zip(*(item.levels for item in found), strict=True)),
+        levels=tuple(torch.cat(level) for level in zip(*(item.levels for item in items), strict=True)),
         meta=meta,
         observed=observed,
     )
@@ -83,9 +83,9 @@ def _tower(
         if name in inputs:
             inputs[name] = inputs[name].to(vlm.model.dtype)
     with (pruner or Unpruned()).watch(vlm.model, vlm.family) as seen:
-        found = vlm.family.encode(vlm.model, inputs)
+        encoded = vlm.family.encode(vlm.model, inputs)
     seen = vlm.family.place_observed(vlm.model, inputs, seen)
-    return [item for items in found.values() for item in items], seen[0] if seen else None
+    return [item for items in encoded.values() for item in items], seen[0] if seen else None
 
 
 class Recomputed:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hawk.core.atomic import atomic_path
@@ -88,8 +89,6 @@ class FeatureStore:
     """Reads a features file, memory-mapped: nothing is loaded before it is asked for."""
 
     def __init__(self, path: str | Path, identity: Mapping[str, str] | None = None) -> None:
-        from safetensors import SafetensorError, safe_open
-
         self.path = str(path)
         try:
             self._file = safe_open(self.path, framework="pt")
@@ -104,9 +103,9 @@ class FeatureStore:
         self._items = json.loads(metadata["items"])
         self._names = json.loads(metadata.get("names", "{}"))
         for key, value in (identity or {}).items():
-            found = self.provenance["identity"].get(key)
-            if found != value:
-                raise InputError(f"{path}: the file says {key} {found!r}, its path says {value!r}.")
+            value_in_file = self.provenance["identity"].get(key)
+            if value_in_file != value:
+                raise InputError(f"{path}: the file says {key} {value_in_file!r}, its path says {value!r}.")
 
     def __getitem__(self, key: str) -> VisualItem:
         return self._item(key, self._file.get_tensor)
@@ -118,9 +117,9 @@ class FeatureStore:
         )
 
     def _item(self, key: str, tensor: Callable[[str], Tensor]) -> VisualItem:
-        asked, key = key, self._names.get(key, key)
+        wanted, key = key, self._names.get(key, key)
         if key not in self._items:
-            what = asked.removeprefix(PATH) if asked.startswith(PATH) else f"image {asked[:12]}…"
+            what = wanted.removeprefix(PATH) if wanted.startswith(PATH) else f"image {wanted[:12]}…"
             raise InputError(f"{self.path}: no features for {what}; encode its samples again.")
         entry = self._items[key]
         return VisualItem(
@@ -133,15 +132,15 @@ class FeatureStore:
 
     def check(self, source: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> None:
         """Refuse features of another model or dtype, or of images made larger or smaller."""
-        made = self.provenance["settings"]
+        settings = self.provenance["settings"]
         for key in ("id", "revision", "dtype"):
-            if made["model"].get(key) != source.get(key):
+            if settings["model"].get(key) != source.get(key):
                 raise InputError(
-                    f"{self.path}: made with model {key} {made['model'].get(key)!r}; "
+                    f"{self.path}: made with model {key} {settings['model'].get(key)!r}; "
                     f"this job uses {source.get(key)!r}."
                 )
-        if made["preprocessing"] != preprocessing:
+        if settings["preprocessing"] != preprocessing:
             raise InputError(
-                f"{self.path}: made with preprocessing {made['preprocessing']}; "
+                f"{self.path}: made with preprocessing {settings['preprocessing']}; "
                 f"this job uses {preprocessing}."
             )

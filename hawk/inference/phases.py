@@ -6,6 +6,7 @@ processor, which is called once after every forward pass.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from hawk.models.base import VisionLanguageModel
+from hawk.models.hooks import own_hooks
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import LastRun
 from hawk.pruning.prompt import prune
@@ -57,8 +60,6 @@ def generate_by_phase(
     pruner: None calls the plain model, and what was kept is empty. fixed_length: always
     ``max_new_tokens``, so that runs can be compared.
     """
-    from transformers import DynamicCache
-
     model, device = vlm.model, vlm.model.device
     inputs = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
@@ -123,15 +124,10 @@ def _vision_time(vlm: VisionLanguageModel, device: torch.device) -> Iterator[lis
     started: list[float] = []
     tower, projector = vlm.family.vision_modules(vlm.model)
     last: nn.Module = tower if projector is None else projector
-    handles = [
-        tower.register_forward_pre_hook(lambda module, args: started.append(_now(device))),
-        last.register_forward_hook(lambda module, args, out: spent.append(_now(device) - started.pop())),
-    ]
-    try:
+    with own_hooks() as hooks:
+        hooks.before(tower, lambda *given: started.append(_now(device)))
+        hooks.after(last, lambda *given: spent.append(_now(device) - started.pop()))
         yield spent
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _cache_bytes(cache: Any) -> int:
@@ -162,7 +158,6 @@ def _resident_peak(reset: Path) -> int:
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
     import resource
-    import sys
 
     # Without /proc: the highest of the whole process, in bytes on macOS and kilobytes elsewhere.
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from PIL import ImageOps
+
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
 from hawk.core.images import open_image, rgb
@@ -60,8 +63,6 @@ def shrink(
 
 def prepare_image(vlm: VisionLanguageModel, content: bytes, preprocessing: Mapping[str, Any]) -> Any:
     """Decode, apply EXIF rotation, convert to RGB, pad to a square if the config says so."""
-    from PIL import ImageOps
-
     image = rgb(open_image(content))
     if preprocessing.get("pad_to_square"):
         side = max(image.size)
@@ -71,9 +72,9 @@ def prepare_image(vlm: VisionLanguageModel, content: bytes, preprocessing: Mappi
 
 def read_clip(vlm: VisionLanguageModel, file: VisualFile, preprocessing: Mapping[str, Any]) -> Clip:
     """The frames of a video, as many as the config says, padded to squares if it says so."""
-    import numpy as np
-
     assert file.source is not None
+    if not vlm.family.takes_video:
+        raise InputError(f"models of the family {vlm.family.name!r} take images, no video.")
     clip = decode_video(file.source, preprocessing.get("frames") or DEFAULT_FRAMES)
     if not preprocessing.get("pad_to_square"):
         return clip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
+from hawk.inference.relevant import relevant_tokens
 from hawk.inference.visual_files import VisualFile, in_prompt_order, visual_files
 from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem, by_modality
 
@@ -33,9 +35,11 @@ class Prompts:
         samples: Sequence[Sample],
         features: Features,
         protocol: str,
+        preprocessing: Mapping[str, Any] | None = None,
     ) -> None:
         self.vlm, self.bench, self.protocol = vlm, bench, protocol
         self.samples, self.features = samples, features
+        self.preprocessing = preprocessing or {}
         self.files: list[list[VisualFile]] = []
         self.ids: list[list[int]] = []
         self.answers: list[list[int]] = []
@@ -58,6 +62,22 @@ class Prompts:
         """A sample's images and video as encoded, in prompt order."""
         return [self.features[file.key] for file in self.files[number]]
 
+    def relevant_tokens(self, number: int) -> Tensor:
+        """Which visual tokens of a sample show what its question asks for, bool [n].
+
+        The sample says where that is and was read with its image, whose size the boxes refer to.
+        """
+        sample, (file, *others) = self.samples[number], self.files[number]
+        if sample.relevant is None:
+            raise InputError(
+                f"benchmark {self.bench.name!r}, sample {sample.sample_id!r}: where the asked object is, is "
+                "not known (relevant)."
+            )
+        assert isinstance(file.source, bytes)
+        assert not others, "boxes are of one image"
+        item = self.items(number)[0]
+        return relevant_tokens(self.vlm, file.source, item, sample.relevant, self.preprocessing)
+
     def inputs(self, chosen: Sequence[int]) -> dict[str, Any]:
         """A left-padded batch with its features, as ``generate`` takes them; unpruned."""
         vlm = self.vlm
@@ -74,8 +94,8 @@ class Prompts:
         inputs = {"input_ids": ids, "attention_mask": mask, **vlm.family.stored_inputs(items)}
         inputs = {key: value.to(device) for key, value in inputs.items()}
         observed = [[item.observed for item in items if item.modality == m] for m in MODALITIES]
-        if not any(one is None for found in observed for one in found):
-            inputs["observed"] = [torch.cat(found) for found in observed if found]
+        if not any(numbers is None for run in observed for numbers in run):
+            inputs["observed"] = [torch.cat(run) for run in observed if run]
         return {**inputs, "mm_encoder_outputs": outputs}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,8 +51,8 @@ def score_samples(
     rows: list[dict[str, Any] | None] = [None] * len(prompts.samples)
     with ablation or nullcontext():
         for chosen in progress(batches([*map(len, prompts.ids)], batch_size, shuffle), what):
-            asked = None if queries is None else [queries[i] for i in chosen]
-            scored = score_batch(prompts, pruner, chosen, asked)
+            chosen_queries = None if queries is None else [queries[i] for i in chosen]
+            scored = score_batch(prompts, pruner, chosen, chosen_queries)
             for i, row in zip(chosen, scored, strict=True):
                 rows[i] = row
     return [row for row in rows if row is not None]
@@ -79,7 +80,8 @@ def prepared(
     """The batch as the model will get it."""
     vlm = prompts.vlm
     keys = [f"{prompts.bench.name}:{prompts.samples[i].sample_id}" for i in chosen]
-    return prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries)
+    relevant = [partial(prompts.relevant_tokens, i) for i in chosen]
+    return prune(pruner, vlm.model, vlm.family, prompts.inputs(chosen), keys, queries, relevant)
 
 
 @torch.inference_mode()
@@ -89,11 +91,14 @@ def score_prompt(
     prompt: PrunedPrompt,
     chosen: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Generate and score a prepared batch. ``pruner`` is the one that prepared it."""
+    """Generate and score a prepared batch: rows as in ``schemas.EVALUATION``, ratio and seed aside.
+
+    pruner: the one that prepared it.
+    """
     vlm, bench, protocol = prompts.vlm, prompts.bench, prompts.protocol
     samples = [prompts.samples[i] for i in chosen]
     with pruner.hooks(vlm.model, vlm.family, prompt):
-        texts, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))
+        texts, stopped, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))
         logprobs = reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])
     last = prompt.last
     out = []
@@ -105,10 +110,13 @@ def score_prompt(
                 "prediction": text,
                 "parsed": parsed,
                 "score": 0.0 if parsed is None else float(bench.score(parsed, sample, protocol)),
+                "first_word_score": bench.first_word_score(text, sample, protocol),
+                "stopped": stopped[row],
                 "reference_logprob": logprobs[row],
                 "prompt_tokens": prompt.prompt_tokens[row],
                 "visual_tokens": last.visual_tokens[row],
                 "kept_tokens": last.kept_tokens[row],
+                "keeps_token_0": bool((last.kept_index[row] == 0).any()) if last.visual_tokens[row] else None,
             }
         )
     return out

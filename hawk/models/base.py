@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.core.heads import Geometry
+from hawk.models.projections import refuse_sharded
 
 MODALITIES = ("image", "video")
+USER = "<|im_start|>user"  # opens a user turn in the chat templates of all families
 
 
 @dataclass
@@ -32,7 +34,8 @@ class VisualItem:
     a pruner's ``watch`` saw in the vision tower, if one watched. ``grid`` counts visual tokens as (frames,
     rows, columns). ``meta`` holds plain numbers that positions are made from (the patch grid, say),
     and for a video whose frames the prompt shows one by one its ``text`` (:meth:`Family.video_text`)
-    and the lengths of its ``runs`` of visual tokens.
+    and the lengths of its ``runs`` of visual tokens; ``lead`` counts ids before its first one that are no
+    text of the question.
     """
 
     features: Tensor
@@ -60,13 +63,13 @@ def by_modality(
     items: Iterable[VisualItem],
 ) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, ...]]]:
     """Features and further levels of items in batch order, by modality."""
-    found: dict[str, list[VisualItem]] = {}
+    groups: dict[str, list[VisualItem]] = {}
     for item in items:
-        found.setdefault(item.modality, []).append(item)
-    features = {m: torch.cat([item.features for item in group]) for m, group in found.items()}
+        groups.setdefault(item.modality, []).append(item)
+    features = {m: torch.cat([item.features for item in group]) for m, group in groups.items()}
     levels = {
         m: tuple(torch.cat(level) for level in zip(*(item.levels for item in group), strict=True))
-        for m, group in found.items()
+        for m, group in groups.items()
     }
     return features, levels
 
@@ -87,13 +90,16 @@ class Layout:
 class Markers:
     """Token ids of the chat template, needed to find the instruction inside a prompt.
 
-    ``user``: the ids that open a user turn; ``end``: the id that closes a turn; ``visual``: ids
-    around visual tokens that are neither text nor visual tokens.
+    ``user``: the ids that open a user turn; ``end``: those that close it, or that open the answer where a
+    template closes no turn; ``visual``: ids around visual tokens that are neither text nor visual tokens.
+    ``newline``: the template's line break between ``user`` and the text. It is no part of ``user``, for a
+    tokenizer merges it with a text that begins with one; such a token is text.
     """
 
     user: tuple[int, ...]
-    end: int
+    end: tuple[int, ...]
     visual: frozenset[int] = frozenset()
+    newline: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,16 @@ class ScoringLayer:
     q_norm: nn.Module | None = None
     k_norm: nn.Module | None = None
 
+    def queries(self, normed: Tensor) -> Tensor:
+        """[..., hidden], from ``norm`` → [..., heads, head_dim], before rotary positions."""
+        queries = self.q_proj(normed).unflatten(-1, (self.heads, self.head_dim))
+        return queries if self.q_norm is None else self.q_norm(queries)
+
+    def keys(self, normed: Tensor) -> Tensor:
+        """[..., hidden], from ``norm`` → [..., kv_heads, head_dim], before rotary positions."""
+        keys = self.k_proj(normed).unflatten(-1, (self.kv_heads, self.head_dim))
+        return keys if self.k_norm is None else self.k_norm(keys)
+
 
 class Family(ABC):
     """Base class; one subclass per file. The defaults fit decoders in the style of Llama."""
@@ -118,6 +134,7 @@ class Family(ABC):
     position_rows: ClassVar[int] = 1
     # Whether an image alone in its sample is encoded otherwise than one of several.
     several_differ: ClassVar[bool] = False
+    takes_video: ClassVar[bool] = True
 
     # --- where things are -------------------------------------------------------------------
     def text_config(self, model: nn.Module) -> Any:
@@ -131,7 +148,9 @@ class Family(ABC):
 
     def output_projection(self, model: nn.Module, layer: int) -> nn.Linear:
         """The module whose *input* holds the heads side by side: ``o_proj``."""
-        return self.layers(model)[layer].self_attn.o_proj
+        projection: nn.Linear = self.layers(model)[layer].self_attn.o_proj
+        refuse_sharded(projection, f"the output projection of layer {layer}")
+        return projection
 
     def geometry(self, model: nn.Module) -> Geometry:
         return self.config_geometry(model.config)
@@ -151,6 +170,7 @@ class Family(ABC):
         geometry = self.geometry(model)
         block = self.layers(model)[layer]
         attention = block.self_attn
+        refuse_sharded(attention.q_proj, f"the query projection of layer {layer}")
         return ScoringLayer(
             norm=block.input_layernorm,
             q_proj=attention.q_proj,
@@ -164,8 +184,8 @@ class Family(ABC):
 
     def vision_modules(self, model: nn.Module) -> tuple[nn.Module, nn.Module | None]:
         """The vision tower, and the projector behind it where that is a module of its own."""
-        found = [getattr(model.model, name, None) for name in ("visual", "vision_tower")]
-        tower = next(module for module in found if module is not None)
+        towers = [getattr(model.model, name, None) for name in ("visual", "vision_tower")]
+        tower = next(module for module in towers if module is not None)
         return tower, getattr(model.model, "multi_modal_projector", None)
 
     def drop_vision(self, model: nn.Module) -> None:
@@ -193,7 +213,6 @@ class Family(ABC):
         """
         return list(seen)
 
-    @abstractmethod
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
@@ -203,10 +222,17 @@ class Family(ABC):
         sample for beams and none may straddle two samples. Make a new object for every call:
         the expansion for beams writes into it.
         """
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-    @abstractmethod
+        return {
+            modality: BaseModelOutputWithPooling(pooler_output=list(values.split(1)))
+            for modality, values in features.items()
+            if len(values)
+        }
+
     def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
         """The processor's keyword arguments other than ids and pixels that belong to items."""
+        return {}
 
     def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
         """A prompt with one placeholder per run of an item → the prompt with one per visual token."""
@@ -241,6 +267,18 @@ class Family(ABC):
         _, rows, columns = item.grid
         return Layout(rows, columns, tuple(range(rows * columns)))
 
+    def layouts(
+        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
+    ) -> list[Layout]:
+        """Every grid of tokens that lies over an image: its layout, and the thumbnail's if it has one.
+
+        Of tiles of one square each a thumbnail, if there is one, stands last.
+        """
+        first = self.layout(model, processor, item, size)
+        side = item.grid[1]
+        behind = range(len(first.tokens), item.tokens) if item.modality == "image" else ()
+        return [first, Layout(side, side, tuple(behind))] if len(behind) == side**2 else [first]
+
     # --- positions -------------------------------------------------------------------------------
     def position_ids(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
         """Positions of the unpruned prompt, [batch, T], or [rows, batch, T] for mRoPE.
@@ -252,8 +290,7 @@ class Family(ABC):
     # --- instruction --------------------------------------------------------------------------
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         """Chat-template ids read off a tokenizer."""
-        user = tokenizer("<|im_start|>user\n", add_special_tokens=False)["input_ids"]
-        return Markers(tuple(user), _token(tokenizer, "<|im_end|>"), self.visual_markers(tokenizer, config))
+        return chatml_markers(tokenizer, self.visual_markers(tokenizer, config))
 
     def visual_markers(self, tokenizer: Any, config: Any) -> frozenset[int]:
         return frozenset()
@@ -261,6 +298,27 @@ class Family(ABC):
     def published_markers(self, config: Any) -> Markers | None:
         """The ids of the published checkpoints, if ``config`` has their vocabulary; else None."""
         return None
+
+
+def chatml_markers(tokenizer: Any, visual: frozenset[int] = frozenset()) -> Markers:
+    """Of templates that write ``<|im_start|>user``, a line break, the text and ``<|im_end|>``."""
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    user = ids(USER)
+    for text in ("\n", "\n\n", " a"):
+        if ids(USER + text)[: len(user)] != user:
+            raise InputError(
+                f"the tokenizer merges {USER!r} with {text!r} behind it, so no user turn can be found."
+            )
+    newline = ids(f"{USER}\n")[len(user) :]
+    return Markers(
+        user=tuple(user),
+        end=(_token(tokenizer, "<|im_end|>"),),
+        visual=visual,
+        newline=newline[0] if len(newline) == 1 else None,
+    )
 
 
 def _token(tokenizer: Any, text: str) -> int:
@@ -309,23 +367,43 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
 
     ``instruction``: the text of the last user turn wherever it stands, without template and visual
     tokens. ``after_vision``: what follows the last visual token up to the end of that turn (the
-    authors' code). An empty span falls back to the last token before the turn's end.
+    authors' code). An empty span falls back to the last token before the turn's end. A prompt
+    without a user turn is an error: any other span would be a guess.
     """
     skip = visual | markers.visual
     if span == "after_vision":
         last = max((i for i, token in enumerate(ids) if token in skip), default=-1)
-        ends = [i for i, token in enumerate(ids) if token == markers.end and i > last]
+        ends = [i for i in _places(ids, markers.end) if i > last]
         end = ends[-1] if ends else len(ids)
         return list(range(last + 1, end)) or [max(last, 0)]
-    width = len(markers.user)
-    starts = [i for i in range(len(ids) - width + 1) if tuple(ids[i : i + width]) == markers.user]
-    begin = starts[-1] + width if starts else 0
-    end = next((i for i in range(begin, len(ids)) if ids[i] == markers.end), len(ids))
+    starts = _places(ids, markers.user)
+    if not starts:
+        raise InputError(
+            f"the prompt has no user turn (the token ids {list(markers.user)}), so its question cannot be "
+            "told. Make the prompt with the processor's chat template, or set query_span: after_vision."
+        )
+    begin = starts[-1] + len(markers.user)
+    begin += begin < len(ids) and ids[begin] == markers.newline
+    end = next((i for i in _places(ids, markers.end) if i >= begin), len(ids))
     return [i for i in range(begin, end) if ids[i] not in skip] or [max(end - 1, 0)]
 
 
+def _places(ids: Sequence[int], part: tuple[int, ...]) -> list[int]:
+    """Where ``part`` begins in ``ids``."""
+    return [i for i in range(len(ids) - len(part) + 1) if tuple(ids[i : i + len(part)]) == part]
+
+
 def inference_device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
+    """Where the model computes: of its first weight, or where accelerate brings that when it is used."""
+    device = next(model.parameters()).device
+    if device.type != "meta":
+        return device
+    hooks = [hook for module in model.modules() if (hook := getattr(module, "_hf_hook", None)) is not None]
+    parts = [part for hook in hooks for part in getattr(hook, "hooks", [hook])]
+    devices = [part.execution_device for part in parts if getattr(part, "execution_device", None) is not None]
+    if not devices:
+        raise InputError("the model's weights are on the meta device: it has none to compute with.")
+    return torch.device(devices[0])
 
 
 def hardware_name(device: torch.device) -> str:

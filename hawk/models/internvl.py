@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Layout, Markers, VisualItem, _token
@@ -83,16 +84,11 @@ class InternVL(Family):
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         return {
             modality: BaseModelOutputWithPooling(pooler_output=values[:, None])
             for modality, values in features.items()
             if len(values)
         }
-
-    def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
-        return {}
 
     def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
         """The template renders an image as a bare context token; the processor wraps its tokens."""
@@ -113,10 +109,10 @@ class InternVL(Family):
         return frozenset({_token(tokenizer, "<img>"), _token(tokenizer, "</img>")})
 
     def published_markers(self, config: Any) -> Markers | None:
-        # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 and Qwen3 vocabularies.
+        # "<|im_start|>" "user", "<|im_end|>" and "\n" of the Qwen2.5 and Qwen3 vocabularies.
         if config.image_token_id not in _PUBLISHED:
             return None
-        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
+        return Markers((151644, 872), (151645,), self.visual_markers(None, config), newline=198)
 
 
 # Stands for any item when only the order of placeholders matters.

@@ -9,11 +9,14 @@ for a tiled image. Several images in a sample are not tiled; each is one square 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.llava_onevision.modeling_llava_onevision import image_size_to_num_patches
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Layout, Markers, VisualItem
@@ -41,17 +44,12 @@ class LlavaOneVision(Family):
         sizes = inputs.get("image_sizes")
         if sizes is None:
             raise InputError("image_sizes is missing; the processor gives it beside pixel_values.")
-        tiled = _tiled(inputs, sizes)
+        tiled = self.tiled(inputs, sizes)
         if output is None:
-            output = model.model.get_image_features(
-                inputs["pixel_values"],
-                sizes,
-                batch_num_images=inputs.get("batch_num_images"),
-                return_dict=True,
-            )
+            output = self.image_features(model, inputs, sizes)
         side = _side(model.config)
         lengths = [
-            _tiled_length(model, size) if tile else side**2 + 1
+            len(self._packed(model, size)) if tile else side**2 + 1
             for size, tile in zip(sizes, tiled, strict=True)
         ]
         flat = torch.cat(list(output.pooler_output))
@@ -65,6 +63,33 @@ class LlavaOneVision(Family):
             )
             for features, size, tile in zip(flat.split(lengths), sizes, tiled, strict=True)
         ]
+
+    def image_features(self, model: nn.Module, inputs: Mapping[str, Any], sizes: Tensor) -> Any:
+        """The model's own encoding of all images."""
+        return model.model.get_image_features(
+            inputs["pixel_values"], sizes, batch_num_images=inputs.get("batch_num_images"), return_dict=True
+        )
+
+    def tiled(self, inputs: Mapping[str, Any], sizes: Sequence[Any]) -> Any:
+        """Per image whether it is tiled: told with stored features, else as the model decides it."""
+        tiled = inputs.get("image_tiled")
+        if tiled is None:
+            counts = inputs.get("batch_num_images")
+            counts = [1] * len(sizes) if counts is None else [int(n) for n in counts]
+            tiled = [n == 1 for n in counts for _ in range(n)]
+        return tiled
+
+    def pack(self, model: nn.Module, views: Sequence[Tensor], sizes: Tensor, newline: Tensor) -> list[Tensor]:
+        """The model's own packing: the views of every image, [views, patches, width] → [tokens, width]."""
+        packed, _ = model.model.pack_image_features(
+            views, sizes, image_newline=newline, vision_aspect_ratio=model.config.vision_aspect_ratio
+        )
+        return list(packed)
+
+    def _packed(self, model: nn.Module, size: Tensor) -> Tensor:
+        """A tiled image without content as the model packs it, [tokens, 1]: newlines are 1."""
+        empty = torch.zeros(_views(model, size), _side(model.config) ** 2, 1)
+        return self.pack(model, [empty], size[None], torch.ones(1))[0]
 
     def _videos(self, model: nn.Module, inputs: Mapping[str, Any], output: Any) -> list[VisualItem]:
         side = ceil(_side(model.config) / 2)  # frames are pooled to half the side
@@ -94,20 +119,15 @@ class LlavaOneVision(Family):
 
         Newline tokens show nothing of the image and get 0.
         """
-        placed, runs = [], [one[..., None] for one in seen]  # [views, patches, 1]
+        placed, runs = [], [run[..., None] for run in seen]  # [views, patches, 1]
         if runs and inputs.get("pixel_values") is not None:
             sizes, views = inputs["image_sizes"], runs.pop(0)
             counts = [
                 _views(model, size) if tile else 1
-                for size, tile in zip(sizes, _tiled(inputs, sizes), strict=True)
+                for size, tile in zip(sizes, self.tiled(inputs, sizes), strict=True)
             ]
-            packed, _ = model.model.pack_image_features(
-                views.split(counts),
-                sizes,
-                image_newline=views.new_zeros(1),
-                vision_aspect_ratio=model.config.vision_aspect_ratio,
-            )
-            placed.append(torch.cat(list(packed))[:, 0])
+            packed = self.pack(model, views.split(counts), sizes, views.new_zeros(1))
+            placed.append(torch.cat(packed)[:, 0])
         for frames in runs:
             videos = len(inputs["pixel_values_videos"])
             pooled = model.model.apply_pooling(frames).reshape(videos, -1)
@@ -117,7 +137,7 @@ class LlavaOneVision(Family):
     def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
         if item.modality == "video" or not item.meta["tiled"]:
             return super().layout(model, processor, item, size)
-        packed = _packed(model, torch.tensor(item.meta["image_size"]))
+        packed = self._packed(model, torch.tensor(item.meta["image_size"]))
         newlines = packed.flatten().nonzero().flatten().tolist()
         base = _side(model.config) ** 2
         columns = newlines[0] - base
@@ -125,11 +145,17 @@ class LlavaOneVision(Family):
         cells = [start + column for start in starts for column in range(columns)]
         return Layout(len(starts), columns, tuple(cells))
 
+    def layouts(
+        self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
+    ) -> list[Layout]:
+        first = self.layout(model, processor, item, size)
+        side = _side(model.config)
+        base = Layout(side, side, tuple(range(side**2)))  # the view of all of it, before the tiles
+        return [first, base] if item.meta.get("tiled") else [first]
+
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         shapes = {"image": lambda f: list(f.split(1)), "video": lambda f: f[:, None]}
         return {
             modality: BaseModelOutputWithPooling(pooler_output=shapes[modality](values))
@@ -149,49 +175,19 @@ class LlavaOneVision(Family):
         return inputs
 
     def markers(self, tokenizer: Any, config: Any) -> Markers:
-        # Its template writes "<|im_start|>user" and a blank, which may merge with the next word.
-        markers = super().markers(tokenizer, config)
-        return Markers(markers.user[:2], markers.end, markers.visual)
+        # Its template writes no line break behind the role, so one that stands there is text.
+        return replace(super().markers(tokenizer, config), newline=None)
 
     def published_markers(self, config: Any) -> Markers | None:
         # "<|im_start|>" "user" and "<|im_end|>" of the Qwen2 vocabulary.
-        return Markers((151644, 872), 151645) if config.image_token_id == 151646 else None
+        return Markers((151644, 872), (151645,)) if config.image_token_id == 151646 else None
 
 
 def _side(config: Any) -> int:
     return config.vision_config.image_size // config.vision_config.patch_size
 
 
-def _tiled(inputs: Mapping[str, Any], sizes: Sequence[Any]) -> Any:
-    """Per image whether it is tiled: told with stored features, else as the model decides it."""
-    tiled = inputs.get("image_tiled")
-    if tiled is None:
-        counts = inputs.get("batch_num_images")
-        counts = [1] * len(sizes) if counts is None else [int(n) for n in counts]
-        tiled = [n == 1 for n in counts for _ in range(n)]
-    return tiled
-
-
 def _views(model: nn.Module, size: Tensor) -> int:
     """The base view and the tiles of a tiled image."""
-    from transformers.models.llava_onevision.modeling_llava_onevision import (
-        image_size_to_num_patches,
-    )
-
     config = model.config
     return int(image_size_to_num_patches(size, config.image_grid_pinpoints, config.vision_config.image_size))
-
-
-def _tiled_length(model: nn.Module, size: Tensor) -> int:
-    """Visual tokens of a tiled image."""
-    return len(_packed(model, size))
-
-
-def _packed(model: nn.Module, size: Tensor) -> Tensor:
-    """The model's own packing of a tiled image without content, [tokens, 1]: newlines are 1."""
-    config = model.config
-    empty = torch.zeros(_views(model, size), _side(config) ** 2, 1)
-    (packed,), _ = model.model.pack_image_features(
-        [empty], size[None], torch.ones(1), vision_aspect_ratio=config.vision_aspect_ratio
-    )
-    return packed

@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import is_flash_attn_2_available
+
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
 from hawk.models import family_by_type
 from hawk.models.base import VisionLanguageModel, remember_markers
+from hawk.models.refused import check_attention
 
 DTYPES = ("float32", "bfloat16", "float16")
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
 
 
 def resolve_device(device: str) -> str:
-    import torch
-
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -89,10 +92,6 @@ def load(
     Raises InputError for a missing folder, an unknown family, a text-only model, or
     ``flash_attention_2`` without its package.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-    from transformers.utils import is_flash_attn_2_available
-
     check_folder(path)
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
@@ -107,6 +106,7 @@ def load(
         raise InputError("flash_attention_2 computes in bfloat16 or float16; the model's dtype is 'float32'.")
     config = read(AutoConfig, path, "config", revision)
     family = family_by_type(config.model_type)
+    check_attention(config)
     model, loaded = AutoModelForImageTextToText.from_pretrained(
         resolve(path),
         revision=revision,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from torch import nn
+
+from hawk.models.hooks import own_hooks
 
 
 def run_to(model: nn.Module, module: nn.Module, **inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -13,20 +16,16 @@ def run_to(model: nn.Module, module: nn.Module, **inputs: Any) -> tuple[tuple[An
     The pass ends there: what lies behind is not computed. Through the model, and not its decoder:
     a model may add to hidden states on the way (Qwen3-VL's deep stack).
     """
-    found: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.append((args, kwargs))
+        calls.append((args, kwargs))
         raise _Reached
 
-    handle = module.register_forward_pre_hook(stop, with_kwargs=True)
-    try:
+    with own_hooks() as hooks, suppress(_Reached):
+        hooks.before(module, stop)
         model(**inputs)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
-    return found[0]
+    return calls[0]
 
 
 class _Reached(Exception):

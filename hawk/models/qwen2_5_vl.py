@@ -57,17 +57,6 @@ class Qwen2_5VL(Family):  # noqa: N801
         flat = torch.cat(list(output.pooler_output))
         return flat.split(sizes.tolist()), []
 
-    def encoder_outputs(
-        self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
-    ) -> dict[str, Any]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-        return {
-            modality: BaseModelOutputWithPooling(pooler_output=list(values.split(1)))
-            for modality, values in features.items()
-            if len(values)
-        }
-
     def stored_inputs(self, items: Sequence[VisualItem]) -> dict[str, Any]:
         inputs: dict[str, Any] = {}
         for modality in ("image", "video"):
@@ -99,7 +88,7 @@ class Qwen2_5VL(Family):  # noqa: N801
         return frozenset({config.vision_start_token_id, config.vision_end_token_id})
 
     def published_markers(self, config: Any) -> Markers | None:
-        # "<|im_start|>" "user" "\n" and "<|im_end|>" of the Qwen2.5 vocabulary.
+        # "<|im_start|>" "user", "<|im_end|>" and "\n" of the Qwen2.5 vocabulary.
         if config.text_config.vocab_size < 151_936:
             return None
-        return Markers((151644, 872, 198), 151645, self.visual_markers(None, config))
+        return Markers((151644, 872), (151645,), self.visual_markers(None, config), newline=198)

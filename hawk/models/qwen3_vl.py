@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from hawk.models.qwen2_5_vl import Qwen2_5VL
 
@@ -40,10 +41,6 @@ class Qwen3VL(Qwen2_5VL):
     def encoder_outputs(
         self, features: Mapping[str, Tensor], levels: Mapping[str, Sequence[Tensor]]
     ) -> dict[str, Any]:
-        from transformers.models.qwen3_vl.modeling_qwen3_vl import (
-            BaseModelOutputWithDeepstackFeatures,
-        )
-
         return {
             modality: BaseModelOutputWithDeepstackFeatures(
                 pooler_output=list(values.split(1)),

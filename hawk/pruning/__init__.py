@@ -22,11 +22,15 @@ REGISTRY: dict[str, str] = {
     "dart": "hawk.pruning.methods.dart:Dart",
     "evs": "hawk.pruning.methods.evs:Evs",
     "facility_location": "hawk.pruning.methods.facility_location:FacilityLocation",
+    "dpp": "hawk.pruning.methods.dpp:Dpp",
+    "discount": "hawk.pruning.methods.discount:Discount",
     "mmr": "hawk.pruning.methods.mmr:Mmr",
     "random": "hawk.pruning.methods.random:Random",
+    "keep_first": "hawk.pruning.methods.keep_first:KeepFirst",
     "grid": "hawk.pruning.methods.grid:Grid",
     "downscale": "hawk.pruning.methods.downscale:Downscale",
     "blind": "hawk.pruning.methods.blind:Blind",
+    "oracle": "hawk.pruning.methods.oracle:Oracle",
 }
 
 

@@ -18,8 +18,14 @@ from torch import Tensor, nn
 from hawk.core.errors import InputError
 from hawk.models import family_of
 from hawk.models.base import Family, inference_device, remember_markers
+from hawk.models.hooks import Hooks, own_hooks
 from hawk.pruning.context import LastRun, Selector
 from hawk.pruning.prompt import CONSUMED, prune
+
+# Arguments about the positions of the unpruned prompt.
+POSITIONS = ("position_ids", "cache_position", "rope_deltas")
+# What stored features bring along, which no model takes.
+STORED = ("image_tiled", "video_frames", "observed", "mm_encoder_outputs")
 
 
 @contextmanager
@@ -30,20 +36,21 @@ def attach(pruner: Selector, model: nn.Module, processor: Any = None) -> Iterato
     ``max_length`` and ``min_length`` counted on the full prompt, whatever the decoding strategy
     (greedy, sampling, beams, several returned sequences, assisted, static cache, streamer). With
     no visual token, or at ratio 0, the plain ``generate`` is called with its arguments untouched.
-    Refused, at any ratio above 0: ``inputs_embeds``, in which visual tokens cannot be told, and a cache
-    that holds something already, whose positions are not those of a pruned prompt.
+    Refused, at any ratio above 0: ``inputs_embeds``, in which visual tokens cannot be told, a cache
+    that holds something already, whose positions are not those of a pruned prompt, positions of one's
+    own, and ``vision_…`` settings other than the configuration's.
 
     Not hidden: attentions, hidden states and caches in the result, custom logits processors and
     stopping criteria see the pruned prompt. For families with plain 2-D positions ``use_cache``
     is always on (without a cache transformers takes gaps in positions for packed sequences).
-    Sliding-window attention counts what is in the cache: with it, a pruned prompt sees further
-    back than the unpruned one. The published checkpoints have it off.
+    Models with sliding windows are refused: a window counts what is in the cache, so a pruned prompt would
+    see further back than the unpruned one.
 
     ``model(...)`` called directly is not pruned, nor is a deep copy of the model. Nested contexts:
-    the innermost pruner is used, alone. Threads: a thread that attached something uses its own
-    innermost pruner; one that attached nothing (a worker that generates into a streamer, say) uses
-    the one attached last by any thread. ``pruner.last`` then tells of the call that came last.
-    Pruners that hook into the model while it generates serve one call at a time.
+    the innermost pruner is used, alone. Threads and asyncio tasks: one that attached something, or was
+    started with a copy of the context of one that did (``asyncio.to_thread``), uses its own innermost
+    pruner; one that attached nothing (a worker that generates into a streamer, say) uses the one
+    attached last by any other. ``pruner.last`` then tells of the call that came last.
 
     The override lies on the instance and is gone when the last context ends, also by an exception.
     Wrappers of torch.compile and peft are looked through; prompt-tuning adapters are refused.
@@ -56,14 +63,20 @@ def attach(pruner: Selector, model: nn.Module, processor: Any = None) -> Iterato
     if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
         raise InputError("this model takes no mm_encoder_outputs; transformers 5.18 or later is needed.")
     if processor is not None:
+        if not hasattr(processor, "tokenizer"):
+            raise InputError(
+                f"processor is a {type(processor).__name__}, which has no tokenizer: pass what "
+                "AutoProcessor.from_pretrained returns."
+            )
         remember_markers(model, family.markers(processor.tokenizer, model.config))
     pruner.check(model, family)
-    entry = _Entry(pruner, family, threading.get_ident())
-    _push(model, entry)
-    try:
-        yield
-    finally:
-        _pop(model, entry)
+    with own_hooks() as scope:
+        entry = _Entry(pruner, family, scope)
+        _push(model, entry)
+        try:
+            yield
+        finally:
+            _pop(model, entry)
 
 
 @dataclass(eq=False)
@@ -72,7 +85,7 @@ class _Entry:
 
     pruner: Selector
     family: Family
-    thread: int
+    scope: Hooks  # tells whose it is; holds no hook
 
 
 @dataclass
@@ -84,8 +97,8 @@ class _Override:
     entries: list[_Entry] = field(default_factory=list)
 
     def current(self) -> _Entry | None:
-        own = [entry for entry in self.entries if entry.thread == threading.get_ident()]
-        usable = own or self.entries
+        entries = self.entries.copy()  # another thread may leave meanwhile
+        usable = [entry for entry in entries if entry.scope.own] or entries
         return usable[-1] if usable else None
 
 
@@ -140,7 +153,7 @@ def _generate(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     _remember(pruner, LastRun())  # whatever happens now, nothing is told of an older call
     given = _by_name(override.plain, args, kwargs)
     if not pruner.inactive:
-        _refuse(given)
+        _refuse(self, pruner, given)
     ids = given.get("input_ids") if given.get("inputs") is None else given["inputs"]
     if ids is None:
         return override.plain(*args, **kwargs)
@@ -176,13 +189,28 @@ def _pruned(
 
 
 def _base_model(model: nn.Module) -> nn.Module:
-    """The transformers model below torch.compile and peft wrappers."""
+    """The transformers model below torch.compile and peft wrappers; anything else is refused."""
     model = getattr(model, "_orig_mod", model)
     if hasattr(model, "get_base_model"):
         config = next(iter(model.peft_config.values()))
         if getattr(config, "is_prompt_learning", False):
             raise InputError("prompt-tuning adapters put virtual tokens before the prompt: not supported.")
         model = model.get_base_model()
+    what = type(model).__name__
+    if not isinstance(model, nn.Module) or not hasattr(model, "generate"):
+        parts = (
+            dict(model.named_children()) if isinstance(model, nn.Module) else getattr(model, "__dict__", {})
+        )
+        for name, part in parts.items():
+            if hasattr(part, "generate"):
+                raise InputError(f"{what} is no transformers model but holds one: attach to its .{name}.")
+    if not isinstance(model, nn.Module) or not hasattr(model, "config"):
+        raise InputError(f"{what} is no transformers model: attach to what hawk.load(...).model is.")
+    if not hasattr(model, "generate"):
+        raise InputError(
+            f"{what} has no generate, for it has no language head: load the checkpoint with "
+            "AutoModelForImageTextToText."
+        )
     return model
 
 
@@ -213,16 +241,39 @@ def _mask(model: nn.Module, ids: Tensor, kwargs: dict[str, Any]) -> dict[str, Te
 def _setting(model: nn.Module, kwargs: dict[str, Any], name: str) -> Any:
     """A generation setting: the argument, else the given configuration's, else the model's."""
     sources = (kwargs.get("generation_config"), model.generation_config)
-    found = [kwargs.get(name), *(getattr(source, name, None) for source in sources)]
-    return next((value for value in found if value is not None), None)
+    values = [kwargs.get(name), *(getattr(source, name, None) for source in sources)]
+    return next((value for value in values if value is not None), None)
 
 
-def _refuse(kwargs: dict[str, Any]) -> None:
+def _refuse(model: nn.Module, pruner: Selector, kwargs: dict[str, Any]) -> None:
+    """Refuse by name what a pruned prompt cannot honour; dropped in silence it would change the result."""
     cache = kwargs.get("past_key_values")
     if cache is not None and cache.get_seq_length() > 0:
         raise InputError("past_key_values is not empty: a pruned prompt cannot continue a cache.")
     if kwargs.get("inputs_embeds") is not None:
         raise InputError("pass input_ids and pixel_values, not inputs_embeds: visual tokens are found by id.")
+    if kwargs.get("inputs") is not None and kwargs.get("input_ids") is not None:
+        raise InputError("pass the prompt as input_ids or as inputs, not as both.")
+    takes = inspect.signature(model.forward).parameters
+    for name, value in kwargs.items():
+        if value is None:
+            continue
+        if name in POSITIONS:
+            raise InputError(
+                f"{name} cannot be given with pruning, which makes positions from the whole prompt."
+            )
+        # The images are encoded before the model's own pass, as its configuration says.
+        if name.startswith("vision_") and value != getattr(model.config, name, None):
+            raise InputError(
+                f"{name}={value!r} cannot be given with pruning. Set model.config.{name}, which is "
+                f"{getattr(model.config, name, None)!r}."
+            )
+        if name in CONSUMED and name not in (*takes, "inputs", *STORED):
+            raise InputError(f"{name} is no argument of {type(model).__name__}.")
+    if pruner.inside_model and _setting(model, kwargs, "guidance_scale") not in (None, 1):
+        raise InputError(
+            "guidance_scale runs a second prompt, which methods that prune inside the model lack."
+        )
 
 
 def _shift_lengths(model: nn.Module, kwargs: dict[str, Any], removed: int) -> None:

@@ -51,9 +51,11 @@ class Pruner:
     # --- facts of a method -----------------------------------------------------------------
     # What the rest of the package must know of a method without asking for its name. A method
     # overrides them with literals: hawk.pruning.options reads them, as the fields, from the source.
-    paper: ClassVar[str] = ""  # "TITLE, VENUE, arXiv NUMBER", or "control"
+    paper: ClassVar[str] = ""  # "TITLE, VENUE, arXiv NUMBER", or "control", or "ceiling"
     is_control: ClassVar[bool] = False  # what every other method must beat
     is_floor: ClassVar[bool] = False  # a control that shows the model no visual token
+    is_ceiling: ClassVar[bool] = False  # told what no method can know: the most that a choice can reach
+    uses_relevant: ClassVar[bool] = False  # must be told which tokens show the asked object (``relevant``)
     keeps_budget: ClassVar[Literal[True, False, "at most"]] = True  # as many tokens as the ratio says?
     ratio_free: ClassVar[bool] = False  # the same at every ratio: measured once
     other_images: ClassVar[bool] = False  # works on the images: other features at every ratio

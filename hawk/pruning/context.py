@@ -30,7 +30,9 @@ class PruningContext:
     item_of: Tensor  # [n] index into items
     key: bytes  # names the sample: what a seeded pruner draws from, the same in every batch
     hidden_at: Callable[[int], Tensor]  # layer → input of that decoder layer, [T, hidden]
+    projected: Callable[[str, int], Tensor]  # "queries" or "keys", layer → [T, heads, head_dim]
     query_ids: Tensor | None = None  # [Q] another sample's question instead of this one's
+    relevant: Callable[[], Tensor] | None = None  # → bool [n], which tokens show the asked object
     observed: Tensor | None = None  # [n] what the pruner's ``watch`` saw in the vision tower
     _known: dict[tuple[str, int], tuple[object, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -81,26 +83,29 @@ class PruningContext:
     def query_index(self, span: str = "instruction") -> Tensor:
         """Positions of the query text, see :func:`hawk.models.base.instruction_index`.
 
-        What stands between the frames of one video (their times, in Qwen3-VL) is no query.
+        What stands between the frames of one video (their times, in Qwen3-VL) or the tiles of one image
+        (their places, in SmolVLM), or before the first of them, is no query.
         """
         return self.once(f"query {span}", None, lambda: self._find_query(span))
 
     def _find_query(self, span: str) -> Tensor:
         visual = set(self.family.placeholders(self.model.config).values())
         markers = markers_of(self.model, self.family)
-        found = instruction_index(self.ids.tolist(), visual, markers, span)
-        index = torch.tensor(found, device=self.ids.device)
+        positions = instruction_index(self.ids.tolist(), visual, markers, span)
+        index = torch.tensor(positions, device=self.ids.device)
         inside = torch.zeros_like(self.ids, dtype=torch.bool)
         for i in range(len(self.items)):
             where = self.visual_index[self.item_of == i]
-            inside[where.min() : where.max()] = True
+            inside[where.min() - self.items[i].meta.get("lead", 0) : where.max()] = True
         outside = index[~inside[index]]
         return outside if len(outside) else index
 
     def query_embeddings(self, span: str = "instruction") -> Tensor:
         """Input embeddings of the query text, [Q, hidden]; another sample's when one is given."""
-        ids = self.ids[self.query_index(span)] if self.query_ids is None else self.query_ids
-        return self.model.get_input_embeddings()(ids.to(self.ids.device)).to(self.ids.device)
+        if self.query_ids is None:
+            return self.hidden_at(0)[self.query_index(span)]
+        ids = self.query_ids.to(self.ids.device)
+        return self.model.get_input_embeddings()(ids[None])[0].to(self.ids.device)
 
     def scoring_layer(self, layer: int) -> ScoringLayer:
         return self.family.scoring_layer(self.model, layer)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hawk.models.base import Family, by_modality
 from hawk.models.partial import run_to
+from hawk.models.projections import copies_of_a_row
 from hawk.pruning.rows import Rows
 
 
@@ -16,40 +17,63 @@ class HiddenStates:
 
     def __init__(self, model: nn.Module, family: Family, rows: Rows) -> None:
         self.model, self.family, self.rows = model, family, rows
+        self.copies = copies_of_a_row(model, len(rows.ids))
         self._layers: dict[int, Tensor] = {}
+        self._projected: dict[tuple[str, int], Tensor] = {}
 
     def row(self, row: int) -> Callable[[int], Tensor]:
-        def hidden_at(layer: int) -> Tensor:
-            if layer == 0:
-                return self._embed(row)
-            if layer not in self._layers:
-                self._layers[layer] = self._run(layer)
-            return self._layers[layer][row, self.rows.mask[row]]
+        return lambda layer: self._hidden(layer)[row, self.rows.mask[row]]
 
-        return hidden_at
+    def projected(self, row: int) -> Callable[[str, int], Tensor]:
+        """("queries" or "keys", layer) → the row's, [T, heads, head_dim], made as the model makes them.
 
-    def _embed(self, row: int) -> Tensor:
-        """Prompt embeddings with visual features in place, [T, hidden]."""
-        real = self.rows.mask[row]
-        ids = self.rows.ids[row, real]
-        embeds = self.model.get_input_embeddings()(ids).to(ids.device, copy=True)
-        item_of = self.rows.item_of[row, real]
-        for i, item in enumerate(self.rows.items[row]):
-            embeds[item_of == i] = item.features.to(embeds.dtype)
+        That is by calling norm and projection with the whole batch: adapters may differ from row to row.
+        """
+
+        def projected_at(what: str, layer: int) -> Tensor:
+            if (what, layer) not in self._projected:
+                scoring = self.family.scoring_layer(self.model, layer)
+                normed = scoring.norm(self._copied(self._hidden(layer)))
+                found: Tensor = getattr(scoring, what)(normed)[:: self.copies]
+                self._projected[what, layer] = found.to(self.rows.ids.device)
+            return self._projected[what, layer][row, self.rows.mask[row]]
+
+        return projected_at
+
+    def _copied(self, rows: Tensor) -> Tensor:
+        return rows if self.copies == 1 else rows.repeat_interleave(self.copies, 0)
+
+    def _hidden(self, layer: int) -> Tensor:
+        if layer not in self._layers:
+            self._layers[layer] = self._embed() if layer == 0 else self._run(layer)
+        return self._layers[layer]
+
+    def _embed(self) -> Tensor:
+        """Prompt embeddings with visual features in place, [batch, T, hidden]."""
+        ids = self.rows.ids
+        embeds = self.model.get_input_embeddings()(self._copied(ids))[:: self.copies].to(
+            ids.device, copy=True
+        )
+        for row, items in enumerate(self.rows.items):
+            for i, item in enumerate(items):
+                embeds[row, self.rows.item_of[row] == i] = item.features.to(embeds.dtype)
         return embeds
 
     def _run(self, layer: int) -> Tensor:
         """The batch through the model up to the input of ``layer``, [batch, T, hidden]."""
-        features, levels = by_modality(item for items in self.rows.items for item in items)
-        positions = self.rows.positions
+        features, levels = by_modality(
+            item for items in self.rows.items for _ in range(self.copies) for item in items
+        )
+        positions = self.rows.positions.transpose(0, 1)
+        positions = self._copied(positions).transpose(0, 1)
         args, _ = run_to(
             self.model,
             self.family.layers(self.model)[layer],
-            input_ids=self.rows.ids,
-            attention_mask=self.rows.mask.long(),
+            input_ids=self._copied(self.rows.ids),
+            attention_mask=self._copied(self.rows.mask.long()),
             position_ids=positions if len(positions) > 1 else positions[0],
             mm_encoder_outputs=self.family.encoder_outputs(features, levels),
             use_cache=False,
         )
-        hidden: Tensor = args[0]
+        hidden: Tensor = args[0][:: self.copies]
         return hidden.to(self.rows.ids.device)  # a split model computes layers on several

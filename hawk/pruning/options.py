@@ -31,6 +31,8 @@ class MethodFacts:
     paper: str
     is_control: bool
     is_floor: bool
+    is_ceiling: bool
+    uses_relevant: bool
     keeps_budget: Literal[True, False, "at most"]
     ratio_free: bool
     other_images: bool
@@ -55,11 +57,6 @@ def facts(method: str) -> MethodFacts:
     return MethodFacts(method, summary, options, "seed" in options, **values)
 
 
-def option_names(method: str) -> list[str]:
-    """A method's options, without the pruning ratio."""
-    return list(facts(method).options)
-
-
 def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """A variant of a config, and the scorer in it, and the scorer in that: whatever has a method."""
     scorer = variant.get("scorer")
@@ -67,18 +64,23 @@ def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [variant, *inner]
 
 
+def any_fact(variant: Mapping[str, Any], fact: str) -> bool:
+    """Whether a fact holds of a variant's method, or of that of the scorer in it."""
+    return any(getattr(facts(one["method"]), fact) for one in with_scorers(variant))
+
+
 def varies_by_seed(variant: Mapping[str, Any]) -> bool:
     """Whether ``seeds`` of a variant can make a difference."""
     if variant.get("shuffle_query"):
         return True
-    return any(one.get("permute") or facts(one["method"]).seeded for one in with_scorers(variant))
+    return any(entry.get("permute") or facts(entry["method"]).seeded for entry in with_scorers(variant))
 
 
 def require_other_question(variant: Mapping[str, Any]) -> None:
     """Refuse ``shuffle_query`` where neither the method nor its scorer can be given another question."""
     if not variant.get("shuffle_query"):
         return
-    if not any(facts(one["method"]).reads_other_question for one in with_scorers(variant)):
+    if not any(facts(entry["method"]).reads_other_question for entry in with_scorers(variant)):
         able = ", ".join(method for method in pruning.REGISTRY if facts(method).reads_other_question)
         raise InputError(
             f"variant {variant['name']!r}: shuffle_query changes nothing for method {variant['method']!r}, "

@@ -7,7 +7,7 @@ is changed. Used by ``attach`` and by the scoring of benchmarks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ CONSUMED = (
     "pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw", "image_sizes",
     "mm_token_type_ids", "second_per_grid_ts", "mm_encoder_outputs", "input_ids", "inputs",
     "attention_mask", "position_ids", "batch_num_images", "image_sizes_videos",
-    "image_tiled", "video_frames", "observed",
+    "image_tiled", "video_frames", "observed", "pixel_attention_mask",
 )  # fmt: skip
 
 
@@ -74,15 +74,18 @@ def prune(
     inputs: Mapping[str, Any],
     keys: Sequence[str] | None = None,
     queries: Sequence[Tensor] | None = None,
+    relevant: Sequence[Callable[[], Tensor]] | None = None,
 ) -> PrunedPrompt:
     """Select and leave out visual tokens of every row.
 
     inputs: what a processor gives (ids, mask, pixels, grids), or ids with stored features in
     ``mm_encoder_outputs``, and in ``observed`` what ``Pruner.watch`` saw when they were made,
     one tensor per modality. keys name the samples for seeded pruners; without them the prompt's ids
-    do. queries are other samples' question ids (the shuffled-query control).
+    do. queries are other samples' question ids (the shuffled-query control). relevant:
+    per row a function that tells which visual tokens show what the question asks for, bool [n].
     """
     pruner.check(model, family)
+    inputs = _as_tensors(inputs)
     with pruner.watch(model, family) as seen:
         rows = take_apart(model, family, inputs)
     seen = family.place_observed(model, inputs, seen)
@@ -108,7 +111,9 @@ def prune(
                 item_of=item_of[visual_index],
                 key=keys[row].encode() if keys is not None else ids.cpu().numpy().tobytes(),
                 hidden_at=hidden.row(row),
+                projected=hidden.projected(row),
                 query_ids=None if queries is None else queries[row],
+                relevant=None if relevant is None else relevant[row],
                 observed=observed[row],
             )
             if not pruner.inactive:
@@ -120,12 +125,26 @@ def prune(
     return _pack(family, rows, kept_index, groups, pruner.position_policy)
 
 
+def _as_tensors(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes and grids given as lists become tensors, and ids int64: models take all of these."""
+    out = dict(inputs)
+    for name in ("image_sizes", "image_grid_thw", "video_grid_thw", "batch_num_images"):
+        if isinstance(out.get(name), list | tuple):
+            out[name] = torch.tensor([_numbers(entry) for entry in out[name]])
+    out["input_ids"] = out["input_ids"].long()
+    return out
+
+
+def _numbers(entry: Any) -> Any:
+    return entry.tolist() if hasattr(entry, "tolist") else entry
+
+
 def _observed(seen: Sequence[Tensor], rows: Rows) -> list[Tensor | None]:
     """Numbers per run of the tower (images, then videos), → numbers per row, in prompt order."""
     if not seen:
         return [None] * len(rows.items)
-    found = {item.modality for items in rows.items for item in items}
-    left = dict(zip([m for m in MODALITIES if m in found], seen, strict=True))
+    modalities = {item.modality for items in rows.items for item in items}
+    left = dict(zip([m for m in MODALITIES if m in modalities], seen, strict=True))
     out: list[Tensor | None] = []
     for items in rows.items:
         parts = []

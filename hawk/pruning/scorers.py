@@ -37,7 +37,7 @@ class Combined(Pruner):
         if self.scorer is None and not self.needs_scorer:
             return
         object.__setattr__(self, "scorer", as_scorer(self.scorer, self.scorer_name))
-        for fact in ("uses_query", "reads_other_question", "uses_tower"):
+        for fact in ("uses_query", "reads_other_question", "uses_tower", "uses_relevant"):
             object.__setattr__(self, fact, getattr(self, fact) or getattr(self.scorer, fact))
 
     def check(self, model: nn.Module, family: Family) -> None:

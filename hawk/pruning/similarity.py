@@ -21,6 +21,35 @@ def cosine_slabs(rows: Tensor, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield begin, rows[begin : begin + _CHUNK] @ columns.T
 
 
+class Cosines:
+    """Cosines among n unit vectors [n, d], for methods that ask for one row at a time.
+
+    The n x n matrix is kept where it is no larger than the vectors (n <= d): a row of it is read
+    instead of all vectors. Otherwise every row is a product of its own.
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        self._vectors = vectors
+        self._whole = vectors @ vectors.T if len(vectors) <= vectors.shape[1] else None
+
+    def row(self, index: Tensor) -> Tensor:
+        """Of the vector ``index`` (long [1]: a number would be waited for on an accelerator), [n]."""
+        if self._whole is not None:
+            return self._whole[index][0]
+        return self._vectors @ self._vectors[index][0]
+
+    def nearest(self) -> Tensor:
+        """Of every vector and the other that is most like it, [n]."""
+        whole = self._whole
+        slabs = cosine_slabs(self._vectors, self._vectors) if whole is None else [(0, whole.clone())]
+        nearest = self._vectors.new_empty(len(self._vectors))
+        for begin, cosines in slabs:
+            rows = torch.arange(len(cosines), device=cosines.device)
+            cosines[rows, begin + rows] = -torch.inf
+            nearest[begin : begin + len(cosines)] = cosines.amax(1)
+        return nearest
+
+
 def min_max(values: Tensor, floor: float = 0.0) -> Tensor:
     """To [floor, 1 + floor] over the sample; values that are all equal become 1."""
     low, high = values.min(), values.max()

@@ -1,8 +1,7 @@
 """Every column of every table, in every format: one list per table.
 
-To add a column: a line here. Where its value is not yet in the table's file, the schema in
-:mod:`hawk.core.schemas` and the analysis that computes it come first; CSV then has it at once, because
-the CSV files hold the columns of the parquet files as they are.
+To add a column: a line here. Where its value is not yet in the table's file, the analysis that computes it
+comes first: its file also lists the stored columns (``RETENTION``, ``CONTROLS``, ``cost_table``).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hawk.core import schemas
+from hawk.analysis import comparison, controls
 from hawk.report.numbers import interval, number, p_text
 
 Row = Mapping[str, Any]
@@ -37,9 +36,9 @@ class Column:
 def select(columns: Iterable[Column], where: str, rows: Sequence[Row]) -> list[Column]:
     """The columns of a table in one format."""
     return [
-        one
-        for one in columns
-        if where in one.where and (not one.if_any or any(number(row[one.key]) for row in rows))
+        column
+        for column in columns
+        if where in column.where and (not column.if_any or any(column.format(row) for row in rows))
     ]
 
 
@@ -85,11 +84,30 @@ def _wins(row: Row) -> str:
     return " / ".join(counts) if counts[0] else ""
 
 
+NOT_STOPPED = 1.0  # percent of a row's answers, from which on it is marked
+MARKS = {
+    "†": f"{NOT_STOPPED:g} % or more of the answers do not stop",
+    "‡": "retains no more than always giving the most frequent answer",
+}
+
+
+def marks(row: Row) -> str:
+    """The signs of ``MARKS`` that a row of the comparison bears."""
+    bears = (number(row["not_stopped"]) and row["not_stopped"] >= NOT_STOPPED, row["at_floor"] is True)
+    return "".join(sign for sign, given in zip(MARKS, bears, strict=True) if given)
+
+
+def _marks_in_words(row: Row) -> str:
+    words = {"†": "does not stop", "‡": "at the floor"}
+    return ", ".join(words[sign] for sign in marks(row))
+
+
 # --- tables -----------------------------------------------------------------------------------------
 
 RETENTION: list[Column] = [
-    *map(_as_is, schemas.RETENTION.names),
+    *map(_as_is, comparison.RETENTION.names),
     Column("variant", "variant", _word("variant"), (MARKDOWN, TERMINAL, HTML), left=True),
+    Column("at_floor", "", marks, (TERMINAL,), left=True, if_any=True),
     Column("pruning_ratio", "removed", _word("pruning_ratio"), (MARKDOWN, HTML)),
     Column("pruning_ratio", "cut", _word("pruning_ratio"), (TERMINAL,)),
     Column("kept_tokens", "kept of", _kept_of, (MARKDOWN,)),
@@ -112,12 +130,16 @@ RETENTION: list[Column] = [
     Column("verdict", "verdict", _word("verdict"), (MARKDOWN, HTML)),
     Column("verdict", "", _word("verdict"), (TERMINAL,), left=True),
     Column("wins", "win / tie / loss", _wins, (MARKDOWN, HTML)),
+    Column("not_stopped", "not stopped %", _number("not_stopped"), (MARKDOWN, HTML)),
+    Column("first_word_retention", "first word %", _number("first_word_retention"), (MARKDOWN, HTML)),
+    Column("keeps_token_0", "token 0 %", _number("keeps_token_0"), (MARKDOWN, HTML)),
+    Column("at_floor", "mark", _marks_in_words, (MARKDOWN, HTML), if_any=True),
     Column("published", "published value", _number("published"), (MARKDOWN, HTML),
            overall="published retention", if_any=True),
 ]  # fmt: skip
 
 CONTROLS: list[Column] = [
-    *map(_as_is, schemas.CONTROLS.names),
+    *map(_as_is, controls.CONTROLS.names),
     Column("variant", "calibrated", _word("variant"), (HTML,), left=True),
     Column("variant", "variant", lambda row: row["variant"][:22], (TERMINAL,), left=True),
     Column("control", "control", _word("control"), (HTML,), left=True),

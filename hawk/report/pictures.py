@@ -19,9 +19,9 @@ def section_pictures(run: Run, section: str) -> str:
     A picture that another step draws, with the model, is left out until that step has run.
     """
     text, still = "", ""
-    for one in figures.pictures(run.holds, run.ablations, section):
-        figure = one.figure
-        path = Path(run.paths.figure(one.name, figure.ending))
+    for picture in figures.pictures(run.holds, run.ablations, section):
+        figure = picture.figure
+        path = Path(run.paths.figure(picture.name, figure.ending))
         if not path.is_file():
             if figure.step != "make_figures":
                 continue
@@ -32,7 +32,7 @@ def section_pictures(run: Run, section: str) -> str:
         code = base64.b64encode(path.read_bytes()).decode("ascii")
         note = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
         source = f"data:{KINDS[figure.ending]};base64,{code}"
-        shown = f'<figure><img alt="{escape(one.alt)}" src="{source}">{note}</figure>'
+        shown = f'<figure><img class="drawing" alt="{escape(picture.alt)}" src="{source}">{note}</figure>'
         if figure.without_script:
             still += shown
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
@@ -26,7 +25,7 @@ class Run:
     config: Mapping[str, Any]
     paths: RunPaths
     drops: pd.DataFrame | None = None  # of all ablations
-    drops_made: Mapping[str, Any] = field(default_factory=dict)
+    drops_provenance: Mapping[str, Any] = field(default_factory=dict)
     stability: Mapping[str, Any] = field(default_factory=dict)  # by ablation
     weights: Mapping[str, HeadWeights] = field(default_factory=dict)  # by weights recipe
     retention: pd.DataFrame | None = None
@@ -34,13 +33,14 @@ class Run:
     controls: pd.DataFrame | None = None
     cost: pd.DataFrame | None = None
     cost_made: Mapping[str, Any] = field(default_factory=dict)
+    examples: Sequence[Mapping[str, Any]] = ()  # images with what heads score and variants keep
 
     @property
     def holds(self) -> set[str]:
         """The parts that this run has, by their names here: what figures are drawn from."""
         tables = {"drops": self.drops, "retention": self.retention, "cost": self.cost}
-        found = {name for name, table in tables.items() if table is not None}
-        return found | {name for name in ("stability", "weights") if getattr(self, name)}
+        names = {name for name, table in tables.items() if table is not None}
+        return names | {name for name in ("stability", "weights") if getattr(self, name)}
 
     @property
     def ablations(self) -> list[str]:
@@ -58,7 +58,7 @@ class Run:
     @property
     def confidence(self) -> float:
         """Level of all intervals, percent."""
-        settings = self.settings or self.drops_made["settings"]
+        settings = self.settings or self.drops_provenance["settings"]
         return round(100 * settings["statistics"]["confidence"], 4)
 
     @classmethod
@@ -70,9 +70,9 @@ class Run:
         if measured:
             tables = [read_drops(paths, name) for name in measured]
             run.drops = pa.concat_tables(tables).to_pandas()
-            run.drops_made = records.provenance_of(tables[0], paths.drops(measured[0]))
-            found = {name: read_stability(paths, name) for name in measured}
-            run.stability = {name: one for name, one in found.items() if one is not None}
+            run.drops_provenance = files.provenance_of(tables[0], paths.drops(measured[0]))
+            stability = {name: read_stability(paths, name) for name in measured}
+            run.stability = {name: one for name, one in stability.items() if one is not None}
             run.weights = {
                 one["name"]: HeadWeights.load(paths.head_weights(one["name"]))
                 for one in config["weights"]["recipes"]
@@ -83,8 +83,10 @@ class Run:
             if Path(paths.table("controls", "parquet")).is_file():
                 run.controls = read_controls(root)
         if Path(paths.cost()).is_file():
-            cost = records.read_table(paths.cost(), schemas.COST, {"table": "cost"})
-            run.cost, run.cost_made = cost.to_pandas(), records.provenance_of(cost, paths.cost())
+            cost = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
+            run.cost, run.cost_made = cost.to_pandas(), files.provenance_of(cost, paths.cost())
+        if Path(paths.head_scores()).is_file():
+            run.examples = json.loads(Path(paths.head_scores()).read_text(encoding="utf-8"))["examples"]
         if run.drops is None and run.retention is None:
             raise InputError(f"{root}: neither drops nor tables/retention.parquet; nothing to report.")
         return run
@@ -92,7 +94,7 @@ class Run:
 
 def read_drops(paths: RunPaths, ablation: str) -> pa.Table:
     """The drops of one ablation."""
-    return records.read_table(paths.drops(ablation), schemas.DROPS, {"table": "drops", "ablation": ablation})
+    return files.read_table(paths.drops(ablation), schemas.DROPS, {"table": "drops", "ablation": ablation})
 
 
 def read_stability(paths: RunPaths, ablation: str) -> dict[str, Any] | None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL, RETENTION
+from hawk.analysis.controls import CONTROLS
+from hawk.core import files
 from hawk.core.paths import RunPaths
 from hawk.report import columns
 from hawk.report.columns import CSV, HTML, MARKDOWN, TERMINAL, Column, Row, select
@@ -24,14 +24,14 @@ WIDTH = 80  # of a terminal
 def read_retention(root: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The comparison table and the settings it was made with."""
     path = RunPaths(root).table("retention", "parquet")
-    table = records.read_table(path, schemas.RETENTION, {"table": "retention"})
-    return table.to_pandas(), records.provenance_of(table, path)["settings"]
+    table = files.read_table(path, RETENTION, {"table": "retention"})
+    return table.to_pandas(), files.provenance_of(table, path)["settings"]
 
 
 def read_controls(root: str) -> pd.DataFrame:
     """Calibrated variants against every control."""
     path = RunPaths(root).table("controls", "parquet")
-    return records.read_table(path, schemas.CONTROLS, {"table": "controls"}).to_pandas()
+    return files.read_table(path, CONTROLS, {"table": "controls"}).to_pandas()
 
 
 # --- any table --------------------------------------------------------------------------------------
@@ -110,8 +110,8 @@ def _html_cell(column: Column, row: Row) -> str:
 def hypotheses(frame: pd.DataFrame) -> int:
     """How many were tested together; with one benchmark, overall is the same one again."""
     tested = frame[frame["p_adjusted"].notna()]
-    own = tested[tested["benchmark"] != OVERALL]
-    return len(own) if own["benchmark"].nunique() == 1 else len(tested)
+    of_benchmarks = tested[tested["benchmark"] != OVERALL]
+    return len(of_benchmarks) if of_benchmarks["benchmark"].nunique() == 1 else len(tested)
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -139,11 +139,26 @@ def shown_benchmarks(frame: pd.DataFrame) -> list[str]:
     return [OVERALL, *(name for name in dict.fromkeys(frame["benchmark"]) if name != OVERALL)]
 
 
+def fewer_samples(frame: pd.DataFrame) -> list[str]:
+    """Per benchmark with fewer samples than were asked for: how many of how many."""
+    base = frame[(frame["variant"] == BASELINE) & (frame["benchmark"] != OVERALL)]
+    rows = base[base["samples"] < base["requested"]].to_dict("records")
+    return [f"{row['benchmark']} {row['samples']} of {row['requested']:.0f}" for row in rows]
+
+
+def _bears(sign: str) -> Callable[[Row], bool]:
+    return lambda row: sign in columns.marks(row)
+
+
 def text_table(
     frame: pd.DataFrame, benchmark: str = OVERALL, settings: Mapping[str, Any] | None = None
 ) -> str:
     """One benchmark's comparison for a terminal, at most 80 columns."""
-    lines = terminal_rows(columns.RETENTION, benchmark_rows(frame, benchmark), gap=" ")
+    rows = benchmark_rows(frame, benchmark)
+    lines = terminal_rows(columns.RETENTION, rows, gap=" ")
+    below = [f"{sign} {columns.MARKS[sign]}." for sign in columns.MARKS if any(map(_bears(sign), rows))]
+    if fewer := fewer_samples(frame):
+        below.append(f"Fewer samples than asked for: {', '.join(fewer)}.")
     if settings is not None:
         tests = hypotheses(frame)
         about = (
@@ -152,12 +167,13 @@ def text_table(
             f"{settings.get('reference')}. p: sign flips, Holm over {tests}."
         )
         lines += ["", *textwrap.wrap(about, WIDTH)]
+    lines += [line for text in below for line in textwrap.wrap(text, WIDTH)]
     return "\n".join(lines)
 
 
 def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     """All tables in Markdown: overall first, then one per benchmark."""
-    reference = settings.get("reference")
+    reference_variant = settings.get("reference")
     confidence = 100 * settings["statistics"]["confidence"]
     lines = [
         "# Retention",
@@ -166,17 +182,24 @@ def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         f"unweighted mean over benchmarks. Brackets are {confidence:g} % bootstrap intervals over "
         "images.",
     ]
-    if reference is not None:
-        named = reference.replace("|", "\\|")
+    if reference_variant is not None:
+        named = reference_variant.replace("|", "\\|")
         lines.append(
             f"Differences are paired, to `{named}`, in points of retention. *better* and "
             "*worse* need p < .05 in a sign-flip test over images, adjusted by Holm over all "
             f"{hypotheses(frame)} comparisons below; an interval alone decides nothing."
         )
+    lines.append(
+        f"*not stopped*: answers, in percent, that ran to the limit; *first word*: retention of the score of "
+        f"the answers' first words; *token 0*: prompts, in percent, that keep their first visual token. "
+        f"*does not stop*: {columns.MARKS['†']}. *at the floor*: {columns.MARKS['‡']}."
+    )
     lines.append("Variants with seeds show their mean and, in parentheses, the range over seeds.")
     for name in shown_benchmarks(frame):
         rows = benchmark_rows(frame, name)
         counts = f"{int(rows[0]['samples'])} samples, {int(rows[0]['groups'])} images."
+        if rows[0]["samples"] < rows[0]["requested"]:
+            counts = counts.replace(" samples", f" of the {rows[0]['requested']:.0f} samples asked for")
         lines += ["", "## " + name.replace("|", "\\|"), "", counts, ""]
         lines += markdown_rows(columns.RETENTION, rows, name == OVERALL)
     return "\n".join(lines) + "\n"

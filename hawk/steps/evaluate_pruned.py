@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import variant_named, weights_subset
@@ -15,14 +18,13 @@ from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.schemas import EVALUATION, SAMPLES
-from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, weight_source
+from hawk.core.variants import COMPARISON_KEYS, weight_source
 from hawk.inference.prompts import Prompts
-from hawk.models.base import VisionLanguageModel
-from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
-from hawk.pruning.options import facts
+from hawk.pruning.measured_on import check_measured_on
+from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import Session
-from hawk.steps.variants import build, needs_tower
+from hawk.steps.variants import build, needs_tower, token_score_of
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +49,14 @@ READS = (
 
 
 def open_session(config: Mapping[str, Any], paths: RunPaths, benchmark: str, variant: str) -> Session:
-    """The evaluation samples for a variant; a method that looks into the vision tower runs it."""
-    tower = needs_tower(variant_named(config, variant))
-    return Session.open(config, paths, benchmark, config["evaluation"]["role"], tower=tower)
+    """The evaluation samples for a variant.
+
+    A method that looks into the vision tower runs it; one that is told where objects are needs the images,
+    whose sizes their boxes refer to.
+    """
+    chosen = variant_named(config, variant)
+    tower, pixels = needs_tower(chosen), any_fact(chosen, "uses_relevant")
+    return Session.open(config, paths, benchmark, config["evaluation"]["role"], tower=tower, pixels=pixels)
 
 
 def evaluate_pruned(session: Session, variant_name: str) -> None:
@@ -61,7 +68,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     weights_path = None if subset is None else paths.head_weights(*subset)
     source = weights_path or weight_source(variant)
     if source not in (None, "uniform"):
-        refuse_overlap(session, source, own=weights_path is not None)
+        refuse_overlap(session, source, is_path=weights_path is not None)
     prompts: Prompts | None = None
     every: list[dict[str, Any]] = []
     pruners: dict[str, str] = {}
@@ -70,7 +77,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
         for seed in range(variant.get("seeds", 1)):
             pruner = build(config, variant, ratio, seed, session.vlm.geometry, weights_path)
             if not pruners:
-                check_measured_on(pruner, session.vlm)
+                check_measured_on(pruner, session.vlm.family.name, session.vlm.source["id"])
             pruners[f"{ratio}:{seed}"] = repr(pruner)
             if prompts is None or method.other_images:
                 prompts = session.prompts_for(pruner)
@@ -84,7 +91,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
             every += [{**row, "pruning_ratio": ratio, "seed": seed} for row in done]
     settings = {
         **session.settings(),
-        "token_score": {key: config["scoring"][key] for key in TOKEN_SCORE},
+        "token_score": token_score_of(pruner),
         "variant": variant,
         "pruner": pruners,
         "prompts": None if prompts is None else prompts.sha256,
@@ -94,22 +101,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     write_table(paths.evaluation(name, variant_name), every, EVALUATION, provenance(identity, **settings))
 
 
-def check_measured_on(pruner: Pruner, vlm: VisionLanguageModel) -> None:
-    """Refuse head weights of another model family; say so where they are of another model."""
-    for one in (pruner, getattr(pruner, "scorer", None)):
-        weights = getattr(one, "weights", None)
-        if not isinstance(weights, HeadWeights):
-            continue
-        family, model = weights.model.get("family"), weights.model.get("id")
-        if family not in (None, vlm.family.name):
-            raise InputError(
-                f"the head weights were measured on a {family!r} model; this one is {vlm.family.name!r}."
-            )
-        if model not in (None, vlm.source["id"]):
-            log.warning("head weights were measured on %s and are used on %s", model, vlm.source["id"])
-
-
-def refuse_overlap(session: Session, source: str, own: bool) -> None:
+def refuse_overlap(session: Session, source: str, is_path: bool) -> None:
     """No image may have served calibration of the weights and be evaluated, unless asked for.
 
     own: whether this run made the weights. A file from elsewhere tells only a hash of its calibration
@@ -121,10 +113,10 @@ def refuse_overlap(session: Session, source: str, own: bool) -> None:
     groups: set[str] = set()
     for name in weights.samples:
         path = paths.samples("calibration", name)
-        if own or Path(path).is_file():
+        if is_path or Path(path).is_file():
             table = read_table(path, SAMPLES, {"role": "calibration", "benchmark": name}, ["group_id"])
             groups |= set(table.column("group_id").to_pylist())
-    if not own and groups_hash(groups) != weights.calibration_groups:
+    if not is_path and groups_hash(groups) != weights.calibration_groups:
         log.warning("%s: calibrated on images that are not known here; some may be these", source)
         return
     shared = len(groups & {sample.group_id for sample in samples})
@@ -137,9 +129,6 @@ def refuse_overlap(session: Session, source: str, own: bool) -> None:
 
 def other_questions(prompts: Prompts, seed: int, name: str) -> list[Any]:
     """For every sample another sample's question, as token ids: the shuffled-query control."""
-    import random
-
-    import torch
 
     tokenizer = prompts.vlm.processor.tokenizer
     questions = [sample.question for sample in prompts.samples]

@@ -23,8 +23,7 @@ from hawk.analysis.score_files import (
 )
 from hawk.analysis.stability import KEYS, stability
 from hawk.config.recipes import ablated_heads, ablation_named
-from hawk.core import atomic, schemas
-from hawk.core import files as records
+from hawk.core import atomic, files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -66,14 +65,14 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
     def scores(which: str, **more: str) -> pa.Table:
         path = paths.scores(name, own, which)
         columns = [*SCORE_COLUMNS, "kept_tokens"]
-        table, made = read_scores(path, {**identity, "name": which, **more}, columns)
+        table, provenance = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
         kept[path] = table.column("kept_tokens").to_numpy()
-        settings[path] = made.get("settings", {})
+        settings[path] = provenance.get("settings", {})
         return table
 
-    reference = scores("reference")
-    right, logprob = (reference.column(key).to_numpy() for key in ("score", "reference_logprob"))
+    reference_run = scores("reference")
+    right, logprob = (reference_run.column(key).to_numpy() for key in ("score", "reference_logprob"))
     flips = [
         int((scores(f"repeat{number}").column("score").to_numpy() != right).sum())
         for number in range(1, config["statistics"]["repeats"] + 1)
@@ -87,7 +86,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
         logprob_gap.append(group_sums(gap[:, None], samples.codes, len(samples.groups))[:, 0])
         unparsed.append(table.column("parsed").null_count)
     for key in PAIRED:
-        require_one_setting({path: shared_setting(one, key) for path, one in settings.items()}, key)
+        require_one_setting({path: shared_setting(values, key) for path, values in settings.items()}, key)
     first = next(iter(kept))
     for path, tokens in kept.items():
         if not np.array_equal(tokens, kept[first]):
@@ -97,7 +96,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
                 f"{samples.frame['sample_id'].iloc[row]!r}, but {kept[first][row]} in {first}. "
                 "Delete the older and run again."
             )
-    hardware = {one.get("hardware") for one in settings.values()}
+    hardware = {values.get("hardware") for values in settings.values()}
     if len(hardware) > 1:
         log.warning(
             "%s, %s: scored on %s; answers may differ by rounding between them, which adds to the noise",
@@ -108,7 +107,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
         ablation=own,
         intervention=ablation["intervention"],
         heads=heads,
-        reference=samples.sums(reference),
+        reference_run=samples.sums(reference_run),
         ablated=np.stack(sums),
         logprob_gap=np.stack(logprob_gap),
         unparsed=np.array(unparsed),
@@ -137,19 +136,21 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
         lows[benchmark] = np.array([interval.low for interval in intervals])[scoring]
         parts.append(measured.only(np.array(scoring)))
         log.info("%s, %s: %d heads", benchmark, name, len(measured.heads))
-    made = provenance(
+    file_provenance = provenance(
         {"table": "drops", "ablation": name},
         statistics=dict(options),
         seed=seed,
         recipe=dict(ablation),
         benchmarks=list(config["calibration"]["benchmarks"]),
         data={
-            one: records.sample_provenance(paths.samples("calibration", one), "calibration", one)
-            for one in config["calibration"]["benchmarks"]
+            benchmark: files.sample_provenance(
+                paths.samples("calibration", benchmark), "calibration", benchmark
+            )
+            for benchmark in config["calibration"]["benchmarks"]
         },
     )
     found = stability(parts, lows, seed) if parts[0].heads else None
     # The table last: whoever finds it finds the file beside it as well.
-    report = {"keys": KEYS, "ablation": name, "stability": found, "provenance": made}
+    report = {"keys": KEYS, "ablation": name, "stability": found, "provenance": file_provenance}
     atomic.write_json(paths.stability(name), report)
-    records.write_table(paths.drops(name), rows, schemas.DROPS, made)
+    files.write_table(paths.drops(name), rows, schemas.DROPS, file_provenance)

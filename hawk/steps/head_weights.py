@@ -12,8 +12,7 @@ from hawk.analysis.score_files import read_scores, require_one_setting
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import POOLED, subset_benchmarks
 from hawk.config.recipes import CHOOSING, ablation_named, weights_named
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
@@ -57,7 +56,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
         )
     groups: list[str] = []
     for one in names:
-        table = records.read_table(
+        table = files.read_table(
             paths.samples("calibration", one),
             schemas.SAMPLES,
             {"benchmark": one, "role": "calibration"},
@@ -81,7 +80,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
             ablation=dict(ablation),
             benchmarks=names,
             data={
-                one: records.sample_provenance(paths.samples("calibration", one), "calibration", one)
+                one: files.sample_provenance(paths.samples("calibration", one), "calibration", one)
                 for one in names
             },
             left_out=[one for one in names if one not in parts],
@@ -96,18 +95,18 @@ def _drops(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, int]]:
     """Drops and lower interval ends (points or nats, ``[heads]``) and sample counts per benchmark."""
     value, low = {"value": ("drop", "ci_low"), "logprob": ("logprob_drop", "logprob_low")}[measure]
-    frame = records.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation}).to_pandas()
+    frame = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation}).to_pandas()
     frame = frame[frame["layer"] == layer]
     drops, lows, samples = {}, {}, {}
     for name in names:
         rows = frame[frame["benchmark"] == name].sort_values("head")
-        found = rows["head"].tolist()
-        if found != list(range(heads)):
-            missing = sorted(set(range(heads)) - set(found))
+        heads_in_table = rows["head"].tolist()
+        if heads_in_table != list(range(heads)):
+            missing = sorted(set(range(heads)) - set(heads_in_table))
             raise InputError(
-                f"{path}: benchmark {name!r}, ablation {ablation!r}, layer {layer}: {len(found)} heads for "
-                f"{heads}; missing {missing}. Weights need every head of the layer: set ablation.heads to "
-                "'all' and list that layer in the ablation's layers."
+                f"{path}: benchmark {name!r}, ablation {ablation!r}, layer {layer}: "
+                f"{len(heads_in_table)} heads for {heads}; missing {missing}. Weights need every head of the "
+                "layer: set ablation.heads to 'all' and list that layer in the ablation's layers."
             )
         drops[name] = rows[value].to_numpy()
         lows[name] = rows[low].to_numpy()
@@ -117,16 +116,16 @@ def _drops(
 
 def _settings(paths: RunPaths, ablation: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     """Model, geometry and, where heads chose tokens, the token score that the reference was made with."""
-    found: dict[str, dict[str, Any]] = {}
+    settings_by_path: dict[str, dict[str, Any]] = {}
     for name in names:
         path = paths.scores(name, ablation["name"], "reference")
-        _, made = read_scores(path, {"benchmark": name, "ablation": ablation["name"]}, ["sample_id"])
-        settings = made.get("settings", {})
+        _, provenance = read_scores(path, {"benchmark": name, "ablation": ablation["name"]}, ["sample_id"])
+        settings = provenance.get("settings", {})
         for key in ("model", "geometry", "token_score"):
             if not isinstance(settings.get(key), dict):
                 raise InputError(f"{path}: its provenance has no {key!r}; delete it and run again.")
-        found[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
+        settings_by_path[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
     return {
-        key: require_one_setting({path: one[key] for path, one in found.items()}, key)
+        key: require_one_setting({path: values[key] for path, values in settings_by_path.items()}, key)
         for key in ("model", "geometry", "token_score")
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hawk.core import atomic
 from hawk.core.paths import RunPaths
+from hawk.report.explorer import explorer_data
 from hawk.report.page import page
 from hawk.report.run import Run
 from hawk.report.sections import comparison, cost, overview
@@ -17,16 +19,23 @@ READS = (
     "seed",
     "model",
     "calibration.holdout",
+    "calibration.samples",
     "ablation.recipes",
     "weights.recipes",
     "evaluation.variants",
 )
 
 
-def make_report(config: Mapping[str, Any], root: str, output: str | None = None) -> str:
-    """Write the report of all that exists under ``root``; returns its path."""
+def make_report(
+    config: Mapping[str, Any], root: str, output: str | None = None, compare: Sequence[str] = ()
+) -> str:
+    """Write the report of all that exists under ``root``; returns its path.
+
+    compare: folders of other runs, whose heads the explorer shows beside this run's.
+    """
     output = output or RunPaths(root).report()
     run = Run.read(config, root)
+    others = {Path(other).name: Run.read(config, other) for other in compare}
     sections: list[tuple[str, str, Callable[[Run], str]]] = [
         ("verdict", "What it says", overview.verdict),
         ("run", "What was run", overview.what_was_run),
@@ -38,5 +47,5 @@ def make_report(config: Mapping[str, Any], root: str, output: str | None = None)
         ("reading", "How to read this", overview.reading),
     ]
     done = [(key, title, text) for key, title, make in sections if (text := make(run))]
-    atomic.write_text(output, page(config["run"], done, report_heads.head_data(run)))
+    atomic.write_text(output, page(config["run"], done, explorer_data(run, others)))
     return output

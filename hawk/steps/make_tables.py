@@ -7,13 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from hawk.analysis.comparison import compare
+from hawk.analysis.comparison import RETENTION, compare
+from hawk.analysis.controls import CONTROLS
 from hawk.analysis.evaluation_files import read_runs
-from hawk.core import atomic
-from hawk.core import files as records
+from hawk.core import atomic, files
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
-from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.core.variants import COMPARISON_KEYS
 from hawk.report import columns
 from hawk.report.tables import csv_text, markdown
@@ -32,32 +31,32 @@ def make_tables(config: Mapping[str, Any], root: str, runs: Sequence[str] = ()) 
     rows, controls = compare(config, evaluated)
     paths, first, role = RunPaths(root), RunPaths(runs[0]), config["evaluation"]["role"]
     names = config["evaluation"]["benchmarks"]
-    models = [one.made.get("model") for one in evaluated[:: len(names)]]
-    made = provenance(
+    models = [results.settings.get("model") for results in evaluated[:: len(names)]]
+    file_provenance = provenance(
         {"table": "retention"},
         statistics=dict(config["statistics"]),
         seed=config["seed"],
         protocol=config["generation"]["protocol"],
-        **{key: evaluated[0].made.get(key) for key in ("model", "geometry", "device", "preprocessing")},
+        **{key: evaluated[0].settings.get(key) for key in ("model", "geometry", "device", "preprocessing")},
         role=role,
         reference=config["evaluation"].get("reference"),
         rules={key: config["evaluation"].get(key) for key in COMPARISON_KEYS},
         ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
-        majority_answer={one.name: one.majority_answer for one in evaluated},
+        majority_answer={results.name: results.majority_answer for results in evaluated},
         runs=dict(zip(runs, models, strict=True)),
-        data={name: records.sample_provenance(first.samples(role, name), role, name) for name in names},
+        data={name: files.sample_provenance(first.samples(role, name), role, name) for name in names},
         variants={
-            one["name"]: {k: v for k, v in one.items() if k != "name"}
-            for one in config["evaluation"]["variants"]
+            variant["name"]: {k: v for k, v in variant.items() if k != "name"}
+            for variant in config["evaluation"]["variants"]
         },
     )
     out = [paths.table("retention", ending) for ending in ("csv", "md", "parquet")]
     out += [paths.table("controls", ending) for ending in ("csv", "parquet")]
     atomic.write_text(out[3], csv_text(columns.CONTROLS, controls))
-    records.write_table(out[4], controls, CONTROLS, {**made, "identity": {"table": "controls"}})
+    files.write_table(out[4], controls, CONTROLS, {**file_provenance, "identity": {"table": "controls"}})
     atomic.write_text(out[0], csv_text(columns.RETENTION, rows))
     # Through Arrow, so that absent words are None and absent numbers NaN, as when read from the file.
     frame = pa.Table.from_pylist(rows, schema=RETENTION).to_pandas()
-    atomic.write_text(out[1], markdown(frame, made["settings"]))
-    records.write_table(out[2], rows, RETENTION, made)
+    atomic.write_text(out[1], markdown(frame, file_provenance["settings"]))
+    files.write_table(out[2], rows, RETENTION, file_provenance)
     return out

@@ -27,7 +27,7 @@ from hawk.inference.preprocessing import (
 from hawk.models.base import VisionLanguageModel, hardware_name
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
-from hawk.pruning.options import facts
+from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import load_for
 from hawk.steps.variants import build
 
@@ -79,15 +79,15 @@ def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
             generate_by_phase(vlm, inputs[0], pruner, length, fixed_length=True)
     rows = []
     for repeat in progress(range(section["repeats"]), f"cost on {name}"):
-        found: dict[tuple[str, str], list[Phases]] = {key: [] for key in pruners}
-        for number, one in enumerate(inputs):
+        phases_by_condition: dict[tuple[str, str], list[Phases]] = {key: [] for key in pruners}
+        for number, tensors in enumerate(inputs):
             # Another order for every sample: what runs after what must not decide.
             start = (number + repeat) % len(pruners)
             order = [*pruners][start:] + [*pruners][:start]
             for key in order:
-                phases, *_ = generate_by_phase(vlm, one, pruners[key], length, fixed_length=True)
-                found[key].append(phases)
-        rows += [_row(*key, repeat, phases) for key, phases in found.items()]
+                phases, *_ = generate_by_phase(vlm, tensors, pruners[key], length, fixed_length=True)
+                phases_by_condition[key].append(phases)
+        rows += [_row(*key, repeat, phases) for key, phases in phases_by_condition.items()]
     settings = {
         "model": dict(vlm.source),
         "device": hardware_name(vlm.model.device),
@@ -124,6 +124,9 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
         if facts(variant["method"]).other_images:
             log.info("cost: %s is left out; it takes other images", variant["name"])
             continue
+        if any_fact(variant, "uses_relevant"):
+            log.info("cost: %s is left out; nobody can be told where the object is", variant["name"])
+            continue
         for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
             pruners[variant["name"], ratio] = build(config, uniform(variant), ratio, 0, vlm.geometry)
     return pruners
@@ -131,12 +134,13 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
 
 def _row(variant: str, ratio: str, repeat: int, phases: Sequence[Phases]) -> dict[str, Any]:
     means = {
-        field.name: sum(getattr(one, field.name) for one in phases) / len(phases) for field in fields(Phases)
+        field.name: sum(getattr(phase, field.name) for phase in phases) / len(phases)
+        for field in fields(Phases)
     }
     row: dict[str, Any] = {"variant": variant, "pruning_ratio": ratio, "repeat": repeat}
     for field in COST:
         if field.name not in row:
             value = means[field.name]
             row[field.name] = value if field.type == "double" else round(value)
-    row["peak_memory_bytes"] = max(one.peak_memory_bytes for one in phases)
+    row["peak_memory_bytes"] = max(phase.peak_memory_bytes for phase in phases)
     return row

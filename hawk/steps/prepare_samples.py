@@ -79,7 +79,7 @@ def prepare_samples(config: Mapping[str, Any], paths: RunPaths, role: str, bench
         "samples": sample_list_hash(chosen),
     }
     if holdout == "disjoint" and role == "calibration":
-        spare = [one for one in chosen if role_of(one.group_id, seed) != role]
+        spare = [sample for sample in chosen if role_of(sample.group_id, seed) != role]
         settings["from_development"] = len(spare)
     rows = [to_row(sample) for sample in chosen]
     identity = {"role": role, "benchmark": benchmark}

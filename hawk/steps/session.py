@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
+from transformers.utils import logging
 
 from hawk.benchmarks import Benchmark, Sample
 from hawk.benchmarks.samples import read_samples
@@ -31,8 +31,6 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
 
     Without a revision in the config it is the one that `hawk fetch` wrote down, if it did.
     """
-    from transformers.utils import logging
-
     logging.disable_progress_bar()  # in a log file every refresh is a line
     section = config["model"]
     torch.set_num_threads(section["threads"])
@@ -45,10 +43,6 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
         device=section["device"],
         vision=vision,
     )
-    if not gc.isenabled():  # the command line turned it off for the imports
-        gc.freeze()
-        gc.enable()
-    _refuse_sliding_windows(vlm)
     geometry = vlm.geometry
     for name in ("layers", "heads"):
         if section.get(name) not in (None, getattr(geometry, name)):
@@ -57,15 +51,6 @@ def load_for(config: Mapping[str, Any], vision: bool) -> VisionLanguageModel:
                 f"{getattr(geometry, name)}."
             )
     return vlm
-
-
-def _refuse_sliding_windows(vlm: VisionLanguageModel) -> None:
-    kinds = getattr(vlm.family.text_config(vlm.model), "layer_types", None) or ()
-    if any("sliding" in kind for kind in kinds):
-        raise InputError(
-            f"model.path {vlm.source['id']!r}: layers with sliding-window attention cannot be scored; "
-            "their cache forgets what the reference's log-probability starts from."
-        )
 
 
 @dataclass
@@ -134,7 +119,9 @@ class Session:
         else:
             features = FeatureStore(self.features_path)
             features.check(self.vlm.source, self.config["preprocessing"])
-        return Prompts(self.vlm, self.benchmark, self.samples, features, self.protocol)
+        return Prompts(
+            self.vlm, self.benchmark, self.samples, features, self.protocol, self.config["preprocessing"]
+        )
 
     def score(self, prompts: Prompts | None = None, **how: Any) -> list[dict[str, Any]]:
         """Generate and score every sample: :func:`hawk.inference.scoring.score_samples`."""

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from hawk.config.queries import own_weights, token_score_options
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
-from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS
+from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, VARIANT_KEYS
 from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
-from hawk.pruning.options import facts, require_other_question, with_scorers
+from hawk.pruning.options import any_fact, facts, require_other_question
 
 
 def build(
@@ -34,8 +36,8 @@ def build(
     scorer = options.get("scorer")
     if isinstance(scorer, Mapping) and "method" in scorer:
         inner = {"name": f"{variant['name']}: scorer", **scorer}
-        own = _options(config, inner, seed, geometry, weights_path)
-        options["scorer"] = pruner(scorer["method"], **own)
+        inner_options = _options(config, inner, seed, geometry, weights_path)
+        options["scorer"] = pruner(scorer["method"], **inner_options)
     return pruner(variant["method"], **{**comparison_rules(config), **options}, pruning_ratio=ratio)
 
 
@@ -60,14 +62,25 @@ def _options(
         weights = load_weights(config, variant, geometry, weights_path)
         options["weights"] = permuted(weights, seed) if variant.get("permute") else weights
         del score["layer"]  # the weights say of which layer they are, and that was checked
+        # Weights are used as they were made, with a token score of their own ablation or of another run.
+        score |= {TOKEN_SCORE[key]: value for key, value in weights.token_score.items()}
     if method.seeded:
         options["seed"] = seed
     return {**{key: score[key] for key in method.takes_scoring if key in score}, **options}
 
 
+def token_score_of(pruner: Pruner) -> dict[str, Any]:
+    """The token score that a pruner, or the scorer in it, really uses; empty where it has none."""
+    for part in (pruner, getattr(pruner, "scorer", None)):
+        found = {key: getattr(part, option, None) for key, option in TOKEN_SCORE.items()}
+        if None not in found.values():
+            return found
+    return {}
+
+
 def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
-    return any(facts(one["method"]).uses_tower for one in with_scorers(variant))
+    return any_fact(variant, "uses_tower")
 
 
 def load_weights(
@@ -94,7 +107,5 @@ def load_weights(
 
 def permuted(weights: HeadWeights, seed: int) -> HeadWeights:
     """The same weights on other heads: the control for "which head" against "how unequal"."""
-    import numpy as np
-
     order = np.random.default_rng([seed, len(weights.weights)]).permutation(len(weights.weights))
     return replace(weights, weights=tuple(weights.weights[i] for i in order), per_benchmark={})

@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 
 from hawk.core.paths import RunPaths
+from hawk.report.tables import read_retention, text_table
 from hawk.tools.run import command
 from hawk.tools.warm import warm_process
 
@@ -36,7 +37,7 @@ def demo(cores: int) -> int:
         print("An earlier run was killed; unlocking. Finished work is kept.", flush=True)
         subprocess.run(command(None, ["--unlock", "--quiet", "all"]), check=True)
     progress, started = Progress(time.monotonic()), time.time()
-    said: deque[str] = deque(maxlen=60)
+    last_lines: deque[str] = deque(maxlen=60)
     # In the process group of this one: Ctrl-C reaches Snakemake, which ends its jobs itself.
     with (
         warm_process() as environment,
@@ -46,13 +47,13 @@ def demo(cores: int) -> int:
     ):
         assert run.stdout is not None
         for line in run.stdout:
-            said.append(line)
+            last_lines.append(line)
             text = progress.read(line, time.monotonic())
             if text is not None:
                 _show(text, progress)
     if run.returncode:
         # Snakemake says much, and all of it stands in .snakemake/log; the reasons are in the jobs' logs.
-        print("\n", *said, sep="", file=sys.stderr)
+        print("\n", *last_lines, sep="", file=sys.stderr)
         print("The demo did not finish. The failed jobs said:", file=sys.stderr)
         for path, reason in reasons(Path(PATHS.root, "logs"), started):
             print(f"{path}: {reason}", file=sys.stderr)
@@ -63,12 +64,12 @@ def demo(cores: int) -> int:
 
 def reasons(folder: Path, since: float) -> list[tuple[str, str]]:
     """The logs under ``folder`` that were written after ``since`` and end in an error, with that line."""
-    found = []
+    reasons_found = []
     for path in sorted(folder.rglob("*.log")):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         if path.stat().st_mtime >= since and lines and lines[-1].startswith("error:"):
-            found.append((str(path), lines[-1]))
-    return found
+            reasons_found.append((str(path), lines[-1]))
+    return reasons_found
 
 
 class Progress:
@@ -117,8 +118,6 @@ def _show(text: str, progress: Progress) -> None:
 
 
 def _summary(jobs: int, seconds: float) -> None:
-    from hawk.report.tables import read_retention, text_table
-
     frame, settings = read_retention(PATHS.root)
     print()
     print(text_table(frame, "overall", settings))

@@ -13,8 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.bases.dataset import DatasetBenchmark
+from hawk.benchmarks.bases.video import VideoBenchmark
 from hawk.benchmarks.sources import hub
 from hawk.benchmarks.sources.tables import files_hash, root_of
 from hawk.config.load import load_config
@@ -60,8 +63,6 @@ def fetch_model(model: Mapping[str, Any], path: Path | None = None) -> dict[str,
 
 def fetch_benchmark(bench: DatasetBenchmark, path: Path | None = None) -> dict[str, str] | None:
     """Download a benchmark's split (and videos); None where its source is a local file."""
-    from hawk.benchmarks.bases.video import VideoBenchmark
-
     source = bench.source()
     if source.kind != "hub":
         return None
@@ -84,8 +85,6 @@ def fetch_benchmark(bench: DatasetBenchmark, path: Path | None = None) -> dict[s
 
 def _rows(bench: DatasetBenchmark, files: Sequence[Path]) -> int:
     """Rows of the split; another number than the published is said, for numbers will differ."""
-    import pyarrow.parquet as pq
-
     rows = sum(pq.ParquetFile(file).metadata.num_rows for file in files)
     if rows != bench.published_rows:
         log.warning("%s: %d rows, %d are published", bench.name, rows, bench.published_rows)

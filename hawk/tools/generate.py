@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from hawk.core.errors import InputError
 from hawk.core.video import Clip
 from hawk.inference.phases import Phases, generate_by_phase
@@ -78,7 +80,5 @@ def save_overlay(
 
 def frame_pictures(clip: Clip, frames: int) -> list[Any]:
     """One picture per temporal position of the model, which may stand for several frames."""
-    from PIL import Image
-
     step = len(clip.frames) / frames
     return [Image.fromarray(clip.frames[int(i * step)]) for i in range(frames)]

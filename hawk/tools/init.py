@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 from string import Template
 
+from transformers import AutoConfig
+
 from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
 from hawk.models import family_by_type
+from hawk.models.loading import check_folder, read
 
 # "$name" is filled in, "$$" is a dollar sign.
 TEMPLATE = Path(__file__).with_name("init_template.yaml")
@@ -17,9 +20,6 @@ PAPER = ["hallusionbench", "mme", "textvqa", "chartqa", "ai2d", "realworldqa"]
 
 def write_config(model: str, output: str | None = None, force: bool = False) -> Path:
     """Write the config and return its path. Refuses an unknown family and an existing file."""
-    from transformers import AutoConfig
-
-    from hawk.models.loading import check_folder, read
 
     check_folder(model)
     config = read(AutoConfig, model, "config")

@@ -11,10 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hawk.benchmarks.samples import SHARES
+import pyarrow.parquet as pq
+
+from hawk.benchmarks import benchmark
+from hawk.benchmarks.samples import SHARES, read_samples
 from hawk.config.queries import weight_files
 from hawk.config.recipes import ablated_heads
 from hawk.core.paths import RunPaths
+from hawk.steps.prepare_samples import prepare_samples
+from hawk.tools import cards
+from hawk.tools.cards import Timing
+from hawk.tools.grouping import advice, grouping_table, groupings
 
 Count = Callable[[str, str], int]  # (role, benchmark) → samples
 
@@ -32,30 +39,19 @@ class Stage:
     samples: int = 0  # rows with images, as drawn
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Measured on one device; seconds per start of a job, per image, per scored sample; bytes on disk."""
+def hours(stage: Stage, timing: Timing) -> float:
+    """Of all its jobs together."""
+    if not stage.gpu:
+        return 0.0
+    work = stage.images * timing.encode + stage.scorings * timing.score
+    return (stage.jobs * timing.start + work) / 3600
 
-    device: str
-    start: float
-    encode: float
-    score: float
-    feature_bytes: float
-    sample_bytes: float
-    row_bytes: float
 
-    def hours(self, stage: Stage) -> float:
-        if not stage.gpu:
-            return 0.0
-        work = stage.images * self.encode + stage.scorings * self.score
-        return (stage.jobs * self.start + work) / 3600
-
-    def disk(self, stage: Stage, stored: bool) -> float:
-        features = stage.images * self.feature_bytes if stored else 0
-        # A score file has a header of about 6 kB, whatever is in it.
-        return (
-            features + stage.samples * self.sample_bytes + stage.scorings * self.row_bytes + stage.files * 6e3
-        )
+def disk(stage: Stage, timing: Timing, stored: bool) -> float:
+    """Bytes on disk. A score file has a header of about 6 kB, whatever is in it."""
+    features = stage.images * timing.feature_bytes if stored else 0
+    rows = stage.scorings * timing.row_bytes + stage.files * 6e3
+    return features + stage.samples * timing.sample_bytes + rows
 
 
 def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
@@ -67,26 +63,26 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     per_job = config["ablation"]["heads_per_job"]
     jobs = sum(1 if per_job == "all" else math.ceil(count / per_job) for count in heads)
     drawn = sum(count("calibration", name) for name in calibration)
-    asked = sum(count(role, name) for name in evaluation)
+    evaluated = sum(count(role, name) for name in evaluation)
     sweeps = len(calibration) * len(ablations)
     repeats = config["statistics"]["repeats"]
     variants = config["evaluation"]["variants"]
     runs = len(config["evaluation"]["ratios"]) * sum(variant.get("seeds", 1) for variant in variants)
     roles = len(calibration) + len(evaluation)
     stored = config["features"] == "stored"
-    found = [Stage("samples", roles, samples=drawn + asked)]
+    planned = [Stage("samples", roles, samples=drawn + evaluated)]
     if stored:
-        found.append(Stage("features", roles, gpu=True, images=drawn + asked))
+        planned.append(Stage("features", roles, gpu=True, images=drawn + evaluated))
     if any(one["intervention"] == "mean" for one in ablations):
-        found.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
-    found += [
+        planned.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
+    planned += [
         _scores("reference", sweeps, drawn * len(ablations), stored),
         _scores("repeats", sweeps * repeats, drawn * len(ablations) * repeats, stored),
         _scores(
             "ablation", len(calibration) * jobs, drawn * sum(heads), stored, len(calibration) * sum(heads),
         ),
-        _scores("baseline", len(evaluation), asked, stored),
-        _scores("evaluation", len(evaluation) * len(variants), asked * runs, stored),
+        _scores("baseline", len(evaluation), evaluated, stored),
+        _scores("evaluation", len(evaluation) * len(variants), evaluated * runs, stored),
         # drops, weights, tables, figures, kept tokens, report; cost has a table and a figure
         Stage(
             "weights, tables, report",
@@ -94,8 +90,8 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
         ),
     ]  # fmt: skip
     if config["cost"]["measure"]:
-        found.append(_cost(config))
-    return found
+        planned.append(_cost(config))
+    return planned
 
 
 def _cost(config: Mapping[str, Any]) -> Stage:
@@ -112,31 +108,45 @@ def _scores(name: str, jobs: int, scorings: int, stored: bool, files: int | None
     return Stage(name, jobs, True, images, scorings, jobs if files is None else files)
 
 
-def plan(config: Mapping[str, Any], samples: int = 0) -> str:
+def plan(
+    config: Mapping[str, Any], samples: int = 0, card: str | None = None, parameters: float | None = None
+) -> str:
     """The plan of a run as text: arithmetic on its config, or with a timing of a few samples on this machine.
 
-    With ``samples`` 0 no model is loaded, nothing is downloaded and no GPU is needed.
+    With ``samples`` 0 no model is loaded, nothing is downloaded and no GPU is needed. card: hours and disk as
+    estimated for a card (:mod:`hawk.tools.cards`); parameters of the model if its name does not say them.
     """
-    found = stages(config, counted(config))
-    if not samples:
-        return table(found, None, False) + "\n\n" + _paragraph(
-            "Counted from the config and the published sizes of its benchmarks. Hours and disk: --measure 8, "
-            "which times 8 samples on this machine, with the model loaded."
-        )  # fmt: skip
-    timing = measure(config, samples)
+    count = counted(config)
+    planned = stages(config, count)
     stored = config["features"] == "stored"
-    return "\n\n".join([table(found, timing, stored), *map(_paragraph, _remarks(config, found, timing))])
+    if samples:
+        timing = measure(config, samples)
+        remarks = [*_remarks(config, planned, timing)]
+    elif card is not None:
+        size = parameters or cards.parameters_of(config)
+        timing = cards.estimated(config, card, size)
+        remarks = [cards.assumptions(config, card, size)]
+    else:
+        return table(planned, None, False) + "\n\n" + _paragraph(
+            "Counted from the config and the published sizes of its benchmarks. Hours and disk: --card h100, "
+            "an estimate, or --measure 8, which times 8 samples on this machine, with the model loaded."
+        )  # fmt: skip
+    parts = [table(planned, timing, stored), *map(_paragraph, remarks)]
+    if any(len(ablated_heads(config, one)) > 1 for one in config["ablation"]["recipes"]):
+        choices = groupings(config, count, timing)
+        parts += [grouping_table(choices), _paragraph(advice(choices))]
+    return "\n\n".join(parts)
 
 
-def _remarks(config: Mapping[str, Any], found: list[Stage], timing: Timing) -> list[str]:
+def _remarks(config: Mapping[str, Any], planned: list[Stage], timing: Timing) -> list[str]:
     words = [
         f"Timed on {timing.device}: {timing.start:.0f} s to start a job, {timing.encode * 1e3:.0f} ms per "
         f"image, {timing.score * 1e3:.0f} ms per scored sample. Pruned samples count like whole ones, and "
         "every image as distinct: an upper bound."
     ]
     per_job = config["ablation"]["heads_per_job"]
-    ablation = next(stage for stage in found if stage.name == "ablation")
-    starts = ablation.jobs * timing.start / 3600 / timing.hours(ablation)
+    ablation = next(stage for stage in planned if stage.name == "ablation")
+    starts = ablation.jobs * timing.start / 3600 / hours(ablation, timing)
     if starts > 0.2 and per_job != "all":
         words.append(
             f"{starts:.0%} of the ablation is starting jobs; a larger ablation.heads_per_job (now "
@@ -151,16 +161,12 @@ def counted(config: Mapping[str, Any]) -> Count:
     Benchmarks on a hub count with their published size, so that nothing is downloaded; shares of images stand
     for those of questions.
     """
-    from hawk.benchmarks import benchmark
-
     paths = RunPaths(f"outputs/{config['run']}")
     disjoint = config["calibration"]["holdout"] == "disjoint"
 
     def count(role: str, name: str) -> int:
         prepared = Path(paths.samples(role, name))
         if prepared.is_file():
-            import pyarrow.parquet as pq
-
             return pq.read_metadata(prepared).num_rows
         wanted = config["calibration" if role == "calibration" else "evaluation"]["samples"]
         bench = benchmark(name, config["data"].get(name))
@@ -179,13 +185,10 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     """Load the model and score a few calibration samples, twice: the first time is a warm-up."""
     import torch
 
-    from hawk.benchmarks import benchmark
-    from hawk.benchmarks.samples import read_samples
     from hawk.inference.encoding import Recomputed, encode
     from hawk.inference.prompts import Prompts
     from hawk.inference.scoring import score_samples
     from hawk.inference.visual_files import visual_files
-    from hawk.steps.prepare_samples import prepare_samples
     from hawk.steps.session import load_for
 
     name, generation = config["calibration"]["benchmarks"][0], config["generation"]
@@ -223,24 +226,27 @@ def measure(config: Mapping[str, Any], samples: int) -> Timing:
     )
 
 
-def table(found: list[Stage], timing: Timing | None, stored: bool) -> str:
+def table(planned: list[Stage], timing: Timing | None, stored: bool) -> str:
     """The plan as a person reads it; hours and disk only with a timing."""
-    hours = "hours" if timing is not None and timing.device == "cpu" else "GPU hours"
-    rows = [["stage", "jobs", "images", "scored", *([hours, "disk"] if timing is not None else [])]]
-    for stage in found:
+    unit = "hours" if timing is not None and timing.device == "cpu" else "GPU hours"
+    rows = [["stage", "jobs", "images", "scored", *([unit, "disk"] if timing is not None else [])]]
+    for stage in planned:
         row = [stage.name, f"{stage.jobs:,}", _count(stage.images), _count(stage.scorings)]
         if timing is not None:
             row += [
-                _hours(timing.hours(stage)) if stage.gpu else "",
-                _bytes(timing.disk(stage, stored)),
+                _hours(hours(stage, timing)) if stage.gpu else "",
+                _bytes(disk(stage, timing, stored)),
             ]
         rows.append(row)
-    total = ["total", f"{sum(stage.jobs for stage in found):,}"]
-    total += [_count(sum(stage.images for stage in found)), _count(sum(stage.scorings for stage in found))]
+    total = ["total", f"{sum(stage.jobs for stage in planned):,}"]
+    total += [
+        _count(sum(stage.images for stage in planned)),
+        _count(sum(stage.scorings for stage in planned)),
+    ]
     if timing is not None:
         total += [
-            _hours(sum(timing.hours(stage) for stage in found)),
-            _bytes(sum(timing.disk(stage, stored) for stage in found)),
+            _hours(sum(hours(stage, timing) for stage in planned)),
+            _bytes(sum(disk(stage, timing, stored) for stage in planned)),
         ]
     rows.append(total)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -7,7 +7,11 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hawk.benchmarks.base import Sample
 from hawk.benchmarks.bases.dataset import HARNESS
@@ -15,10 +19,6 @@ from hawk.benchmarks.rules.cells import shown
 from hawk.core.errors import InputError, unknown
 from hawk.core.files import provenance_of, read_table
 from hawk.core.schemas import EVALUATION, SAMPLES, SCORES
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 ENDINGS = (".parquet", ".jsonl", ".xlsx", ".tsv")
 
@@ -62,14 +62,10 @@ def read(path: str | Path, samples: str | Path | None = None) -> tuple[list[Pred
 # --- VLMEvalKit ----------------------------------------------------------------------------------
 def read_xlsx(file: str | Path | IO[bytes]) -> pd.DataFrame:
     """As upstream reads it before scoring: None, NA, nan, null and empty answers become "nan"."""
-    import pandas as pd
-
     return _as_text(pd.read_excel(file))
 
 
 def read_tsv(file: str | Path) -> pd.DataFrame:
-    import pandas as pd
-
     return _as_text(pd.read_csv(file, sep="\t"))
 
 
@@ -113,9 +109,6 @@ def _is_item(value: object) -> bool:
 
 # --- ours ----------------------------------------------------------------------------------------
 def _read_ours(path: Path, samples: str | Path | None) -> tuple[list[Prediction], dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         schema = EVALUATION if "pruning_ratio" in pq.read_schema(path).names else SCORES
     except (pa.ArrowInvalid, OSError) as error:
@@ -140,9 +133,9 @@ def samples_of(path: Path, identity: Mapping[str, str]) -> Path:
     benchmark = identity.get("benchmark")
     role = identity.get("role") or ("calibration" if "scores" in path.parts else "evaluation")
     for folder in path.resolve().parents:
-        found = folder / "samples" / str(role) / f"{benchmark}.parquet"
-        if found.is_file():
-            return found
+        path_of_samples = folder / "samples" / str(role) / f"{benchmark}.parquet"
+        if path_of_samples.is_file():
+            return path_of_samples
     raise InputError(
         f"{path}: its samples (samples/{role}/{benchmark}.parquet) are in no folder above it; "
         "name the file with --samples."
@@ -151,11 +144,13 @@ def samples_of(path: Path, identity: Mapping[str, str]) -> Path:
 
 def read_samples(path: str | Path, name: str | None = None) -> dict[str, Sample]:
     """Samples by id, without their images; ``name`` is the benchmark that they must be of."""
-    columns = [name for name in SAMPLES.names if name not in ("images", "video")]
+    columns = [name for name in SAMPLES.names if name not in ("images", "video", "relevant")]
     table = read_table(path, SAMPLES, columns=columns)
-    found = provenance_of(table, path).get("identity", {}).get("benchmark")
-    if name is not None and found is not None and found != name:
-        raise InputError(f"{path}: samples of benchmark {found!r}; the predictions are of {name!r}.")
+    benchmark_of_file = provenance_of(table, path).get("identity", {}).get("benchmark")
+    if name is not None and benchmark_of_file is not None and benchmark_of_file != name:
+        raise InputError(
+            f"{path}: samples of benchmark {benchmark_of_file!r}; the predictions are of {name!r}."
+        )
     return {
         row["sample_id"]: Sample(
             **{**row, "options": tuple(row["options"] or ()), "references": tuple(row["references"] or ())}

@@ -12,7 +12,9 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from hawk.benchmarks import Benchmark, benchmark
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
@@ -23,10 +25,6 @@ from hawk.benchmarks.rules.cells import is_empty, options, text
 from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
 from hawk.tools.prediction_files import Prediction, read
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ def score_predictions(
 
     ``rows`` names a JSONL to which every row's parsed answer and score are written.
     """
-    found, provenance = read(predictions, samples)
+    predicted, provenance = read(predictions, samples)
     recorded = provenance.get("settings", {}).get("protocol")
     protocol = protocol or recorded or DEFAULT_PROTOCOL
     if recorded and recorded != protocol:
@@ -52,22 +50,22 @@ def score_predictions(
     # Where harnesses differ in the aggregate, the protocol is an option of the benchmark.
     bench = benchmark(name, {**(options or {}), "protocol": protocol})
     bench.check_protocol(protocol)
-    if not found:
+    if not predicted:
         raise InputError(f"{predictions}: there is no row.")
     written_for = provenance.get("identity", {}).get("benchmark")
     if written_for not in (None, name):
         raise InputError(
             f"{predictions}: predictions for benchmark {written_for!r}; --benchmark is {name!r}."
         )
-    scored = [one(bench, protocol, item, number) for number, item in enumerate(found)]
-    refuse_doubled(bench, found, scored, str(predictions))
+    scored = [one(bench, protocol, item, number) for number, item in enumerate(predicted)]
+    refuse_doubled(bench, predicted, scored, str(predictions))
     table = _table(bench, scored)
     if rows is not None:
         write_text(rows, "".join(json.dumps(_line(row), ensure_ascii=False) + "\n" for row in scored))
-    parts = sorted({item.part for item in found}, key=str)
+    parts = sorted({item.part for item in predicted}, key=str)
     results = []
     for part in parts:
-        inside = table[[item.part == part for item in found]].reset_index(drop=True)
+        inside = table[[item.part == part for item in predicted]].reset_index(drop=True)
         results.append(result(bench, protocol, inside, dict(part)))
     return results
 
@@ -106,8 +104,8 @@ def sample_of(bench: Benchmark, row: Mapping[str, Any], number: int) -> Sample:
         raise InputError(f"benchmark {bench.name!r}, row {number}: needs 'sample_id' and 'references'.")
     sample_id = str(row["sample_id"])
     try:
-        given = options(row.get("options"))
-        references = bench.as_references(row["references"], given)
+        choices = options(row.get("options"))
+        references = bench.as_references(row["references"], choices)
     except InputError as error:
         raise InputError(f"benchmark {bench.name!r}, sample {sample_id!r}: {error}") from None
     return Sample(
@@ -115,7 +113,7 @@ def sample_of(bench: Benchmark, row: Mapping[str, Any], number: int) -> Sample:
         group_id="",
         question=text(row.get("question")) or "",
         references=references,
-        options=given,
+        options=choices,
         category=text(row.get("category")),
         metric_group=text(row.get("metric_group")),
     )
@@ -127,14 +125,20 @@ def _is_ours(bench: DatasetBenchmark, row: Mapping[str, Any]) -> bool:
     needed += ["metric_group"] if bench.grouped else []
     needed += ["options"] if isinstance(bench, MultipleChoice) else []
     needed += ["parsed", "category"] if bench.needs_every_category and not bench.grouped else []
-    if any(one not in row or (one != "parsed" and is_empty(row[one])) for one in needed):
+    if any(column not in row or (column != "parsed" and is_empty(row[column])) for column in needed):
         return False
-    own = {*bench.columns, *bench.tsv_columns} - {"question", "options", "category", "image", "index"}
-    return not any(not is_empty(row.get(one)) for one in own)
+    metric_columns = {*bench.columns, *bench.tsv_columns} - {
+        "question",
+        "options",
+        "category",
+        "image",
+        "index",
+    }
+    return not any(not is_empty(row.get(column)) for column in metric_columns)
 
 
 def refuse_doubled(
-    bench: Benchmark, found: Sequence[Prediction], scored: Sequence[Mapping[str, Any]], where: str
+    bench: Benchmark, predicted: Sequence[Prediction], scored: Sequence[Mapping[str, Any]], where: str
 ) -> None:
     """Refuse a question that occurs twice in a table: it would count twice.
 
@@ -142,26 +146,28 @@ def refuse_doubled(
     names their image, or if there are more rows than the benchmark has; else they are reported.
     """
     seen: Counter[tuple[object, ...]] = Counter()
-    for item, row in zip(found, scored, strict=True):
+    for item, row in zip(predicted, scored, strict=True):
         seen[item.part, bench.identity(row["sample_id"])] += 1
-    doubled = [str(one) for (_, one), count in seen.items() if count > 1]
+    doubled = [str(sample_id) for (_, sample_id), count in seen.items() if count > 1]
     if doubled:
         raise InputError(
             f"{where}: {_named(doubled)} more than once; every question counts once. Remove the doubled rows."
         )
     numbers: dict[str, int] = {}
     equal = []
-    for number, (item, row) in enumerate(zip(found, scored, strict=True)):
+    for number, (item, row) in enumerate(zip(predicted, scored, strict=True)):
         if item.sample is None and row["sample_id"] == str(number) and not is_empty(item.row.get("question")):
-            cells = {one: cell for one, cell in item.row.items() if one not in ("prediction", "image")}
+            cells = {
+                column: cell for column, cell in item.row.items() if column not in ("prediction", "image")
+            }
             first = numbers.setdefault(json.dumps(cells, sort_keys=True, default=str), number)
             if first != number:
                 equal.append((first, number))
     if not equal:
         return
     text = f"row {equal[0][1]} is row {equal[0][0]} again, and {len(equal) - 1} more like it"
-    too_many = isinstance(bench, DatasetBenchmark) and len(found) > bench.published_rows
-    if too_many or not is_empty(found[equal[0][1]].row.get("image_path")):
+    too_many = isinstance(bench, DatasetBenchmark) and len(predicted) > bench.published_rows
+    if too_many or not is_empty(predicted[equal[0][1]].row.get("image_path")):
         raise InputError(f"{where}: {text}; every question counts once. Remove the doubled rows.")
     log.warning("%s: %s, but for the prediction; without an id each counts as another question.", where, text)
 
@@ -173,8 +179,6 @@ def _named(names: Sequence[str]) -> str:
 
 def _table(bench: Benchmark, scored: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A score table with complete metric groups declared, so that missing rows are noticed."""
-    import pandas as pd
-
     columns = ["sample_id", "parsed", "score", "metric_group", "category"]
     table = pd.DataFrame([[row[key] for key in columns] for row in scored], columns=columns)
     if isinstance(bench, DatasetBenchmark) and bench.grouped:
@@ -187,7 +191,8 @@ def _table(bench: Benchmark, scored: Sequence[Mapping[str, Any]]) -> pd.DataFram
         bench.check_complete(uncounted, len(table))
         sizes = groups.value_counts()
         table["metric_group"] = [
-            one if COUNT in one else f"{one}{COUNT}{bench.expected_rows(int(sizes[one]))}" for one in groups
+            group if COUNT in group else f"{group}{COUNT}{bench.expected_rows(int(sizes[group]))}"
+            for group in groups
         ]
     if isinstance(bench, DatasetBenchmark) and table["sample_id"].nunique() < bench.published_rows:
         log.warning("%d of the %d published rows of %s", len(table), bench.published_rows, bench.name)

@@ -27,12 +27,12 @@ def read_runs(folders: Sequence[str]) -> dict[str, pd.DataFrame]:
         raise InputError(f"--run-dir: two folders of one name among {', '.join(folders)}.")
     if len(runs) < 2:
         raise InputError("--run-dir: a ranking is compared between two or more runs.")
-    asked = {name: sorted(set(frame["benchmark"]) - {OVERALL}) for name, frame in runs.items()}
-    first = next(iter(asked))
-    for name, benchmarks in asked.items():
-        if benchmarks != asked[first]:
+    compared = {name: sorted(set(frame["benchmark"]) - {OVERALL}) for name, frame in runs.items()}
+    first = next(iter(compared))
+    for name, benchmarks in compared.items():
+        if benchmarks != compared[first]:
             raise InputError(
-                f"run {name} is over {', '.join(benchmarks)}, run {first} over {', '.join(asked[first])}; "
+                f"run {name} is over {', '.join(benchmarks)}, run {first} over {', '.join(compared[first])}; "
                 "overall retention can only be ranked over the same benchmarks."
             )
     return {name: frame[frame["benchmark"] == OVERALL] for name, frame in runs.items()}
@@ -44,7 +44,10 @@ def rankings(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Rank 1 is the best; equal retention shares a rank. ``same_ranking`` is the rank correlation
     (Spearman) of the run with the first one at that ratio.
     """
-    keys = [set(zip(one["variant"], one["pruning_ratio"], strict=True)) for one in runs.values()]
+    keys = [
+        set(zip(table_of_run["variant"], table_of_run["pruning_ratio"], strict=True))
+        for table_of_run in runs.values()
+    ]
     shared = set.intersection(*keys)
     parts = []
     for name, frame in runs.items():
@@ -62,9 +65,11 @@ def rankings(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     first = next(iter(runs))
     table["same_ranking"] = np.nan
     for (_, ratio), rows in groups.groups.items():
-        own = table.loc[rows].set_index("variant")["retention"]
+        retention = table.loc[rows].set_index("variant")["retention"]
         base = table[(table["run"] == first) & (table["pruning_ratio"] == ratio)].set_index("variant")
-        table.loc[rows, "same_ranking"] = float(statistics.spearman(own, base["retention"][own.index]))
+        table.loc[rows, "same_ranking"] = float(
+            statistics.spearman(retention, base["retention"][retention.index])
+        )
     return table
 
 

@@ -11,15 +11,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hawk.analysis.comparison import RETENTION
+from hawk.analysis.controls import CONTROLS
 from hawk.analysis.cost import cost_table
 from hawk.config.queries import POOLED
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import CONTROLS, RETENTION
+from hawk.core.values import name as checked_name
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number
@@ -55,16 +56,26 @@ def _json(path: str) -> str:
     if isinstance(raw, dict) and "stability" in raw and "keys" in raw:
         return _stability(raw["ablation"], raw["stability"])
     weights = HeadWeights.load(path)
-    return weights_text(weights, inside_null(weights, _stability_of(path, weights)))
+    return weights_text(weights, inside_null(weights, stability_of(path, weights)))
 
 
-def _stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
+def recipe_of(weights: HeadWeights) -> dict[str, Any]:
+    """The recipe that a run made the weights by, as their file says; empty where it says none."""
+    settings = weights.provenance.get("settings")
+    recipe = settings.get("recipe") if isinstance(settings, dict) else None
+    if not isinstance(recipe, dict) or "ablation" not in recipe:
+        return {}
+    checked_name(recipe["ablation"], "recipe.ablation of the head weights")  # becomes part of a path
+    return recipe
+
+
+def stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
     """What the run says of weights pooled over all benchmarks; None for any other file."""
     try:
         run, _, names = RunPaths.parse(path, "head_weights")
     except InputError:
         return None  # weights from elsewhere
-    recipe = weights.provenance.get("settings", {}).get("recipe", {})
+    recipe = recipe_of(weights)
     if names["subset"] != POOLED or recipe.get("measure") != "value":
         return None
     file = Path(run.stability(recipe["ablation"]))
@@ -90,7 +101,10 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     labels = [str(Head(weights.layer, index)) for index in range(len(weights.weights))]
     width = max(len(label) for label in labels)
     columns = [max(6, min(len(name), 12)) for name in names]
-    marks = ["" if noise is None else "noise " if one else " " * 6 for one in noise or [False] * len(labels)]
+    marks = [
+        "" if noise is None else "noise " if is_noise else " " * 6
+        for is_noise in noise or [False] * len(labels)
+    ]
     fixed = width + 1 + 6 + 1 + len(marks[0])  # label, weight, mark
     fitting = 0
     while fitting < len(names) and fixed + 16 + sum(columns[: fitting + 1]) + fitting + 1 <= WIDTH:
@@ -116,23 +130,23 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     return "\n".join(lines)
 
 
-def _stability(name: str, found: dict[str, Any] | None) -> str:
+def _stability(name: str, measured: dict[str, Any] | None) -> str:
     lines = []
-    if found is not None:
-        halves = {"pooled": found["split_half"]["pooled"], **found["split_half"]["benchmarks"]}
+    if measured is not None:
+        halves = {"pooled": measured["split_half"]["pooled"], **measured["split_half"]["benchmarks"]}
         rows = [["", "spread", "noise", "p", "distance", "noise", "halves", ""]]
-        null = {"pooled": found["null"]["pooled"], **found["null"]["benchmarks"]}
-        for key, one in null.items():
+        null = {"pooled": measured["null"]["pooled"], **measured["null"]["benchmarks"]}
+        for key, values in null.items():
             rows.append(
                 [
                     key[:18],
-                    f"{one['spread']:.2f}",
-                    f"{one['spread_q95']:.2f}",
-                    f"{one['p']:.4f}",
-                    f"{one['distance']:.2f}",
-                    f"{one['distance_q95']:.2f}",
+                    f"{values['spread']:.2f}",
+                    f"{values['spread_q95']:.2f}",
+                    f"{values['p']:.4f}",
+                    f"{values['distance']:.2f}",
+                    f"{values['distance_q95']:.2f}",
                     f"{halves[key]['curve'][-1]['correlation']:+.2f}",
-                    "noise?" if one["explained_by_null"] else "",
+                    "noise?" if values["explained_by_null"] else "",
                 ]
             )
         lines += [name, "", *_aligned(rows, left={0, 7}), ""]
@@ -152,10 +166,10 @@ def _table(path: str) -> str:
         schema = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error}).") from None
-    for known, words in _WORDS:
-        if schema.equals(known, check_metadata=False):
-            table = records.read_table(path, known)
-            identity = records.provenance_of(table, path).get("identity", {})
+    for known_schema, words in _WORDS:
+        if schema.equals(known_schema, check_metadata=False):
+            table = files.read_table(path, known_schema)
+            identity = files.provenance_of(table, path).get("identity", {})
             title = ", ".join(f"{key} {value}" for key, value in identity.items())
             return "\n".join([_clip(title), "", words(table, path)])
     raise InputError(f"{path}: no table of a run; its columns are {', '.join(schema.names)}.")
@@ -192,7 +206,7 @@ def _scores(table: pa.Table, path: str) -> str:
     for key, part in groups:
         rows.append(
             [
-                *(str(one) for one in key),
+                *(str(part) for part in key),
                 str(len(part)),
                 number(100 * part["score"].mean()) + " %",
                 str(int(part["parsed"].isna().sum())),
@@ -206,8 +220,8 @@ def _scores(table: pa.Table, path: str) -> str:
     if len(wrong):
         lines += ["", "the first that are not fully right:"]
         for row in wrong.to_dict("records"):
-            said = "nothing parsed from " if not isinstance(row["parsed"], str) else ""
-            lines.append(_clip(f"  {row['sample_id']}: {said}{row['prediction']!r}, score {row['score']:g}"))
+            note = "nothing parsed from " if not isinstance(row["parsed"], str) else ""
+            lines.append(_clip(f"  {row['sample_id']}: {note}{row['prediction']!r}, score {row['score']:g}"))
     return "\n".join(lines)
 
 
@@ -226,7 +240,7 @@ def _samples(table: pa.Table, path: str) -> str:
 
 
 def _retention(table: pa.Table, path: str) -> str:
-    settings = records.provenance_of(table, path)["settings"]
+    settings = files.provenance_of(table, path)["settings"]
     return text_table(table.to_pandas(), settings=settings)
 
 

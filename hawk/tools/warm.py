@@ -67,8 +67,8 @@ log = logging.getLogger("hawk")
 def identity(environment: dict[str, str]) -> dict[str, str]:
     """What two processes must share to give the same results."""
     read = (key for key in environment if key.startswith(IMPORT_TIME) and key not in ANY_VALUE)
-    found = {key: environment[key] for key in read}
-    return {**found, "package": str(PACKAGE), "python": os.path.realpath(sys.prefix)}
+    settings = {key: environment[key] for key in read}
+    return {**settings, "package": str(PACKAGE), "python": os.path.realpath(sys.prefix)}
 
 
 def run(command_line: Callable[[], int]) -> NoReturn:

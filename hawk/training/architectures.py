@@ -9,11 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+from transformers import (
+    GotOcr2ImageProcessor,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLProcessor,
+    InternVLVideoProcessor,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+)
+
 from hawk.benchmarks.toy.scenes import IMAGE_SIZE
 from hawk.training import tokenizer as tokens
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, ProcessorMixin
 
 
@@ -48,11 +61,9 @@ class TinyModel:
 
     def visual_tokens(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Features `[images, 64, hidden]` as the language model gets them, row by row."""
-        import torch
-
         inputs = {k: v for k, v in inputs.items() if k in ("pixel_values", "image_grid_thw")}
-        found = self.model.get_image_features(**inputs, return_dict=True).pooler_output
-        return found if isinstance(found, torch.Tensor) else torch.stack(list(found))
+        features = self.model.get_image_features(**inputs, return_dict=True).pooler_output
+        return features if isinstance(features, torch.Tensor) else torch.stack(list(features))
 
     def prompt(self, question: str) -> str:
         content = [{"type": "image"}, {"type": "text", "text": question}]
@@ -81,14 +92,6 @@ def _special_ids(tokenizer) -> dict[str, int]:
 
 
 def _build_qwen() -> TinyModel:
-    from transformers import (
-        Qwen2_5_VLConfig,
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen2_5_VLProcessor,
-        Qwen2VLImageProcessor,
-        Qwen2VLVideoProcessor,
-    )
-
     names = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
     tokenizer = tokens.build_tokenizer(tokens.QWEN_SPECIAL, names)
     pixels = IMAGE_SIZE * IMAGE_SIZE
@@ -132,14 +135,6 @@ def _build_qwen() -> TinyModel:
 
 
 def _build_internvl() -> TinyModel:
-    from transformers import (
-        GotOcr2ImageProcessor,
-        InternVLConfig,
-        InternVLForConditionalGeneration,
-        InternVLProcessor,
-        InternVLVideoProcessor,
-    )
-
     names = {
         "start_image_token": "<img>",
         "end_image_token": "</img>",

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from hawk.benchmarks.toy.easy_vqa import read_images
 from hawk.benchmarks.toy.questions import TASKS, Question, make_sample
@@ -115,8 +117,6 @@ class Answerer:
     """A saved model, loaded with the plain Auto classes."""
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-
         self.processor = read(AutoProcessor, str(folder), "processor")
         self.model = read(AutoModelForImageTextToText, str(folder), "model").eval()
 
@@ -145,8 +145,6 @@ class Answerer:
         return [parse(text) for text in texts], goes_on
 
     def _inputs(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
-        from PIL import Image
-
         conversations = [
             [
                 {

@@ -48,5 +48,5 @@ def easy_vqa_labels(image: EasyVqaImage) -> np.ndarray:
 def shows_object(picture: Scene | EasyVqaImage) -> np.ndarray:
     """Which visual tokens show an object, bool `[64]`."""
     labels = scene_labels(picture) if isinstance(picture, Scene) else easy_vqa_labels(picture)
-    found: np.ndarray = labels[0] != BACKGROUND
-    return found
+    shown: np.ndarray = labels[0] != BACKGROUND
+    return shown

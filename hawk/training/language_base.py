@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from hawk.benchmarks.toy.easy_vqa import read_images
 from hawk.benchmarks.toy.scenes import make_scene
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 @torch.no_grad()
 def adopt_language(tiny: TinyModel, folder: Path, seed: int) -> None:
     """Give the InternVL model `tiny` the language model saved in `folder`, a Qwen2.5-VL one."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
     base = TinyModel(
         "qwen2_5_vl",
         read(AutoModelForImageTextToText, str(folder), "model"),

@@ -6,13 +6,10 @@ Every answer is one word, so it survives the round trip.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from hawk.benchmarks.toy.vocabulary import WORDS
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
 
 UNKNOWN, PAD, END_OF_TURN = "[UNK]", "<|endoftext|>", "<|im_end|>"
 QWEN_SPECIAL = (
@@ -61,9 +58,6 @@ INTERNVL_TEMPLATE = _TEMPLATE.replace("IMAGE", "<IMG_CONTEXT>\\n").replace("VIDE
 
 def build_tokenizer(special: tuple[str, ...], names: dict[str, str]) -> PreTrainedTokenizerFast:
     """A tokenizer that knows `special` and `WORDS`; processors ask for the attributes `names`."""
-    from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
     vocabulary = {token: i for i, token in enumerate((UNKNOWN, *special, *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()

@@ -9,15 +9,19 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from hawk.benchmarks.toy.digits import TRAINING_SCANS
 from hawk.benchmarks.toy.vocabulary import WORDS
 from hawk.models.loading import read
-
-if TYPE_CHECKING:
-    from hawk.training.architectures import TinyModel
-
+from hawk.training.architectures import TinyModel, build
+from hawk.training.card import write_card
+from hawk.training.evaluate import as_table, evaluate
+from hawk.training.language_base import adopt_language
+from hawk.training.language_stage import IMAGES, QUESTIONS, SUBSET_CYCLE, TrainingImages, train_language
+from hawk.training.vision_stage import EASY_VQA_IMAGES, SCENES, train_vision
 
 LANGUAGE_BASE = "tiny-qwen2.5-vl"
 # Steps; in every cycle the learning rate starts again and falls.
@@ -36,11 +40,6 @@ log = logging.getLogger(__name__)
 
 def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
     """Train the tiny model of `family` and write it to `output`, replacing what is there."""
-    import torch
-
-    from hawk.training.architectures import build
-    from hawk.training.language_base import adopt_language
-    from hawk.training.vision_stage import train_vision
 
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -68,11 +67,6 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
 
 def continue_folder(folder: Path, seed: int, output: Path, threads: int = 1) -> None:
     """Give a model saved before the last cycle that cycle, and write it to `output`."""
-    import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    from hawk.training.architectures import TinyModel
-    from hawk.training.language_stage import SUBSET_CYCLE
 
     torch.set_num_threads(threads)
     model = read(AutoModelForImageTextToText, str(folder), "model")
@@ -86,8 +80,6 @@ def continue_folder(folder: Path, seed: int, output: Path, threads: int = 1) -> 
 
 def _run_language_cycles(tiny: TinyModel, work: Path, seed: int, cycles: dict[int, int]) -> None:
     """Train with the steps given by cycle, or take from `work` what is finished there."""
-    from hawk.training.language_stage import TrainingImages, train_language
-
     images = None
     for cycle, steps in cycles.items():
         finished = work / f"language{cycle}"
@@ -133,11 +125,6 @@ def _save(tiny: TinyModel, folder: Path) -> None:
 
 
 def _write_card(tiny: TinyModel, folder: Path, name: str, **facts: object) -> None:
-    from hawk.training.card import write_card
-    from hawk.training.evaluate import as_table, evaluate
-    from hawk.training.language_stage import IMAGES, QUESTIONS, SUBSET_CYCLE
-    from hawk.training.vision_stage import EASY_VQA_IMAGES, SCENES
-
     measurements = evaluate(folder)
     log.info("measured on test questions:\n%s", as_table(measurements))
     card = write_card(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from oracles import CASES, FAMILIES, generate, stacked
-from tiny_inputs import build
+from tiny_prompts import build
 from tiny_random import MODELS
 
 from hawk.ablation.ablate_heads import AblateHeads

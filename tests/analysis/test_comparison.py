@@ -21,8 +21,7 @@ from hawk.analysis.resampling import JointGroups, rng_of
 from hawk.analysis.score_files import SampleIndex
 from hawk.benchmarks.base import Sample
 from hawk.cli.tools import compare as compare_command
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -226,7 +225,7 @@ def test_majority_is_the_best_constant_answer_and_not_the_most_frequent(tmp_path
         for i, answer in enumerate(answers)
     ]
     identity = {"role": "evaluation", "benchmark": "lenient"}
-    records.write_table(path, rows, schemas.SAMPLES, provenance(identity))
+    files.write_table(path, rows, schemas.SAMPLES, provenance(identity))
     scored, answer = majority(SampleIndex.read(path, Lenient(), identity), "vlmevalkit")
     assert answer == "maybe"
     assert scored.scores.tolist() == [[0.9] * 12]
@@ -263,7 +262,7 @@ def test_where_the_baseline_is_zero_nothing_is_tested_or_claimed(tmp_path: Path)
     assert set(tested["benchmark"]) == {"shared", "pairs"}
     np.testing.assert_allclose(tested["p_adjusted"], statistics.holm(tested["p_value"]))
     said = verdicts.recipe(frame, read_controls(root), settings, {"zero"})
-    said += verdicts.against_reference(frame, settings) + verdicts.notes(config, {}, frame, "model")
+    said += verdicts.against_reference_variant(frame, settings) + verdicts.notes(config, {}, frame, "model")
     text = "\n".join(one.text for one in said)
     assert "hawk-zero (the paper's recipe): how it compares with" in text
     assert "scores 0 on toy" in text
@@ -353,10 +352,10 @@ def test_a_copy_of_a_model_makes_nothing_more_certain(tmp_path: Path) -> None:
 def test_runs_of_other_images_or_rules_are_refused(two_models, tmp_path: Path) -> None:
     roots, config = two_models
     path = RunPaths(roots[1]).samples("evaluation", "toy")
-    table = records.read_table(path, schemas.SAMPLES)
-    made, frame = records.provenance_of(table, path), table.to_pandas()
+    table = files.read_table(path, schemas.SAMPLES)
+    made, frame = files.provenance_of(table, path), table.to_pandas()
     frame["group_id"] = frame["group_id"].to_numpy()[::-1]
-    records.write_table(path, frame, schemas.SAMPLES, made)
+    files.write_table(path, frame, schemas.SAMPLES, made)
     with pytest.raises(InputError, match="two/samples/evaluation/toy.parquet: the samples show other images"):
         make_tables(config, str(tmp_path / "both"), roots)
     assert not (tmp_path / "both").exists()

@@ -30,8 +30,7 @@ from hawk.analysis.resampling import bootstrap_counts, rng_of
 from hawk.analysis.score_files import benchmark_of
 from hawk.analysis.stability import flipped_drops
 from hawk.config.queries import subset_benchmarks
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
@@ -71,11 +70,11 @@ def copy(made: tuple[str, dict[str, Any]], tmp_path: Path) -> tuple[str, dict[st
 def change(path: str, edit, identity: dict[str, str] | None = None) -> None:
     """Rewrite a score table with edited rows, or with another identity."""
     table = pq.read_table(path)
-    made = records.provenance_of(table, path)
+    made = files.provenance_of(table, path)
     frame = edit(table.to_pandas())
     if identity:
         made["identity"].update(identity)
-    records.write_table(path, frame, schemas.SCORES, made)
+    files.write_table(path, frame, schemas.SCORES, made)
 
 
 # --- drops ------------------------------------------------------------------------------------------
@@ -184,11 +183,11 @@ def test_each_intervention_is_measured_against_its_own_reference(copy) -> None:
 def test_the_same_input_gives_the_same_files(copy) -> None:
     root, config = copy
     paths = RunPaths(root)
-    before = records.digest(paths.drops("zero")), stability_of(root, "zero")
+    before = files.digest(paths.drops("zero")), stability_of(root, "zero")
     measure_drops(config, root)
-    assert (records.digest(paths.drops("zero")), stability_of(root, "zero")) == before
+    assert (files.digest(paths.drops("zero")), stability_of(root, "zero")) == before
     measure_drops({**config, "seed": 1}, root)
-    assert records.digest(paths.drops("zero")) != before[0]
+    assert files.digest(paths.drops("zero")) != before[0]
 
 
 def test_weights_and_their_stability_are_of_one_layer_whatever_else_is_measured(tmp_path: Path) -> None:
@@ -257,9 +256,9 @@ def test_missing_and_broken_files_are_named(copy) -> None:
 
 def remade(path: str, **settings: Any) -> None:
     table = pq.read_table(path)
-    made = records.provenance_of(table, path)
+    made = files.provenance_of(table, path)
     made["settings"].update(settings)
-    records.write_table(path, table.to_pandas(), schemas.SCORES, made)
+    files.write_table(path, table.to_pandas(), schemas.SCORES, made)
 
 
 @pytest.mark.parametrize(
@@ -413,8 +412,8 @@ def test_flipped_drops_are_literal_swaps(made) -> None:
         for line, drops in zip(signs, found, strict=True):
             swap = (line < 0)[:, None]
             for head in range(4):
-                kept = np.where(swap, part.ablated[head], part.reference).sum(axis=0)
-                lost = np.where(swap, part.reference, part.ablated[head]).sum(axis=0)
+                kept = np.where(swap, part.ablated[head], part.reference_run).sum(axis=0)
+                lost = np.where(swap, part.reference_run, part.ablated[head]).sum(axis=0)
                 gap = part.samples.benchmark.value(kept) - part.samples.benchmark.value(lost)
                 assert drops[head] == pytest.approx(100 * gap / part.samples.benchmark.native_max)
 

@@ -14,12 +14,12 @@ import pytest
 from conftest import EMBEDDED, ROOT
 
 import hawk.steps.session
+from hawk.analysis.comparison import RETENTION
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.rules import protocols
 from hawk.config.load import load_config
 from hawk.core.files import provenance_of, read_table
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import RETENTION
 from hawk.steps.encode_images import encode_images
 from hawk.steps.evaluate_pruned import evaluate_pruned, open_session
 from hawk.steps.head_drops import head_drops

@@ -328,3 +328,29 @@ def test_letters_without_options_are_refused(tmp_path):
             scored(tmp_path, name, [line])
     open_answer = {**line, "references": ["downhill"], "prediction": "Downhill."}
     assert scored(tmp_path, "realworldqa", [open_answer])["value"] == 100.0
+
+
+def asked(references, **more):
+    return Sample(sample_id="s", group_id="g", question="?", references=references, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "sample", "text", "score", "first"),
+    [
+        ("digits", asked(("7",)), "7 red 7", 0.0, 1.0),  # begins right and goes on
+        ("digits", asked(("7",)), "red 7", 0.0, 0.0),
+        ("digits", asked(("7",)), "", 0.0, 0.0),
+        ("textvqa", asked(("new york",) * 10), "new york", 1.0, None),  # one word cannot be right
+        ("textvqa", asked(("york",) * 10), "york city", 0.0, 1.0),
+        ("mmbench", asked(("B",), options=FRUIT), "B or C or D", 0.0, 1.0),
+        ("mme", asked(("Yes",)), "no yes", 0.0, 0.0),
+        ("ocrbench", asked(("exit",), category="Regular Text Recognition"), "the exit", 1.0, 0.0),
+        ("ocrbench", asked(("way out",), category="Regular Text Recognition"), "way out", 1.0, None),
+        ("chartqa", asked(("12",)), "12 percent", 0.0, 1.0),
+    ],
+)
+def test_the_first_word_is_scored_by_the_same_rules(name, sample, text, score, first):
+    bench = benchmark(name)
+    parsed = bench.parse(text, sample, VK)
+    assert (0.0 if parsed is None else bench.score(parsed, sample, VK)) == score
+    assert bench.first_word_score(text, sample, VK) == first

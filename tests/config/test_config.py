@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from copy import deepcopy
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,6 @@ from hawk.config.load import load_config
 from hawk.config.queries import config_subset, weights_subset
 from hawk.config.recipes import ablated_heads
 from hawk.core.errors import InputError
-from hawk.pruning import REGISTRY, pruner_class
-from hawk.pruning.options import option_names
 
 RAW = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 
@@ -290,13 +287,6 @@ def test_heads_and_weight_files(tmp_path: Path) -> None:
     assert weights_subset(config, uniform, "digits") is None
     config["calibration"]["holdout"] = "leave_one_benchmark_out"
     assert weights_subset(config, hawk_zero, "digits") == ("zero", "without-scenes")
-
-
-@pytest.mark.parametrize("method", sorted(REGISTRY))
-def test_option_names_read_from_source_are_the_fields(method: str) -> None:
-    """The Snakefile must not import torch, so it reads the options without importing the class."""
-    real = [f.name for f in fields(pruner_class(method)) if f.init and f.name != "pruning_ratio"]
-    assert sorted(option_names(method)) == sorted(real)
 
 
 def test_every_key_of_the_schema_says_what_it_is() -> None:

@@ -10,47 +10,65 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hawk.core import atomic, schemas
-from hawk.core import files as records
+from hawk.core import atomic, files, schemas
 from hawk.core.errors import InputError
 from hawk.core.provenance import provenance
 
 ROW = {
     "sample_id": "a", "prediction": "yes", "parsed": None, "score": 0.0, "reference_logprob": -1.5,
-    "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 2,
+    "first_word_score": None, "stopped": True, "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 2,
 }  # fmt: skip
 
 
 def write(path: Path, rows: list[dict], **identity: str) -> Path:
-    records.write_table(path, rows, schemas.SCORES, provenance(identity, batch_size=1))
+    files.write_table(path, rows, schemas.SCORES, provenance(identity, batch_size=1))
     return path
 
 
 def test_a_table_comes_back_as_written(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [ROW], head="L0H1")
-    table = records.read_table(path, schemas.SCORES, {"head": "L0H1"})
+    table = files.read_table(path, schemas.SCORES, {"head": "L0H1"})
     assert table.to_pylist() == [ROW]
-    assert records.provenance_of(table, path)["settings"] == {"batch_size": 1}
+    assert files.provenance_of(table, path)["settings"] == {"batch_size": 1}
 
 
 def test_an_identity_unlike_the_path_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "L0H2.parquet", [ROW], head="L0H1")
     with pytest.raises(InputError, match=r"the file says head 'L0H1', its path says 'L0H2'"):
-        records.read_table(path, schemas.SCORES, {"head": "L0H2"})
+        files.read_table(path, schemas.SCORES, {"head": "L0H2"})
 
 
 def test_another_schema_a_foreign_file_and_half_a_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"score": [1]}), path)
     with pytest.raises(InputError, match="not the expected"):
-        records.read_table(path, schemas.SCORES)
+        files.read_table(path, schemas.SCORES)
     pq.write_table(pa.Table.from_pylist([ROW], schema=schemas.SCORES), path)
     with pytest.raises(InputError, match="no provenance"):
-        records.read_table(path, schemas.SCORES)
+        files.read_table(path, schemas.SCORES)
     whole = write(path, [ROW]).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="not a readable parquet"):
-        records.read_table(path, schemas.SCORES)
+        files.read_table(path, schemas.SCORES)
+
+
+@pytest.mark.parametrize("columns", [None, ["sample_id", "stopped"]])
+def test_a_file_of_an_earlier_version_is_called_that(tmp_path: Path, columns: list[str] | None) -> None:
+    fields = [field for field in schemas.SCORES if field.name not in ("stopped", "first_word_score")]
+    path = tmp_path / "old.parquet"
+    made = provenance({})
+    files.write_table(path, [ROW], pa.schema(fields), made)
+    with pytest.raises(InputError, match=r"earlier version of hawk; it has no column .*stopped\. Delete it"):
+        files.read_table(path, schemas.SCORES, columns=columns)
+    assert files.read_table(path, schemas.SCORES, columns=["score"]).num_rows == 1
+    others = [
+        pa.schema([*fields, ("mood", pa.string())]),  # no version has that column
+        pa.schema([field.with_type(pa.float32()) if field.name == "score" else field for field in fields]),
+    ]
+    for schema in others:
+        files.write_table(path, [ROW], schema, made)
+        with pytest.raises(InputError, match="are not the expected"):
+            files.read_table(path, schemas.SCORES)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
@@ -67,8 +85,8 @@ def test_digest_sees_values_and_nothing_of_the_provenance(tmp_path: Path) -> Non
     one = write(tmp_path / "1.parquet", [ROW], head="L0H1")
     two = write(tmp_path / "2.parquet", [ROW], head="L0H2")
     other = write(tmp_path / "3.parquet", [{**ROW, "score": 1e-300}], head="L0H1")
-    assert records.digest(one) == records.digest(two)
-    assert records.digest(one) != records.digest(other)
+    assert files.digest(one) == files.digest(two)
+    assert files.digest(one) != files.digest(other)
 
 
 def _hold(path: str, seconds: float, log: str) -> None:

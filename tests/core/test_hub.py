@@ -1,13 +1,11 @@
-"""Head weights: shipped, from a path, to and from a stand-in of the Hub client."""
+"""Head weights: shipped and from a path. ``test_hub_exchange.py`` has the Hub."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 from tiny_random import MODELS
 
 from hawk.core.errors import InputError
@@ -23,53 +21,6 @@ def weights(geometry=GEOMETRY):
     return HeadWeights(weights=values, geometry=geometry, model={"id": "someone/model"})
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """Repositories as folders; what is not there fails as it does offline."""
-
-    class Api:
-        def __init__(self, token=None):
-            self.token = token
-
-        def create_repo(self, repo_id, private=None, exist_ok=False):
-            (tmp_path / repo_id).mkdir(parents=True, exist_ok=exist_ok)
-
-        def upload_file(self, *, path_or_fileobj, path_in_repo, repo_id, commit_message):
-            assert "someone/model" in commit_message
-            (tmp_path / repo_id / path_in_repo).write_bytes(path_or_fileobj)
-
-    def download(repo_id, filename, revision=None):
-        path = tmp_path / repo_id / filename
-        if not path.is_file():
-            raise LocalEntryNotFoundError("cannot find the file, and outgoing traffic is disabled")
-        return str(path)
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    return tmp_path
-
-
-def test_there_and_back(hub):
-    own = weights()
-    assert own.push_to_hub("someone/weights") == "https://huggingface.co/someone/weights"
-    assert HeadWeights.load("someone/weights") == own
-    assert Hawk(weights="someone/weights").weights == own
-
-
-def test_not_on_the_hub(hub):
-    with pytest.raises(InputError, match=r"'someone/none'.*qwen2\.5-vl-7b.*cannot find the file"):
-        HeadWeights.load("someone/none")
-
-
-def test_upload_that_fails(hub, monkeypatch):
-    def refuse(self, repo_id, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
-    with pytest.raises(InputError, match=r"not uploaded to 'someone/weights': no network"):
-        weights().push_to_hub("someone/weights")
-
-
 def test_file_there_and_back(tmp_path):
     weights().save(tmp_path / "w.json")
     assert HeadWeights.load(tmp_path / "w.json") == weights()
@@ -83,6 +34,9 @@ def test_file_there_and_back(tmp_path):
         ({"weights": [0.5, -0.5, 0.5, 0.5]}, "head 1 has weight -0.5"),
         ({"weights": [0, 0, 0, 0]}, "all weights are 0"),
         ({"layer": 3}, "layer 3 is outside"),
+        ({"layer": "0"}, "layer is '0'"),
+        ({"model": "someone/model"}, "model is"),
+        ({"per_benchmark": [1]}, "per_benchmark is"),
     ],
 )
 def test_broken_files(tmp_path, change, message):
@@ -113,3 +67,10 @@ def test_weights_of_another_model_name_both():
     with pytest.raises(InputError, match=pattern):
         Hawk(weights="qwen2.5-vl-7b", pruning_ratio=0.5).attach(model).__enter__()
     assert "generate" not in model.__dict__
+
+
+def test_a_revision_of_a_file_here_is_refused(tmp_path):
+    weights().save(tmp_path / "w.json")
+    for source in (str(tmp_path / "w.json"), "qwen2.5-vl-7b"):
+        with pytest.raises(InputError, match=r"revision 'main': that is a file here"):
+            HeadWeights.load(source, revision="main")

@@ -21,8 +21,7 @@ from PIL import Image
 from hawk import benchmarks
 from hawk.benchmarks.base import Benchmark
 from hawk.config.recipes import layers
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.heads import head_table
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -186,10 +185,11 @@ def write_samples(config: dict[str, Any], root: str, role: str, benchmark: str) 
                 "options": [],
                 "references": ["yes" if i % 3 else "no"],
                 "category": "kind" if i % 2 else "other",
+                "relevant": None,
             }
         )
     made = provenance({"role": role, "benchmark": benchmark})
-    records.write_table(RunPaths(root).samples(role, benchmark), rows, schemas.SAMPLES, made)
+    files.write_table(RunPaths(root).samples(role, benchmark), rows, schemas.SAMPLES, made)
 
 
 def score_rows(samples: Any, right: np.ndarray, kept: int, visual: int = 64) -> list[dict[str, Any]]:
@@ -206,6 +206,8 @@ def score_rows(samples: Any, right: np.ndarray, kept: int, visual: int = 64) -> 
                 "prediction": "hm" if unparsed else answer,
                 "parsed": None if unparsed else answer,
                 "score": float(right[i]),
+                "first_word_score": float(right[i]),
+                "stopped": True,
                 "reference_logprob": -0.1 if right[i] else -2.0,
                 "prompt_tokens": visual + 20,
                 "visual_tokens": visual,
@@ -248,7 +250,7 @@ def _write_ablation(
     config: dict[str, Any], root: str, name: str, effects: dict[str, list[float]], seed: int
 ) -> None:
     paths, rng = RunPaths(root), np.random.default_rng([seed, len(name)])
-    samples = records.read_table(paths.samples("calibration", name), schemas.SAMPLES)
+    samples = files.read_table(paths.samples("calibration", name), schemas.SAMPLES)
     count = samples.num_rows
     made = settings(config)
     base = rng.random(count) < 0.9
@@ -265,7 +267,7 @@ def _write_ablation(
             kept: int = kept,
             **more: str,
         ) -> None:
-            records.write_table(
+            files.write_table(
                 paths.scores(name, own, which),
                 score_rows(samples, right, kept),
                 schemas.SCORES,
@@ -286,10 +288,10 @@ def _write_ablation(
 def _write_evaluation(config: dict[str, Any], root: str, name: str, seed: int) -> None:
     paths, rng = RunPaths(root), np.random.default_rng([seed, len(name), 7])
     role = config["evaluation"]["role"]
-    samples = records.read_table(paths.samples(role, name), schemas.SAMPLES)
+    samples = files.read_table(paths.samples(role, name), schemas.SAMPLES)
     count = samples.num_rows
     base = rng.random(count) < 0.95
-    records.write_table(
+    files.write_table(
         paths.baseline(name, role),
         score_rows(samples, base, kept=64),
         schemas.SCORES,
@@ -307,10 +309,10 @@ def _write_evaluation(config: dict[str, Any], root: str, name: str, seed: int) -
                 if variant["method"] == "blind":
                     right, kept = floor, 0
                 rows += [
-                    {**row, "pruning_ratio": str(ratio), "seed": number}
+                    {**row, "keeps_token_0": kept > 0, "pruning_ratio": str(ratio), "seed": number}
                     for row in score_rows(samples, right, kept)
                 ]
-        records.write_table(
+        files.write_table(
             paths.evaluation(name, variant["name"]),
             rows,
             schemas.EVALUATION,
@@ -326,8 +328,8 @@ def measure_drops(config: dict[str, Any], root: str | Path) -> None:
 
 def drops_of(root: str | Path) -> pd.DataFrame:
     """The drops of all ablations, by name."""
-    files = sorted(Path(root, "drops").glob("*.parquet"))
-    return pd.concat([records.read_table(one, schemas.DROPS).to_pandas() for one in files], ignore_index=True)
+    tables = sorted(Path(root, "drops").glob("*.parquet"))
+    return pd.concat([files.read_table(one, schemas.DROPS).to_pandas() for one in tables], ignore_index=True)
 
 
 def stability_of(root: str | Path, name: str) -> dict[str, Any]:

@@ -9,8 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from hawk.analysis.score_files import benchmark_of
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.paths import RunPaths
 
 
@@ -23,9 +22,9 @@ def cell(frame: pd.DataFrame, variant: str, ratio: str | None, benchmark: str) -
 
 def change(path: str, edit, schema=schemas.EVALUATION, **settings: Any) -> None:
     table = pq.read_table(path)
-    made = records.provenance_of(table, path)
+    made = files.provenance_of(table, path)
     made["settings"].update(settings)
-    records.write_table(path, edit(table.to_pandas()), schema, made)
+    files.write_table(path, edit(table.to_pandas()), schema, made)
 
 
 class Literal:

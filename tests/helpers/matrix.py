@@ -20,7 +20,10 @@ PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "evs": ("evs", {}),
     "facility": ("facility_location", {}),
     "facility-hawk": ("facility_location", {"scorer": {"method": "hawk"}}),
+    "dpp-hawk": ("dpp", {"scorer": {"method": "hawk"}}),
+    "discount-hawk": ("discount", {"scorer": {"method": "hawk"}}),
     "mmr-hawk": ("mmr", {"scorer": {"method": "hawk"}, "trade_off": 0.5}),
     "random": ("random", {}),
+    "keep-first": ("keep_first", {}),
     "grid": ("grid", {}),
 }

@@ -1,12 +1,12 @@
-"""The other ways of computing what ``tests/test_oracles.py`` compares with."""
+"""The other ways of computing what ``tests/pruning/test_oracles.py`` compares with."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from tiny_inputs import Image, Video
-from tiny_random import END, IMAGE, MODELS, USER, VIDEO, VISION_END, VISION_START
+from tiny_prompts import Image, Video
+from tiny_random import END, IMAGE, MODELS, NEWLINE, USER, VIDEO, VISION_END, VISION_START
 from torch import Tensor
 
 from hawk.models import family_of
@@ -115,7 +115,7 @@ def full_matrix_scores(
 
     Queries and keys are caught in a run of the model itself, before rotation.
     """
-    attention = model.model.language_model.layers[layer].self_attn
+    attention = family_of(model).layers(model)[layer].self_attn
     caught = {}
 
     def catch(name):
@@ -136,7 +136,8 @@ def full_matrix_scores(
     keys = keys.repeat_interleave(heads // kv_heads, dim=1)
     begin = int((ids == USER).nonzero()[0]) + 2  # after "<start>user\n"
     end = int((ids == END).nonzero()[0])
-    outside = {IMAGE, VIDEO, VISION_START, VISION_END}
+    # Between the tiles of one image stand their places and line breaks (tiny_prompts).
+    outside = {IMAGE, VIDEO, VISION_START, VISION_END, NEWLINE, *range(60, 78)}
     query = [i for i in range(begin, end) if int(ids[i]) not in outside]
     matrix = torch.einsum("qhd,nhd->hqn", queries[query], keys[visual(inputs)[0]])
     return matrix.mean(1) / queries.shape[-1] ** 0.5

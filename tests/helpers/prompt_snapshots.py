@@ -15,22 +15,26 @@ import json
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from hawk.benchmarks import benchmark
+import hub_rows
+
+from hawk.benchmarks import REGISTRY, benchmark
 from hawk.benchmarks.base import Benchmark, Sample
 from hawk.benchmarks.rules.protocols import LMMS_EVAL, STYLES
 
 FOLDER = Path(__file__).parents[1] / "prompts"
 CASES = Path(__file__).parents[1] / "data" / "metric_cases.json"
-PUBLISHED = (  # noqa: SIM905
-    "ai2d ccbench chartqa gqa hallusionbench longvideobench mlvu mmbench mme mmstar ocrbench pope "
-    "realworldqa scienceqa textvqa videomme vizwiz worldsense"
-).split()
+MADE_HERE = ("hawk.benchmarks.easy_vqa", "hawk.benchmarks.scenes")
+PUBLISHED = sorted(name for name, place in REGISTRY.items() if not place.startswith(MADE_HERE))
 
 
 def samples(name: str) -> list[Sample]:
-    """A question of the benchmark in the form its loader gives, and one that lacks what it can lack."""
+    """Questions of the benchmark in the form its loader gives, and one that lacks what it can lack.
+
+    Those below where rows of :mod:`hub_rows` do not show every form; else the first two rows.
+    """
     image, video = ({"bytes": b"", "path": None},), {"bytes": None, "path": "clip.mp4"}
     base = {"sample_id": "0", "group_id": "g"}
     question = "what is the Brand of this camera?"
@@ -44,6 +48,8 @@ def samples(name: str) -> list[Sample]:
     formula = "Handwritten Mathematical Expression Recognition"
     fields: dict[str, list[dict[str, Any]]] = {
         "ai2d": [options],
+        "textvqa": [free],
+        "vizwiz": [free],
         "chartqa": [{**free, "references": ("[2013, 14]",)}, {**free, "references": ("100",)}],
         "gqa": [{**free, "references": ("yes",)}],
         "hallusionbench": [{**yes_no, "question": "Is the left circle larger?"}],
@@ -60,12 +66,18 @@ def samples(name: str) -> list[Sample]:
         "mlvu": [options],
         "longvideobench": [options],
     }
-    shown = {"video": video} if _is_video(name) else {"images": image}
-    return [Sample(**{**base, **shown, **one}) for one in fields.get(name, [free])]
+    if name not in fields:
+        return _loaded(name)[:2]
+    shown = {"video": video} if name in hub_rows.VIDEOS else {"images": image}
+    return [Sample(**{**base, **shown, **changed}) for changed in fields[name]]
 
 
-def _is_video(name: str) -> bool:
-    return name in ("videomme", "worldsense", "mlvu", "longvideobench")
+@cache
+def _loaded(name: str) -> list[Sample]:
+    with TemporaryDirectory() as folder:
+        hub_rows.write(name, Path(folder))
+        videos = {"videos": folder} if name in hub_rows.VIDEOS else {}
+        return list(benchmark(name, {"source": "parquet", "path": folder, **videos}).load())
 
 
 def conversation(messages: list[dict[str, Any]]) -> str:
@@ -84,8 +96,9 @@ def texts() -> tuple[str, ...]:
     """Answers of all kinds: every text that the worked cases give as a prediction."""
     found = []
     for case in json.loads(CASES.read_text(encoding="utf-8")):
-        one = case["prediction"]
-        found += [one] if isinstance(one, str) else [x for x in one if isinstance(x, str)]
+        prediction = case["prediction"]
+        listed = [prediction] if isinstance(prediction, str) else prediction
+        found += [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
     return tuple(sorted(set(found)))
 
 

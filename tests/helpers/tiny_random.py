@@ -2,7 +2,7 @@
 
 On default initialisation pruning tests pass with any tokens kept: every prompt gets the same answer.
 Here weights are enlarged until swapping kept tokens moves logits and greedy tokens;
-``tests/test_oracles.py`` asserts that first. The prompts for them are in ``tests/tiny_inputs.py``.
+``tests/pruning/test_oracles.py`` asserts that first. The prompts for them are in ``tiny_prompts.py``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def build(cls: type, config: Any, attention: str, seed: int) -> torch.nn.Module:
         part._attn_implementation = attention
     torch.manual_seed(seed)
     model = enlarge(cls(config), seed)
-    remember_markers(model, Markers((START, USER, NEWLINE), END, frozenset({VISION_START, VISION_END})))
+    markers = Markers((START, USER), (END,), frozenset({VISION_START, VISION_END}), newline=NEWLINE)
+    remember_markers(model, markers)
     return model
 
 
@@ -137,10 +138,71 @@ def llava_onevision(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
     return build(LlavaOnevisionForConditionalGeneration, config, attention, seed)
 
 
+def _idefics3_like(prefix: str, attention: str, seed: int) -> torch.nn.Module:
+    import transformers
+
+    vision = {
+        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48,
+        "image_size": 16, "patch_size": 4,
+    }  # fmt: skip
+    config = getattr(transformers, f"{prefix}Config")(
+        text_config={**TEXT, "model_type": "llama"},
+        vision_config=vision,
+        image_token_id=IMAGE,
+        scale_factor=2,
+        tie_word_embeddings=False,
+        pad_token_id=PAD,
+    )
+    return build(getattr(transformers, f"{prefix}ForConditionalGeneration"), config, attention, seed)
+
+
+@cache
+def idefics3(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
+    return _idefics3_like("Idefics3", attention, seed)
+
+
+@cache
+def smolvlm(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
+    return _idefics3_like("SmolVLM", attention, seed)
+
+
+CLIP = {
+    "model_type": "clip_vision_model", "hidden_size": 32, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "intermediate_size": 48, "image_size": 16, "patch_size": 4,
+}  # fmt: skip
+
+
+@cache
+def llava(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+    text = {**TEXT, "model_type": "llama"}
+    config = LlavaConfig(text_config=text, vision_config=CLIP, image_token_index=IMAGE, image_seq_length=16)
+    return build(LlavaForConditionalGeneration, config, attention, seed)
+
+
+@cache
+def llava_next(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
+    from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
+
+    config = LlavaNextConfig(
+        text_config={**TEXT, "model_type": "mistral", "sliding_window": None},
+        vision_config=CLIP,
+        image_token_index=IMAGE,
+        image_seq_length=16,
+        image_grid_pinpoints=[[16 * h, 16 * w] for h in (1, 2, 3) for w in (1, 2, 3)],
+    )
+    return build(LlavaNextForConditionalGeneration, config, attention, seed)
+
+
 MODELS = {
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "internvl": internvl,
+    "idefics3": idefics3,
+    "smolvlm": smolvlm,
+    "llava": llava,
+    "llava_next": llava_next,
     "llava_onevision": llava_onevision,
 }

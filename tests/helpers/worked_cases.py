@@ -14,9 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from hawk.benchmarks import REGISTRY, benchmark, mmvet
+from hawk.benchmarks import REGISTRY, benchmark
 from hawk.benchmarks.base import Benchmark, Sample
-from hawk.benchmarks.bases import video
 from hawk.benchmarks.bases.dataset import LEVEL
 from hawk.benchmarks.bases.multiple_choice import LETTERS, with_hint
 from hawk.benchmarks.rules import choices, metrics, normalise
@@ -59,8 +58,6 @@ def run(case: Case, protocol: str) -> Any:
         if name.startswith(start):
             return answer(case, protocol)
     key = name_of(case)
-    if name == "MMVet":
-        return _mmvet(case)
     if key == "hallusionbench" and protocol == LMMS_EVAL:
         return _substring_hallusion(case)
     bench = benchmark(key, {"protocol": protocol})
@@ -239,17 +236,10 @@ def _substring_hallusion(case: Case) -> dict[str, float]:
     return {key: value / 100 for key, value in bench.report(table)["Overall"].items()}
 
 
-def _mmvet(case: Case) -> dict[str, float]:
-    """The judge's scores pooled; the benchmark itself is refused."""
-    return mmvet.pooled(case["prediction"], case["references"])
-
-
 # --- prompts ------------------------------------------------------------------------------------
 def _prompt(case: Case, protocol: str) -> str:
     key = name_of(case)
     row = case["prediction"]
-    if key.startswith("mmvet"):
-        return f"<image>{row['question']}" if protocol != LMMS_EVAL else _mmvet_prompt(case)
     style = "qwen" if case.get("variant") == "qwen_custom" else "default"
     bench = benchmark(key, {"prompt": style})
     options = [row[letter] for letter in LETTERS if row.get(letter)]
@@ -269,10 +259,6 @@ def _prompt(case: Case, protocol: str) -> str:
     return f"<image>{bench.prompt(sample, protocol)}"
 
 
-def _mmvet_prompt(case: Case) -> str:
-    return case["references"]["pre_prompt"] + case["prediction"]["question"]
-
-
 # --- sizes, frames, files -----------------------------------------------------------------------
 def _size(case: Case, protocol: str) -> Any:
     """The processor's own function: what a run does."""
@@ -290,22 +276,6 @@ def _size(case: Case, protocol: str) -> Any:
     except ValueError:
         return "ValueError"
     return {"height": height, "width": width, "visual_tokens": height * width // 28**2}
-
-
-def _frame_count(case: Case, protocol: str) -> Any:
-    wanted, found = case["prediction"], case["references"]
-    try:
-        return video.qwen_frame_count(
-            found["total_frames"], found["video_fps"], wanted.get("nframes"), wanted.get("fps")
-        )
-    except ValueError:
-        return "ValueError"
-
-
-def _frames(case: Case, protocol: str) -> list[int]:
-    one = case["prediction"]
-    frames, fps = (None if one[key] in (-1, 0) else one[key] for key in ("nframe", "fps"))
-    return video.frame_list(one["total_frames"], one["video_fps"], frames, fps)
 
 
 def _round_trip(case: Case, protocol: str) -> list[str]:
@@ -333,7 +303,5 @@ _SPECIAL: dict[str, Callable[[Case, str], Any]] = {
     "DocVQA": _anls,
     "Y/N extraction": _yes_no,
     "Qwen2.5-VL smart_resize": _size,
-    "Qwen2.5-VL smart_nframes": _frame_count,
-    "Video-MME frame indices": _frames,
     "prediction file round trip": _round_trip,
 }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Picture
-from tiny_inputs import Image, Video, build
+from tiny_prompts import Image, Video, build
 from tiny_random import MODELS
 
 from hawk.benchmarks import Benchmark, Sample
@@ -47,7 +47,7 @@ def test_from_the_processor_and_from_the_store(family, tmp_path):
     torch.manual_seed(0)
     tiny = untrained(family)
     model = tiny.model.eval().requires_grad_(False)
-    for parameter in model.model.language_model.layers.parameters():
+    for parameter in family_of(model).layers(model).parameters():
         parameter.mul_(4)  # untrained weights are so small that every image looks the same
     vlm = VisionLanguageModel(model, tiny.processor, family_of(model))
     remember_markers(model, vlm.family.markers(tiny.processor.tokenizer, model.config))

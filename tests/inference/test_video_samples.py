@@ -7,9 +7,10 @@ import io
 import hub_rows
 import numpy as np
 import pytest
-import tiny_processors
+import tiny_prompts
 import torch
 from PIL import Image as Picture
+from tiny_random import MODELS
 
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
@@ -24,7 +25,9 @@ from hawk.pruning import pruner
 from hawk.pruning.methods.random import Random
 from hawk.pruning.prompt import prune
 
-FAMILIES = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "llava_onevision"]
+FAMILIES = [
+    family for family in MODELS if tiny_prompts.PROMPTS[family].processor
+]  # the others have none here
 FRAMES = 5  # odd: families that merge frames in twos repeat the last
 
 
@@ -101,7 +104,7 @@ def direct(vlm, samples):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_stored_is_what_the_processor_and_the_model_make(family, samples, tmp_path):
     """Ids, positions, logits and answers of every sample; other frames or another order would differ."""
-    vlm = tiny_processors.vlm(family)
+    vlm = tiny_prompts.vlm(family)
     prompts = Prompts(vlm, Ask(), samples, store(vlm, samples, tmp_path / "f.safetensors"), "vlmevalkit")
     rows = score_samples(prompts, 1)
     together = score_samples(prompts, len(samples))
@@ -126,7 +129,7 @@ def test_stored_is_what_the_processor_and_the_model_make(family, samples, tmp_pa
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recomputed_equals_stored(family, samples, tmp_path):
-    vlm = tiny_processors.vlm(family)
+    vlm = tiny_prompts.vlm(family)
     stored = store(vlm, samples, tmp_path / "f.safetensors")
     fresh = Recomputed(vlm, samples, {"frames": FRAMES})
     other = Recomputed(vlm, samples, {"frames": FRAMES + 2})
@@ -140,7 +143,7 @@ def test_recomputed_equals_stored(family, samples, tmp_path):
 
 def test_frames_and_their_times_of_qwen(samples, tmp_path):
     """9 frames at 4 a second, 5 of them taken: 3 steps of 2 · 9 / (5 · 4) seconds."""
-    vlm = tiny_processors.vlm("qwen2_5_vl")
+    vlm = tiny_prompts.vlm("qwen2_5_vl")
     (file,) = visual_files(vlm.family, samples[0])
     item = encode(vlm, file, {"frames": 5})
     assert item.modality == "video"
@@ -156,7 +159,7 @@ def test_frames_and_their_times_of_qwen(samples, tmp_path):
 @pytest.mark.parametrize("budget", ["pooled", "per_image"])
 def test_budget_of_a_video(family, budget, samples):
     """Pooled: a fifth of all; per frame: a fifth of every frame, rounded up."""
-    vlm = tiny_processors.vlm(family)
+    vlm = tiny_prompts.vlm(family)
     prompts = Prompts(vlm, Ask(), samples[:1], Recomputed(vlm, samples, {"frames": FRAMES}), "vlmevalkit")
     item = prompts.items(0)[0]
     frames = item.grid[0]
@@ -173,18 +176,18 @@ def test_budget_of_a_video(family, budget, samples):
 
 
 def test_an_image_of_several_is_not_tiled_by_llava_onevision(samples):
-    vlm = tiny_processors.vlm("llava_onevision")
+    vlm = tiny_prompts.vlm("llava_onevision")
     image = samples[4].images[1]
     alone, among = (encode(vlm, VisualFile.of(image, among_others=several), {}) for several in (False, True))
     assert alone.tokens > among.tokens == 17
     keys = {file.key for sample in samples[3:5] for file in visual_files(vlm.family, sample)}
     assert len(keys) == 3  # the first image of both samples is encoded in both ways
-    other = tiny_processors.vlm("internvl").family
+    other = tiny_prompts.vlm("internvl").family
     assert len({file.key for sample in samples[3:5] for file in visual_files(other, sample)}) == 2
 
 
 def test_mistakes(samples, tmp_path):
-    vlm = tiny_processors.vlm("qwen2_5_vl")
+    vlm = tiny_prompts.vlm("qwen2_5_vl")
     found = store(vlm, samples[:1], tmp_path / "f.safetensors")
     with pytest.raises(InputError, match=r"no features for .*1\.mp4; encode"):
         Prompts(vlm, Ask(), samples[:2], found, "vlmevalkit")

@@ -38,7 +38,8 @@ def test_environment_and_constraints_agree_on_every_dependency() -> None:
 def test_constraints_satisfy_the_ranges() -> None:
     from packaging.requirements import Requirement
 
-    texts = [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]
+    # The extra lmms-eval is for an environment of its own.
+    texts = [*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["dev"]]
     assert "hawk-vlm[workflow]" in EXTRAS["dev"]
     for text in set(texts) - {"hawk-vlm[workflow]"}:
         requirement = Requirement(text)

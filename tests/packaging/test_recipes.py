@@ -39,6 +39,23 @@ def after(path: Path, line: str, new: str) -> None:
     path.write_text(text.replace(line, line + new))
 
 
+def touched(tree: Path) -> set[str]:
+    """Files of the package and its tests that a recipe changed or added by hand."""
+    written = (path for folder in ("hawk", "tests") for path in (tree / folder).rglob("*") if path.is_file())
+    names = {str(path.relative_to(tree)) for path in written if "__pycache__" not in path.parts}
+    return {
+        name
+        for name in names
+        if not (ROOT / name).is_file() or (ROOT / name).read_bytes() != (tree / name).read_bytes()
+    }
+
+
+def run_tests(tree: Path, *words: str) -> None:
+    """Run tests of the copy; some must be selected, and all must pass."""
+    said = python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words)
+    assert "[100%]" in said
+
+
 PRUNER = '''"""Tokens at random heights: a recipe's example."""
 
 from __future__ import annotations
@@ -90,12 +107,123 @@ def test_a_pruner_takes_three_files(tree: Path) -> None:
           '    "jitter": "hawk.pruning.methods.jitter:Jitter",\n')  # fmt: skip
     after(tree / "tests/helpers/matrix.py", '    "grid": ("grid", {}),\n', '    "jitter": ("jitter", {}),\n')
     assert python(tree, "-c", USE).splitlines() == ["[0, 1, 2]", "1.0 True True"]
-    said = python(
-        tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/pruning/test_pruners.py", "-k", "jitter"
-    )
-    assert "[100%]" in said
+    assert len(touched(tree)) == 3
+    run_tests(tree, "tests/pruning/test_pruners.py", "-k", "jitter")
     python(tree, "docs/generate_lists.py")
     assert "| `jitter` | Tokens in order, shaken by noise" in (tree / "docs/methods.md").read_text()
+
+
+BENCHMARK = '''"""Receipts: what ten people read on a receipt; a recipe's example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hawk.benchmarks.base import Sample
+from hawk.benchmarks.bases.vqa import AnnotatedVQA
+
+
+@dataclass(frozen=True)
+class Receipts(AnnotatedVQA):
+    name: ClassVar[str] = "receipts"
+    family: ClassVar[str] = "receipts"
+    hub_id: ClassVar[str] = "example/receipts"
+    columns: ClassVar[tuple[str, ...]] = ("id", "question", "answers", "image")
+    published_rows: ClassVar[int] = 4
+
+    def from_hub(self, row: Mapping[str, Any], number: int) -> Sample:
+        return self.sample(row, str(row["id"]), answer="answers")
+'''
+
+ROWS = """
+def receipts() -> list[dict[str, Any]]:
+    answers = ["3.50"] * 6 + ["350", "3", "4", "3.5"]
+    return [
+        {"id": str(number), "question": "What is the sum?", "answers": answers, "image": image(1900 + number)}
+        for number in range(4)
+    ]
+
+
+# Benchmark → tables: (file"""
+
+
+def test_a_benchmark_takes_three_files(tree: Path) -> None:
+    (tree / "hawk/benchmarks/receipts.py").write_text(BENCHMARK)
+    after(tree / "hawk/benchmarks/__init__.py", '    "pope": "hawk.benchmarks.pope:POPE",\n',
+          '    "receipts": "hawk.benchmarks.receipts:Receipts",\n')  # fmt: skip
+    rows = tree / "tests/helpers/hub_rows.py"
+    rows.write_text(rows.read_text().replace("\n# Benchmark → tables: (file", ROWS))
+    after(rows, '    "pope": [("data/test-00000-of-00001.parquet", pope)],\n',
+          '    "receipts": [("data/test-00000-of-00001.parquet", receipts)],\n')  # fmt: skip
+    assert len(touched(tree)) == 3
+    python(tree, "tests/helpers/prompt_snapshots.py", "--update")
+    assert '"user: <image>What is the sum?' in (tree / "tests/prompts/receipts.json").read_text()
+    run_tests(tree, "tests/benchmarks", "-k", "receipts")
+    python(tree, "docs/generate_lists.py")
+    assert "| `receipts` | Receipts: what ten people" in (tree / "docs/methods.md").read_text()
+
+
+FAMILY = '''"""Qwen3-VL with experts: a recipe's example."""
+
+from __future__ import annotations
+
+from hawk.models.qwen3_vl import Qwen3VL
+
+
+class Qwen3VLMoe(Qwen3VL):
+    """``Qwen3VLMoeForConditionalGeneration``."""
+
+    name = "qwen3_vl_moe"
+'''
+
+MODEL = """
+SCALES["experts"] = 0.2  # [experts, out, in]: two of its sizes would count as inputs
+
+
+@cache
+def qwen3_vl_moe(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
+    from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration
+
+    vision = {
+        "depth": 3, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "patch_size": 4,
+        "spatial_merge_size": 2, "out_hidden_size": HIDDEN, "temporal_patch_size": 2,
+        "in_channels": 3, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1],
+    }  # fmt: skip
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    rope = {**MROPE, "mrope_section": [4, 4, 4], "mrope_interleaved": True}
+    text = {**TEXT, **experts, "rope_parameters": rope, "head_dim": 24}
+    config = Qwen3VLMoeConfig(text_config=text, vision_config=vision, **QWEN_IDS)
+    return build(Qwen3VLMoeForConditionalGeneration, config, attention, seed)
+
+
+MODELS = {
+    "qwen3_vl_moe": qwen3_vl_moe,
+"""
+
+PROMPTS = """PROMPTS = {
+    "qwen3_vl_moe": Maker(
+        partial(_qwen_inputs, frames_apart=True), partial(_qwen_processor, "Qwen3VL", frames_apart=True)
+    ),
+"""
+
+
+def test_a_family_takes_four_files(tree: Path) -> None:
+    (tree / "hawk/models/qwen3_vl_moe.py").write_text(FAMILY)
+    after(tree / "hawk/models/__init__.py", '    "qwen3_vl": "hawk.models.qwen3_vl:Qwen3VL",\n',
+          '    "qwen3_vl_moe": "hawk.models.qwen3_vl_moe:Qwen3VLMoe",\n')  # fmt: skip
+    for name, line, new in (
+        ("tiny_random", "\nMODELS = {\n", MODEL),
+        ("tiny_prompts", "PROMPTS = {\n", PROMPTS),
+    ):
+        path = tree / f"tests/helpers/{name}.py"
+        assert path.read_text().count(line) == 1
+        path.write_text(path.read_text().replace(line, new))
+    assert len(touched(tree)) == 4
+    run_tests(tree, "tests/pruning/test_oracles.py", "tests/inference", "-k", "qwen3_vl_moe and not eager")
+    python(tree, "docs/generate_lists.py")
+    assert "| `qwen3_vl_moe` | Qwen3-VL with experts" in (tree / "docs/methods.md").read_text()
 
 
 FIGURE = '''"""Distribution of drops: a recipe's example."""
@@ -112,7 +240,7 @@ def draw(run: Run):
     return figure
 '''
 
-DRAWN = """
+MADE = """
 from factories import make_config, measure_drops, toy_benchmarks, write_run
 from hawk.core.paths import RunPaths
 from hawk.steps.make_figures import make_figures
@@ -125,6 +253,9 @@ with toy_benchmarks():
     make_tables(config, paths.root)
 make_figures(config, paths.root)
 make_report(config, paths.root)
+"""
+
+DRAWN = f"""{MADE}
 print("How drops spread" in open(paths.report()).read())
 """
 
@@ -133,10 +264,39 @@ def test_a_figure_takes_two_files(tree: Path) -> None:
     (tree / "hawk/report/figures/spread.py").write_text(FIGURE)
     after(tree / "hawk/report/figures/__init__.py", "FIGURES: list[Figure] = [\n",
           '    Figure("spread", "heads", "How drops spread.", "", ("drops",), "spread:draw"),\n')  # fmt: skip
+    assert len(touched(tree)) == 2
     assert python(tree, "-c", DRAWN).splitlines()[-1] == "True"
     assert (tree / "made/figures/spread.svg").is_file()
     planned = python(tree, "-m", "snakemake", "--dry-run", "--quiet", "host", "--cores", "1", "--nolock")
     assert "figures/spread.svg" in planned
+
+
+COLUMN = """
+    Column("removed_tokens", "tokens removed", _number("removed_tokens"), (MARKDOWN, TERMINAL, HTML)),
+"""
+
+STORED = f"""{MADE}
+import csv
+table = [row for row in csv.DictReader(open(paths.table("retention", "csv"))) if row["variant"] != "majority"]
+print({{
+    float(row["visual_tokens"]) - float(row["kept_tokens"]) == float(row["removed_tokens"]) for row in table
+}})
+print(*("tokens removed" in open(path).read() for path in (paths.report(), paths.table("retention", "md"))))
+"""
+
+
+def test_a_stored_column_takes_two_files(tree: Path) -> None:
+    analysis, columns = tree / "hawk/analysis/comparison.py", tree / "hawk/report/columns.py"
+    after(analysis, '        ("visual_tokens", pa.float64()),\n',
+          '        ("removed_tokens", pa.float64()),\n')  # fmt: skip
+    after(analysis, '        "visual_tokens": float(np.mean(results.baseline.visual_tokens)),\n',
+          '        "removed_tokens": float(np.mean(results.baseline.visual_tokens) - np.mean(scored.kept_tokens)),\n')  # fmt: skip  # noqa: E501
+    after(analysis, '        "visual_tokens": mean("visual_tokens"),\n',
+          '        "removed_tokens": mean("removed_tokens"),\n')  # fmt: skip
+    after(columns, "\n    *map(_as_is, comparison.RETENTION.names),", COLUMN.rstrip())
+    assert len(touched(tree)) == 2
+    assert python(tree, "-c", STORED).splitlines()[-2:] == ["{True}", "True True"]
+    run_tests(tree, "tests/report/test_columns.py")
 
 
 def test_the_lists_are_up_to_date() -> None:

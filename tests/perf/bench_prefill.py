@@ -48,7 +48,8 @@ def build(layers: int, dtype: torch.dtype, device: str) -> torch.nn.Module:
     )  # fmt: skip
     torch.manual_seed(0)
     model = Qwen2_5_VLForConditionalGeneration(config).to(device, dtype)
-    remember_markers(model, Markers((START, USER, NEWLINE), END, frozenset({VISION_START, VISION_END})))
+    markers = Markers((START, USER), (END,), frozenset({VISION_START, VISION_END}), newline=NEWLINE)
+    remember_markers(model, markers)
     return model.eval().requires_grad_(False)
 
 
@@ -96,8 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one layer, one repeat, to see that it runs")
     parser.add_argument("--dtype", default=None, choices=["float32", "bfloat16"])
     chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.layers = chosen.repeats = 1
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = getattr(torch, chosen.dtype or ("bfloat16" if device == "cuda" else "float32"))
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
@@ -112,18 +116,20 @@ def main() -> None:
             if repeat:
                 found[ratio].append(measured)
     print(f"device {device}, {dtype}, {chosen.layers} layers of the 7B's shape, {SIDE**2} visual tokens\n")
-    print(f"{'removed':>8} {'tokens':>7} {'select ms':>10} {'forward ms':>11} {'measured':>9} "
+    print(f"{'removed':>8} {'tokens':>7} {'select ms':>10} {'forward ms':>11} {'spread':>17} {'measured':>9} "
           f"{'at 28':>7} {'ideal':>6} {'of ideal':>9} {'KV bytes':>11} {'per token':>10}")  # fmt: skip
     scale = LAYERS_7B / chosen.layers
     plain = statistics.median(forward for _, forward, _, _ in found["0"])
     full = found["0"][0][3]
     for ratio, rows in found.items():
         select = 0.0 if ratio == "0" else statistics.median(row[0] for row in rows)
-        forward = statistics.median(row[1] for row in rows)
+        passes = sorted(row[1] for row in rows)
+        forward = statistics.median(passes)
         _, _, cache, tokens = rows[0]
         speedup, ideal = plain / (select + forward), full / tokens
         all_layers = scale * plain / (select + scale * forward)
-        print(f"{ratio:>8} {tokens:>7} {select:>10.1f} {forward:>11.1f} {speedup:>8.2f}x "
+        print(f"{ratio:>8} {tokens:>7} {select:>10.1f} {forward:>11.1f} "
+              f"{passes[0]:>8.1f}-{passes[-1]:>8.1f} {speedup:>8.2f}x "
               f"{all_layers:>6.2f}x {ideal:>5.2f}x {all_layers / ideal:>9.0%} {cache:>11} "
               f"{cache // tokens:>10}")  # fmt: skip
 

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from rivals import cdpruner, divprune
 from torch import Tensor, nn
 
 from hawk.models.base import ScoringLayer, VisualItem
@@ -43,6 +44,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "dart": ("dart", {}),
     "evs": ("evs", {}),
     "facility location": ("facility_location", {}),
+    "dpp over hawk": ("dpp", {"scorer": {"method": "hawk"}}),
     "mmr over hawk": ("mmr", {"scorer": {"method": "hawk"}}),
     "random": ("random", {}),
     "grid": ("grid", {}),
@@ -78,6 +80,7 @@ def context(side: int, device: str, dtype: torch.dtype) -> Context:
         query_index=lambda span: text,
         query_embeddings=lambda span: hidden[tokens:],
         scoring_layer=lambda number: layer,
+        projected=lambda what, number: getattr(layer, what)(norm(hidden)),
         generator=lambda seed: generator,
         once=lambda what, owner, compute: compute(),  # timed every time
     )
@@ -128,8 +131,18 @@ def job(name: str, given: Context, side: int, device: str, dtype: torch.dtype) -
     return lambda: made.select(given, every, count)
 
 
-def measure(work: Any, device: str, seconds: float) -> tuple[float, float]:
-    """(median milliseconds, peak MB above what lies in memory) of a warm call."""
+def published(name: str, given: Context) -> Any:
+    """The same choice in the authors' formulation, for the methods that have one here; else None."""
+    count = pruner(name, pruning_ratio=RATIO).count(given.tokens) if name in ("divprune", "cdpruner") else 0
+    if name == "divprune":
+        return lambda: divprune(given.features, count)
+    if name == "cdpruner":
+        return lambda: cdpruner(given.features, given.query_embeddings("instruction"), count)
+    return None
+
+
+def measure(work: Any, device: str, seconds: float) -> tuple[list[float], float]:
+    """(milliseconds of warm calls, ascending; peak MB above what lies in memory)."""
     cuda = device.startswith("cuda")
     clock = time.perf_counter if cuda or torch.get_num_threads() > 1 else time.process_time
     start = clock()
@@ -139,7 +152,7 @@ def measure(work: Any, device: str, seconds: float) -> tuple[float, float]:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
     elif (cold := clock() - start) > SLOW:  # once is enough, and the profiler too slow
-        return 1e3 * cold, float("nan")
+        return [1e3 * cold], float("nan")
     times: list[float] = []
     while len(times) < 3 or (sum(times) < seconds and len(times) < 50):
         start = clock()
@@ -150,7 +163,7 @@ def measure(work: Any, device: str, seconds: float) -> tuple[float, float]:
         if sum(times) > 4 * seconds:
             break
     peak = (torch.cuda.max_memory_allocated() - before) / 1e6 if cuda else peak_cpu(work)
-    return 1e3 * statistics.median(times), peak
+    return sorted(1e3 * took for took in times), peak
 
 
 def peak_cpu(work: Any) -> float:
@@ -186,14 +199,19 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sides", type=int, nargs="+", default=[36, 72], help="1296 and 5184 tokens")
+    parser.add_argument("--quick", action="store_true", help="36 tokens, to see that it runs")
     parser.add_argument("--seconds", type=float, default=1.0, help="about, per method and size")
     parser.add_argument("--only", nargs="+", default=list(METHODS), choices=list(METHODS))
     chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.sides, chosen.seconds = [6], 0.05
     torch.set_num_threads(chosen.threads)
     dtype = getattr(torch, chosen.dtype)
     where = torch.cuda.get_device_name() if chosen.device != "cpu" else f"{chosen.threads} CPU thread(s)"
     print(f"{where}, {chosen.dtype}, hidden {HIDDEN}, {HEADS} heads, ratio {RATIO}")
-    print(f"{'method':20s}{'tokens':>8s}{'ms':>11s}{'x hawk':>9s}{'peak MB':>10s}")
+    print("published: the same choice in the authors' formulation (tests/perf/rivals.py); lowest - highest\n")
+    print(f"{'method':20s}{'tokens':>8s}{'ms':>11s}{'spread':>19s}{'x hawk':>9s}{'peak MB':>10s}"
+          f"{'published ms':>14s}{'times':>7s}")  # fmt: skip
     for side in chosen.sides:
         given = context(side, chosen.device, dtype)
         base = 0.0
@@ -203,9 +221,14 @@ def main() -> None:
                 continue
             with torch.inference_mode():
                 work = job(name, given, side, chosen.device, dtype)
-                took, peak = measure(work, chosen.device, chosen.seconds)
-            base = base or took
-            row = f"{name:20s}{given.tokens:8d}{took:11.2f}{took / base:9.1f}{peak:10.1f}"
+                times, peak = measure(work, chosen.device, chosen.seconds)
+                took, other = statistics.median(times), published(name, given)
+                base = base or took
+                row = f"{name:20s}{given.tokens:8d}{took:11.2f}{times[0]:10.2f} -{times[-1]:7.2f}"
+                row += f"{took / base:9.1f}{peak:10.1f}"
+                if other is not None:
+                    theirs = statistics.median(measure(other, chosen.device, chosen.seconds)[0])
+                    row += f"{theirs:14.2f}{theirs / took:7.2f}"
             print(row, flush=True)
     print(f"peak of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pstats
 import subprocess
 import sys
 import tempfile
@@ -66,6 +67,27 @@ def dry_runs(folder: Path, sizes: list[tuple[int, int, int]]) -> None:
         for what, more in (("every job printed", []), ("--quiet: only planned", ["--quiet"])):
             cells = measured([*command, *more], folder)
             print(f"{int(np.prod(size)):>14,} {what:<24} {cells}", flush=True)
+
+
+def shares(folder: Path, size: tuple[int, int, int]) -> None:
+    """Whose the time of planning is: seconds inside functions of this repository's files, and all others."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(config_of(*size)))
+    found = folder / "profile"
+    command = [
+        sys.executable, "-m", "cProfile", "-o", str(found), "-m", "snakemake", "--snakefile",
+        str(ROOT / "Snakefile"), "--cores", "2", "--directory", str(folder), "--configfile", "config.yaml",
+        "--dry-run", "--quiet",
+    ]  # fmt: skip
+    measured(command, folder)
+    seconds: dict[str, float] = {"this repository": 0.0, "snakemake": 0.0, "other libraries": 0.0}
+    for (file, _, _), (_, _, own, _, _) in pstats.Stats(str(found)).stats.items():  # type: ignore[attr-defined]
+        ours = file.startswith(str(ROOT)) and "site-packages" not in file
+        name = "this repository" if ours else "snakemake" if "/snakemake" in file else "other libraries"
+        seconds[name] += own
+    whole = sum(seconds.values())
+    print(f"\nplanning {int(np.prod(size)):,} jobs under a profiler, by the file that a function stands in")
+    for name, own in seconds.items():
+        print(f"{name:<18} {own:>6.1f} s {own / whole:>6.1%}", flush=True)
 
 
 def drops(folder: Path, size: tuple[int, int, int], samples: int) -> None:
@@ -129,9 +151,13 @@ def main() -> None:
         "--largest", type=int, default=3, choices=[1, 2, 3], help="how many of the three sizes"
     )
     parser.add_argument("--samples", type=int, default=100, help="rows of a score file")
+    parser.add_argument("--quick", action="store_true", help="the smallest, to see that it runs")
     options = parser.parse_args()
+    if options.quick:
+        options.largest, options.samples = 1, 10
     with tempfile.TemporaryDirectory() as folder:
         dry_runs(Path(folder), SIZES[: options.largest])
+        shares(Path(folder), SIZES[min(options.largest, 2) - 1])
     with tempfile.TemporaryDirectory() as folder:
         drops(Path(folder), SIZES[options.largest - 1], options.samples)
         os.chdir(ROOT)

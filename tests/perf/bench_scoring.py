@@ -9,6 +9,7 @@ process's own, so that other work on the machine does not count.
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import time
@@ -56,6 +57,9 @@ class Context:
     def query_index(self, span: str) -> Tensor:
         return self.query
 
+    def once(self, what: str, owner: object, compute: Callable[[], Any]) -> Any:
+        return compute()  # timed every time
+
 
 def fast(context: Any, pruner: Hawk) -> Tensor:
     count = pruner.count(context.tokens)
@@ -99,6 +103,11 @@ def prefill_layer(device: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]
 
 def milliseconds(work: Callable[[], Any], device: str) -> float:
     """Median of some warm calls; of the first alone if that was slow."""
+    return statistics.median(times_of(work, device))
+
+
+def times_of(work: Callable[[], Any], device: str) -> list[float]:
+    """Milliseconds of some warm calls; of the first alone if that was slow."""
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     times: list[float] = []
     for number in range(REPEATS + 1):
@@ -111,7 +120,20 @@ def milliseconds(work: Callable[[], Any], device: str) -> float:
             times.append(1e3 * took)
         if took > SLOW:
             break
-    return statistics.median(times)
+    return times
+
+
+def bandwidth(device: str) -> float:
+    """Bytes read a second by a sum over more than any cache holds, the fastest of some."""
+    values = torch.ones(2**28 if device == "cuda" else 2**26, device=device)
+    return 1e3 * values.nbytes / min(times_of(values.sum, device))
+
+
+def read_by_score(context: Context) -> int:
+    """Bytes that no way of computing the score can leave unread: the embeddings, and the two projections."""
+    layer = context.layer
+    read = (context.hidden, layer.q_proj.weight, layer.k_proj.weight)
+    return sum(tensor.nbytes for tensor in read)
 
 
 def _synchronize(device: str) -> None:
@@ -121,25 +143,34 @@ def _synchronize(device: str) -> None:
 
 @torch.inference_mode()
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="64 tokens, to see that it runs")
+    quickly = parser.parse_args().quick
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    speed = bandwidth(device)
+    print(f"memory is read at {speed / 1e9:.1f} GB/s; limit: embeddings and projections read once at that")
     print(f"device {device}, torch {torch.__version__}, {TEXT} text tokens, ratio {RATIO}; milliseconds\n")
-    print(f"{'dtype':>9} {'visual':>7} {'full matrix':>12} {'fast':>8} {'times':>6} {'same':>7} "
+    print(f"{'dtype':>9} {'visual':>7} {'full matrix':>12} {'fast':>8} {'spread':>15} {'times':>6} "
+          f"{'limit':>7} {'same':>7} "
           f"{'prefill':>9} {'share':>7}")  # fmt: skip
     for dtype in (torch.float32, torch.bfloat16):
         pruner = Hawk(pruning_ratio=RATIO)
         layer = prefill_layer(device, dtype)
-        for visual in (1296, 5184):
+        for visual in (64,) if quickly else (1296, 5184):
             context = Context(visual, device, dtype)
             slow = milliseconds(lambda: full_matrix(context, pruner), device)  # noqa: B023
-            quick = milliseconds(lambda: fast(context, pruner), device)  # noqa: B023
+            times = times_of(lambda: fast(context, pruner), device)  # noqa: B023
+            quick, limit = statistics.median(times), 1e3 * read_by_score(context) / speed
             prefill = float("nan")
             if device != "cpu" or visual < 2000:
                 prefill = LAYERS * milliseconds(lambda: layer(context.hidden), device)  # noqa: B023
             ours, theirs = fast(context, pruner), full_matrix(context, pruner)
             same = torch.isin(ours, theirs).float().mean()
             print(f"{str(dtype).removeprefix('torch.'):>9} {visual:>7} {slow:>12.2f} {quick:>8.2f} "
-                  f"{slow / quick:>6.1f} {same:>7.1%} {prefill:>9.0f} {quick / prefill:>7.2%}")  # fmt: skip
+                  f"{min(times):>7.2f}-{max(times):>7.2f} "
+                  f"{slow / quick:>6.1f} {limit:>7.2f} {same:>7.1%} "
+                  f"{prefill:>9.0f} {quick / prefill:>7.2%}")  # fmt: skip
 
 
 if __name__ == "__main__":

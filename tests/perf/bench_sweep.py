@@ -200,7 +200,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--mid", type=int, default=12, help="samples for the mid-size model; 0 leaves it out")
+    parser.add_argument("--quick", action="store_true", help="few samples and heads, to see that it runs")
     options = parser.parse_args()
+    if options.quick:
+        options.samples, options.heads, options.mid = 8, 2, 0
     bench("tiny", options.model, options.samples, options.heads, None, whole=True)
     if options.mid:
         with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,9 @@ from hawk.models.base import ScoringLayer, VisualItem
 from hawk.pruning.base import Pruner
 from hawk.pruning.methods.cdpruner import CDPruner
 from hawk.pruning.methods.dart import Dart
+from hawk.pruning.methods.discount import Discount
 from hawk.pruning.methods.divprune import DivPrune
+from hawk.pruning.methods.dpp import Dpp
 from hawk.pruning.methods.evs import Evs
 from hawk.pruning.methods.facility_location import FacilityLocation
 from hawk.pruning.methods.mmr import Mmr
@@ -34,6 +36,8 @@ def features(kind: str, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if kind == "random":
         return rng.normal(size=(TOKENS, 24))
+    if kind == "wide":  # fewer tokens than dimensions: a matrix of cosines is kept whole
+        return rng.normal(size=(5, 64))[rng.integers(5, size=TOKENS)] + 0.3 * rng.normal(size=(TOKENS, 64))
     if kind == "clustered":
         return rng.normal(size=(5, 24))[rng.integers(5, size=TOKENS)] + 0.05 * rng.normal(size=(TOKENS, 24))
     if kind == "low rank":
@@ -44,7 +48,7 @@ def features(kind: str, seed: int = 0) -> np.ndarray:
     return np.tile(SIGNS[3], (TOKENS, 1))
 
 
-KINDS = ("random", "clustered", "low rank", "duplicates", "equal")
+KINDS = ("random", "wide", "clustered", "low rank", "duplicates", "equal")
 
 
 def every_time(what: str, owner: object, compute: Callable[[], object]) -> object:
@@ -99,9 +103,13 @@ def min_max(values: list[float], floor: float = 0.0) -> np.ndarray:
 
 
 def cdpruner(v: np.ndarray, text: np.ndarray, count: int, sign: int) -> list[int]:
+    r = min_max([sign * cosine(x, text.mean(0)) for x in v], 1e-6)
+    return determinantal(v, r, count)
+
+
+def determinantal(v: np.ndarray, r: np.ndarray, count: int) -> list[int]:
     """The determinant of every extension, computed as a determinant."""
     n = len(v)
-    r = min_max([sign * cosine(v[i], text.mean(0)) for i in range(n)], 1e-6)
     kernel = np.array([[r[i] * cosine(v[i], v[j]) * r[j] for j in range(n)] for i in range(n)])
     s: list[int] = []
     while len(s) < count:
@@ -158,6 +166,19 @@ def mmr(v: np.ndarray, r: np.ndarray, count: int, trade_off: float) -> list[int]
                 close = max((cosine(v[i], v[k]) for k in s), default=0.0)
                 value[i] = trade_off * r[i] - (1 - trade_off) * close
         s.append(first_best(value))
+    return sorted(s)
+
+
+def discount(v: np.ndarray, r: np.ndarray, count: int, strength: float) -> list[int]:
+    """The score of every token from its product over all tokens chosen so far."""
+    s: list[int] = []
+    while len(s) < count:
+        left = {}
+        for i in range(len(v)):
+            if i not in s:
+                distances = [min(1.0, max(1e-3, 1 - cosine(v[i], v[k]))) for k in s]
+                left[i] = float(np.log(r[i]) + strength * np.sum(np.log(distances)))
+        s.append(first_best(left))
     return sorted(s)
 
 
@@ -223,6 +244,38 @@ def test_mmr(kind, count, trade_off):
     assert chosen(Mmr(scorer=Given(), trade_off=trade_off), given, count) == expected
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_dpp(kind, count, power):
+    v = features(kind)
+    scores = np.random.default_rng(3).permutation(TOKENS) / 8.0
+    given = context(v, given=torch.tensor(scores))
+    expected = determinantal(v, min_max(list(scores), 1e-6) ** power, count)
+    assert chosen(Dpp(scorer=Given(), power=power), given, count) == expected
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_discount(kind, count, strength):
+    v = features(kind)
+    scores = np.random.default_rng(3).permutation(TOKENS) / 8.0
+    given = context(v, given=torch.tensor(scores))
+    expected = discount(v, min_max(list(scores), 1e-6), count, strength)
+    assert chosen(Discount(scorer=Given(), strength=strength), given, count) == expected
+
+
+@pytest.mark.parametrize("pruner", [Dpp(scorer=Given()), Discount(scorer=Given())], ids=["dpp", "discount"])
+def test_score_and_diversity_both_count(pruner):
+    """Neither the scorer alone nor the choice without its scores."""
+    v = features("clustered")
+    scores = np.random.default_rng(3).permutation(TOKENS) / 8.0
+    mixed = chosen(pruner, context(v, given=torch.tensor(scores)), 8)
+    assert mixed != sorted(np.argsort(-scores, kind="stable")[:8].tolist())
+    assert mixed != chosen(pruner, context(v, given=torch.ones(TOKENS)), 8)
+
+
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_facility_location(kind, count):
@@ -254,7 +307,7 @@ def test_dart(kind, count):
         v,
         hidden_at=lambda number: hidden,
         text_index=torch.arange(len(v), len(hidden)),
-        scoring_layer=lambda number: layer,
+        projected=lambda what, number: getattr(layer, what)(hidden),
     )
     pruner = Dart(image_pivots=4, text_pivots=3)
     expected = dart(v, text, v @ weight.T, text @ weight.T, count, 4, 3)

@@ -7,12 +7,12 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-import tiny_processors
+import tiny_prompts
 import torch
 from matrix import PRUNERS
 from oracles import CASES, FAMILIES
 from simulated_gpu import simulated
-from tiny_inputs import build
+from tiny_prompts import build
 from tiny_random import MODELS
 
 from hawk.cli.main import cli
@@ -78,7 +78,7 @@ STEPS = [
 
 
 def test_every_step(tmp_path):
-    tiny, found = tiny_processors.vlm("qwen2_5_vl"), {"cpu": [], "cuda:0": []}
+    tiny, found = tiny_prompts.vlm("qwen2_5_vl"), {"cpu": [], "cuda:0": []}
     tiny.model.save_pretrained(tmp_path)
     tiny.processor.save_pretrained(tmp_path)
     few = {"benchmarks": ["digits"], "samples": 2}

@@ -12,17 +12,18 @@ from typing import get_args, get_type_hints
 import pytest
 from conftest import ROOT
 from oracles import CASES
-from tiny_inputs import build as build_inputs
+from tiny_prompts import build as build_inputs
 from tiny_random import HEADS, KV_HEADS, MODELS
 
 from hawk import pruning
 from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
 from hawk.models import family_of
 from hawk.pruning import REGISTRY, pruner_class
-from hawk.pruning.options import MethodFacts, facts, option_names, varies_by_seed
+from hawk.pruning.options import MethodFacts, facts, varies_by_seed
 from hawk.pruning.prompt import prune
-from hawk.steps.variants import build
+from hawk.steps.variants import build, token_score_of
 
 DERIVED = ("method", "summary", "options", "seeded")
 GEOMETRY = Geometry(layers=3, heads=HEADS, kv_heads=KV_HEADS, head_dim=16)
@@ -36,7 +37,7 @@ def test_facts_read_from_the_source_are_those_of_the_class(method):
         if field.name not in DERIVED:
             assert getattr(found, field.name) == getattr(cls, field.name), field.name
     own = [f.name for f in fields(cls) if f.init and f.name != "pruning_ratio"]
-    assert list(found.options) == own == option_names(method)
+    assert list(found.options) == own
     assert found.seeded == ("seed" in own)
     assert found.summary == cls.__doc__.split("\n")[0]
 
@@ -59,11 +60,12 @@ def test_the_facts_that_tables_rest_on():
     def having(fact, value=True):
         return {method for method in REGISTRY if getattr(facts(method), fact) == value}
 
-    assert having("is_control") == {"random", "grid", "downscale", "blind"}
+    assert having("is_control") == {"random", "keep_first", "grid", "downscale", "blind"}
     assert having("is_floor") == having("ratio_free") == having("keeps_budget", False) == {"blind"}
     assert having("keeps_budget", "at most") == having("other_images") == {"downscale"}
     assert having("takes_weights") == {"hawk"}
-    assert having("seeded") == {"random"}
+    assert having("seeded") == {"random", "keep_first", "oracle"}
+    assert having("is_ceiling") == having("uses_relevant") == {"oracle"}
     assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk"}
     assert having("uses_tower") == {"visionzip", "downscale"}
     assert having("reads_other_question") == {"hawk", "cdpruner", "mmtok"}
@@ -223,6 +225,32 @@ def test_a_method_with_heads_takes_the_runs_token_score(inside):
     own = hawk_of(built(OTHER, layer=2, rope=False))  # a variant's own options go before the run's
     assert (own.scoring_layer_index, own.rope, own.query_span) == (2, False, "after_vision")
     assert kept(built(OTHER)) != kept(built(SCORING))
+
+
+def test_weights_from_elsewhere_bring_their_token_score(caplog):
+    """The authors' weights are scored as their file says in every run; a variant's own option goes first."""
+    geometry = HeadWeights.load("qwen2.5-vl-7b").geometry
+    authors = {"name": "hawk-authors", "method": "hawk", "weights": "qwen2.5-vl-7b"}
+    scoring = {"layer": 0, "normalization": "softmax", "rope": True, "query_span": "instruction"}
+    one = build({"scoring": scoring}, authors, "0.6", 0, geometry)
+    assert (one.token_score_normalization, one.rope, one.query_span) == ("l2", False, "after_vision")
+    assert not caplog.records
+    own = build({"scoring": scoring}, {**authors, "query_span": "instruction"}, "0.6", 0, geometry)
+    assert (own.rope, own.query_span) == (False, "instruction")
+    assert "calibrated with query_span='after_vision'" in caplog.text
+    uniform = build({"scoring": scoring}, {"name": "u", "method": "hawk"}, "0.6", 0, geometry)
+    assert (uniform.rope, uniform.query_span) == (True, "instruction")
+    # Results say what was used, not what the run's own weights are scored with.
+    assert token_score_of(one) == {"normalization": "l2", "rope": False, "query_span": "after_vision"}
+    assert token_score_of(uniform) == scoring_of(scoring)
+    inside = {"name": "m", "method": "mmr", "scorer": authors}
+    assert token_score_of(build({"scoring": scoring}, inside, "0.6", 0, geometry)) == token_score_of(one)
+    divprune = build({"scoring": scoring}, {"name": "d", "method": "divprune"}, "0.6", 0, geometry)
+    assert token_score_of(divprune) == {}
+
+
+def scoring_of(scoring):
+    return {key: value for key, value in scoring.items() if key != "layer"}
 
 
 def test_methods_without_heads_do_not():

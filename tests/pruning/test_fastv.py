@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from oracles import CASES, FAMILIES, NEW, generate, pruned, stacked, swapped, visual
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import IMAGE, LAYERS, MODELS, VIDEO
 from torch import Tensor
 
@@ -47,7 +47,7 @@ def masked_from(model: torch.nn.Module, layer: int, gone: Tensor) -> Iterator[No
     padding = torch.zeros_like(gone)
     handles = [
         module.register_forward_pre_hook(hook, with_kwargs=True)
-        for module in model.model.language_model.layers[layer:]
+        for module in family_of(model).layers(model)[layer:]
     ]
     try:
         yield padding
@@ -206,3 +206,10 @@ def test_refusals():
     other = prune(FastV(pruning_ratio=0.5), model, family, build("qwen2_5_vl", CASES["several"]))
     with pytest.raises(InputError, match="other prompts"), pruner.hooks(model, family, prompt):
         model(**other.kwargs())
+
+
+def test_a_second_prompt_in_one_generate_is_refused():
+    """Guidance runs it through the same model, in the middle of the first one's decoding."""
+    inputs, model = build("qwen2_5_vl", CASES["one"]), MODELS["qwen2_5_vl"]()
+    with pytest.raises(InputError, match="other prompts than those prepared|second prompt"):
+        pruned(model, FastV(0.6), inputs, guidance_scale=2.0, negative_prompt_ids=torch.tensor([[20, 21]]))

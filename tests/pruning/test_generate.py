@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from oracles import CASES, FAMILIES, generate, masked, pruned, stacked
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import END, IMAGE, MODELS, NEWLINE, PAD
 from tokenizers import Tokenizer, decoders, models
 from transformers import (
@@ -356,7 +356,8 @@ def test_template_ids_from_a_processor(inputs):
         unk_token_id = None
 
         def __call__(self, text, add_special_tokens=True):
-            return {"input_ids": [0, 1, 2]}  # "<|im_start|>user\n"
+            ids = {"<|im_start|>user": [0, 1], "<|im_start|>user\n": [0, 1, 2]}
+            return {"input_ids": ids.get(text, [0, 1, 9])}
 
         def convert_tokens_to_ids(self, token):
             return self.get(token)
@@ -457,7 +458,7 @@ def test_more_images_than_placeholders(model):
         model.generate(**inputs)
 
 
-@pytest.mark.parametrize("family", ["internvl", "llava_onevision"])
+@pytest.mark.parametrize("family", ["internvl", "llava", "llava_next", "llava_onevision"])
 def test_placeholders_that_no_image_fills(family):
     model, inputs = MODELS[family](), build(family, [[Image(1, 1), 20]])
     where = (inputs["input_ids"] == IMAGE).nonzero()[-1]

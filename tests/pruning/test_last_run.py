@@ -11,7 +11,7 @@ import pytest
 import torch
 from matrix import PRUNERS
 from oracles import CASES, generate, pruned
-from tiny_inputs import build
+from tiny_prompts import build
 from tiny_random import MODELS
 
 from hawk.core.errors import InputError

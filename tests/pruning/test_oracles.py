@@ -26,7 +26,7 @@ from oracles import (
     stacked,
     swapped,
 )
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import HEADS, KV_HEADS, MODELS
 
 from hawk.ablation.ablate_heads import AblateHeads

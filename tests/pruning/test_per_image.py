@@ -9,7 +9,7 @@ import pytest
 import torch
 from matrix import PRUNERS
 from oracles import FAMILIES, contexts_of
-from tiny_inputs import Image, Video, build
+from tiny_prompts import Image, Video, build
 from tiny_random import MODELS
 
 from hawk.models import family_of
@@ -75,7 +75,7 @@ def watched(monkeypatch, cls, *names):
     return calls
 
 
-SCORED = ["hawk", "hawk-signed", "visionzip", "evs", "grid", "facility-hawk", "mmr-hawk"]
+SCORED = ["hawk", "hawk-signed", "visionzip", "evs", "grid", "facility-hawk", "dpp-hawk", "mmr-hawk"]
 
 
 @pytest.mark.parametrize("name", SCORED)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from oracles import FAMILIES, pruned
-from tiny_inputs import Image, Video, build
+from tiny_prompts import Image, Video, build
 from tiny_random import MODELS
 
 from hawk.models import family_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matrix import PRUNERS
 from oracles import CASES, FAMILIES
-from tiny_inputs import Image, Video, build
+from tiny_prompts import Image, Video, build
 from tiny_random import MODELS
 from torch import Tensor
 
@@ -131,7 +131,7 @@ def test_visionzip_needs_the_tower():
         run(make("visionzip", pruning_ratio=0.5), "qwen2_5_vl", stored(torch.randn(24, 64)))
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "llava_onevision"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_visionzip_scores_are_the_eager_attention(family):
     """Attention that the tower itself returns in eager mode, mapped to tokens by hand."""
     model = MODELS[family]("eager")
@@ -155,22 +155,32 @@ def eager_attention(model: torch.nn.Module, family: str, inputs: dict[str, Any])
         probabilities.append(attention(*args, **kwargs))
         return probabilities[-1]
 
-    tower = getattr(model.model, "visual", None) or model.model.vision_tower
+    tower, _ = family_of(model).vision_modules(model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.functional, "softmax", softmax)
-        if family == "internvl":
+        if family == "internvl" or family == "llava":
             tower(inputs["pixel_values"])
-        elif family == "llava_onevision":
+        elif family in ("llava_next", "llava_onevision"):
             tower(inputs["pixel_values"][0, :7])  # the base view and 2 x 3 tiles; the rest is padding
+        elif family in ("idefics3", "smolvlm"):
+            tower(pixel_values=inputs["pixel_values"][0])
         else:
             tower(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
     if family == "internvl":
         (first,) = probabilities  # [tiles, heads, 65, 65]
         patches = first[:, :, 0, 1:].mean(1).view(-1, 4, 2, 4, 2)  # 8 x 8 patches, merged 2 x 2
         return 64 * patches.mean((2, 4)).flatten()
-    if family == "llava_onevision":
-        (first,) = probabilities  # [7, heads, 16, 16]
-        views = first.mean(1).sum(1)  # received by the 4 x 4 patches of every view
+    if family in ("idefics3", "smolvlm"):
+        (first,) = probabilities  # [tiles, heads, 16, 16]; 4 x 4 patches, merged 2 x 2
+        return first.mean(1).sum(1).view(-1, 2, 2, 2, 2).mean((2, 4)).flatten()
+    if family == "llava":
+        return 16 * probabilities[0][0, :, 0, 1:].mean(0)  # [images, heads, 17, 17]
+    if family in ("llava_next", "llava_onevision"):
+        if family == "llava_next":  # two layers of [7, heads, 17, 17]: what the class token attends to
+            views = 16 * probabilities[0][:, :, 0, 1:].mean(1)
+        else:
+            (first,) = probabilities  # [7, heads, 16, 16]
+            views = first.mean(1).sum(1)  # received by the 4 x 4 patches of every view
         rows = []
         for row in range(8):
             for column in range(12):
@@ -240,6 +250,22 @@ def test_registry_and_public_names():
         cls = pruner_class(method)
         assert is_dataclass(cls)
         assert getattr(hawk, cls.__name__) is cls
-        assert method in ("blind", "downscale") or any(method == used for used, _ in PRUNERS.values())
+        assert method in {"blind", "downscale", "oracle", *(used for used, _ in PRUNERS.values())}
     with pytest.raises(InputError, match="Did you mean 'layer'"):
         pruner("fastv", layr=3)
+
+
+def test_keep_first_keeps_the_prompts_first_token_and_draws_the_others():
+    """With several images as well, where the budget is per image: of the first one alone."""
+    vlm = MODELS["qwen2_5_vl"]()
+    inputs = build("qwen2_5_vl", CASES["several"])
+    kept = {}
+    for budget in ("pooled", "per_image"):
+        for seed in range(6):
+            given = pruner("keep_first", pruning_ratio=0.8, budget=budget, seed=seed)
+            last = prune(given, vlm, family_of(vlm), inputs).last
+            kept[budget, seed] = [index.tolist() for index in last.kept_index]
+            assert all(0 in index for index in kept[budget, seed])
+        assert len({str(kept[budget, seed]) for seed in range(6)}) > 1
+    random = prune(pruner("random", pruning_ratio=0.8, seed=1), vlm, family_of(vlm), inputs).last
+    assert not all(0 in index.tolist() for index in random.kept_index)

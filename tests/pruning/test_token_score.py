@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import CASES, FAMILIES, full_matrix_scores
-from tiny_inputs import Image, Video, build, left_padded, prompt_ids
+from tiny_prompts import Image, Video, build, left_padded, prompt_ids
 from tiny_random import END, HEADS, KV_HEADS, MODELS, NEWLINE, START, USER
 
 from hawk.core.errors import InputError
@@ -23,6 +23,7 @@ from hawk.core.heads import Geometry
 from hawk.models import family_of
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import kept_count
+from hawk.pruning.methods import hawk as hawk_method
 from hawk.pruning.methods.hawk import Hawk, normalize
 from hawk.pruning.methods.random import Random
 from hawk.pruning.prompt import prune
@@ -90,6 +91,20 @@ def test_reductions(family):
     ):
         raw = Hawk(text_reduction=how).head_scores(context)
         torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("case", ["several", "textfirst"])
+@pytest.mark.parametrize("at_once", [1, 3, 4, 10_000])
+def test_tokens_in_chunks(monkeypatch, at_once, case):
+    """Chunks of any size, inside an image and over the text between two, score as the full matrix."""
+    monkeypatch.setattr(hawk_method, "TOKENS_AT_ONCE", {"cpu": at_once})
+    model = MODELS["qwen2_5_vl"]()
+    inputs = build("qwen2_5_vl", CASES[case])
+    (context,) = contexts_of(model, inputs)
+    raw = Hawk().head_scores(context)
+    expected = full_matrix_scores(model, inputs, HEADS, KV_HEADS, 0)
+    torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert (raw.roll(1, dims=-1) - expected).abs().max() > 0.01 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", ["q_proj", "k_proj"])
@@ -214,7 +229,8 @@ def test_budget_per_frame(family):
     """Every frame keeps its own share; LLaVA's closing newline goes with the last frame."""
     model = MODELS[family]()
     inputs = build(family, [[Video(4, 2, 2), 20]])
-    per_frame = {"internvl": [16] * 4, "llava_onevision": [4, 4, 4, 5]}.get(family, [4] * 4)
+    squares = {"internvl": [16] * 4, "llava": [16] * 4, "llava_next": [36] * 4}  # of 16, 16 and 4
+    per_frame = {**squares, "llava_onevision": [4, 4, 4, 5]}.get(family, [4] * 4)
     (context,) = contexts_of(model, inputs)
     assert context.budget_group.bincount().tolist() == per_frame
     kept = Random(pruning_ratio=0.5, budget="per_image").kept_indices(context)
@@ -234,7 +250,7 @@ def test_budget_per_image():
 
 
 def question(model, inputs, span="instruction"):
-    (context,) = contexts_of(model, inputs)
+    (context,) = contexts_of(model, inputs, Random(pruning_ratio=0.5))
     return context.ids[context.query_index(span)].tolist()
 
 
@@ -267,12 +283,14 @@ def test_system_prompt_and_several_turns():
 
 
 def test_a_prompt_without_any_turn():
+    """Its question cannot be told; the authors' span needs no turn."""
     model = MODELS["qwen2_5_vl"]()
     inputs = build("qwen2_5_vl", [[Image(2, 2), 20, 21]])
     ids = inputs["input_ids"][0].tolist()
-    bare = ids[3 : ids.index(END)]
-    inputs.update(left_padded([bare]))
-    assert question(model, inputs) == [20, 21]
+    inputs.update(left_padded([ids[3 : ids.index(END)]]))
+    with pytest.raises(InputError, match="no user turn"):
+        question(model, inputs)
+    assert question(model, inputs, "after_vision") == [20, 21]
 
 
 def test_times_between_frames_are_no_question():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hawk.core import schemas
+from hawk.analysis import comparison, controls
 from hawk.report import columns
 from hawk.report.columns import CSV, HTML, MARKDOWN, TERMINAL, Column, select
 from hawk.report.tables import csv_text, html_table, markdown_rows, terminal_rows
@@ -15,7 +15,7 @@ ROW: dict[str, Any] = {"name": "a|b<c", "size": 1.25, "none": None}
 TABLE = [
     Column("name", "name", lambda row: row["name"], (CSV, MARKDOWN, TERMINAL, HTML), left=True),
     Column("size", "size", lambda row: f"{row['size']:.1f}", (MARKDOWN, TERMINAL, HTML), overall="points"),
-    Column("none", "absent", lambda row: "", (MARKDOWN,), if_any=True),
+    Column("none", "absent", lambda row: str(row["none"] or ""), (MARKDOWN,), if_any=True),
 ]
 
 
@@ -36,7 +36,7 @@ def test_the_terminal_shortens_names_and_never_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "schema"), [(columns.RETENTION, schemas.RETENTION), (columns.CONTROLS, schemas.CONTROLS)]
+    ("table", "schema"), [(columns.RETENTION, comparison.RETENTION), (columns.CONTROLS, controls.CONTROLS)]
 )
 def test_csv_has_every_column_of_the_file(table: list[Column], schema: Any) -> None:
     assert [column.key for column in select(table, CSV, [])] == schema.names

@@ -127,6 +127,22 @@ def test_stability_curves(made) -> None:
     assert drawn.get_ydata().tolist() == [point["correlation"] for point in curve]
 
 
+def test_the_ceiling_is_drawn_apart_from_the_variants(made) -> None:
+    frame, _ = read_retention(made[0])
+    told = frame.replace({"variant": {"divprune": "told"}, "method": {"divprune": "oracle"}})
+    with style():
+        figure = retention_figure(told, ["overall"])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "told (ceiling)" in labels
+    axes = figure.axes[0]
+    (line,) = [line for line in axes.lines if line.get_label() == "told (ceiling)"]
+    rows = told[(told["variant"] == "told") & (told["benchmark"] == "overall")]
+    assert line.get_ydata().tolist() == rows["retention"].tolist()
+    assert line.get_xdata().tolist() == pytest.approx([60.0, 80.0, 90.0])
+    assert "told" not in [one.get_label() for one in axes.containers]
+    assert "random" in [one.get_label() for one in axes.containers]
+
+
 def test_retention_shows_every_variant_with_floor_and_majority(made) -> None:
     frame, _ = read_retention(made[0])
     with style():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -20,13 +23,15 @@ from PIL import Image
 
 from hawk.cli import analysis, tools
 from hawk.config.declared import declared
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import atomic, files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.report import page as report
 from hawk.report import verdicts
+from hawk.report.run import Run
+from hawk.report.sections.comparison import _retention_table
+from hawk.report.sections.overview import what_was_run
 from hawk.report.tables import read_controls, read_retention
 from hawk.steps.head_weights import head_weights
 from hawk.steps.make_figures import make_figures
@@ -57,11 +62,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
         "cost": {"max_new_tokens": 4, "repeats": 3, "warmup": 1},
     }  # fmt: skip
     made = provenance({"table": "cost", "benchmark": "toy"}, **measured)
-    records.write_table(RunPaths(root).cost(), rows, schemas.COST, made)
+    files.write_table(RunPaths(root).cost(), rows, schemas.COST, made)
     make_figures(declared(config, "make_figures"), root)
     Image.new("RGB", (4, 4)).save(RunPaths(root).figure("kept_tokens", "png"))
+    atomic.write_json(RunPaths(root).head_scores(), {"examples": [EXAMPLE]})
     make_report(declared(config, "make_report"), root)
     return root, config
+
+
+# A white image of 2 x 2 tokens, 4 heads.
+_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGP8"
+    "//8/AwMDEwMDAwMDAwAkBgMB/DXemwAAAABJRU5ErkJggg=="
+)
+EXAMPLE = {
+    "benchmark": "toy", "question": "what?", "layer": 0, "ratio": "50 %", "rows": 2, "columns": 2,
+    "scores": [base64.b64encode(bytes([0, 85, 170, 255])).decode()] * 4,
+    "kept": {"divprune": [0, 3]}, "answers": {"divprune": {"text": "a", "right": True}},
+    "image": f"data:image/png;base64,{_PNG}", "width": 2, "height": 2,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -72,7 +91,7 @@ def text(made) -> str:
 class Page(HTMLParser):
     """Elements with their attributes, and whether they nest."""
 
-    VOID = frozenset({"meta", "img", "br"})
+    VOID = frozenset({"meta", "img", "br", "input"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -121,17 +140,21 @@ def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:
     root, _ = made
     data = json.loads(re.search(r'id="head-data">(.*?)</script>', text, re.DOTALL)[1])
     drops = drops_of(root)
-    assert list(data) == ["zero", "selection"]
-    for name, found in data.items():
-        part = drops[drops["intervention"] == name].pivot(index="head", columns="benchmark", values="drop")
-        shown = [[cell["drop"] for cell in line] for line in found["cells"]]
-        assert shown == part[found["benchmarks"]].to_numpy().tolist()
-        weights = json.loads(Path(RunPaths(root).head_weights(name)).read_text())["weights"]
-        assert found["weights"] == weights
-        null = stability_of(root, name)["head_null"]
-        bounds = zip(weights, null["min_shift"]["q025"], null["min_shift"]["q975"], strict=True)
-        assert found["weight_noise"] == [low <= weight <= high for weight, low, high in bounds]
-        assert found["confidence"] == 95
+    assert [panel["title"] for panel in data["panels"]] == ["zero", "selection"]
+    for panel in data["panels"]:
+        part = drops[drops["ablation"] == panel["title"]].set_index(["benchmark", "layer", "head"])
+        for key in ("drop", "ci_low", "ci_high", "logprob_drop", "unparsed", "is_noise"):
+            for benchmark, line in zip(panel["benchmarks"], panel[key], strict=True):
+                spots = [(benchmark, layer, head) for layer, head in panel["heads"]]
+                expected = part.loc[spots, key].to_numpy(dtype=float)
+                assert line == pytest.approx(expected, abs=0.0051 if key != "logprob_drop" else 6e-5)
+        weights = json.loads(Path(RunPaths(root).head_weights(panel["title"])).read_text())["weights"]
+        assert panel["weight"] == pytest.approx(weights, abs=6e-5)
+        null = stability_of(root, panel["title"])["head_null"]["min_shift"]
+        bounds = zip(weights, null["q025"], null["q975"], strict=True)
+        assert panel["weight_noise"] == [low <= weight <= high for weight, low, high in bounds]
+        assert panel["weight_low"] == pytest.approx(null["q025"], abs=6e-5)
+        assert panel["confidence"] == 95
     frame, _ = read_retention(root)
     words = Page(text).words
     for value in frame["retention"]:
@@ -149,13 +172,13 @@ def test_strings_from_files_are_escaped(made, tmp_path: Path) -> None:
     tables = [(paths.drops(name), schemas.DROPS) for name in ("zero", "selection")]
     for path, schema in (*tables, (paths.table("retention", "parquet"), None)):
         table = pq.read_table(path)
-        made_by = records.provenance_of(table, path)
+        made_by = files.provenance_of(table, path)
         frame = table.to_pandas()
         if schema is None:
             schema = table.schema
             frame["variant"] = frame["variant"].replace("divprune", EVIL)
         frame["benchmark"] = frame["benchmark"].replace("toy", EVIL)
-        records.write_table(path, frame, schema, made_by)
+        files.write_table(path, frame, schema, made_by)
     path = make_report({**config, "run": EVIL}, str(tmp_path / "run"))
     page = Page(Path(path).read_text(encoding="utf-8"))
     assert page.open == []
@@ -207,7 +230,7 @@ def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
     chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "divprune")
     for verdict, kind in (("better", "better"), ("worse", "worse"), ("—", "open")):
         frame.loc[chosen, "verdict"] = verdict
-        found = [one for one in verdicts.against_reference(frame, settings) if "divprune" in one.text]
+        found = [one for one in verdicts.against_reference_variant(frame, settings) if "divprune" in one.text]
         assert [one.kind for one in found] == [kind] * 3
     controls = read_controls(root)
     frame.loc[(frame["benchmark"] == "overall") & (frame["variant"] == "hawk-zero"), "verdict"] = "—"
@@ -240,13 +263,55 @@ def test_variants_no_better_than_the_majority_answer_are_named(made) -> None:
     root, config = made
     frame, _ = read_retention(root)
     overall = frame["benchmark"] == "overall"
-    low = frame.copy()
-    low.loc[overall & (frame["variant"] != "baseline"), "retention"] = 60.0
-    low.loc[overall & (frame["variant"] == "random") & (frame["pruning_ratio"] == "0.9"), "retention"] = 59.0
-    low.loc[overall & (frame["variant"] == "majority"), "retention"] = 59.0
+    low = frame.assign(at_floor=False)
+    low.loc[overall & (frame["variant"] == "random") & (frame["pruning_ratio"] == "0.9"), "at_floor"] = True
+    low.loc[overall & (frame["variant"] == "blind"), "at_floor"] = True  # which is there by intent
     said = [one.text for one in verdicts.notes(config, {}, low, "model")]
     expected = "No better than always giving the most frequent answer: random at 90 % removed."
     assert [text for text in said if "most frequent" in text] == [expected]
+
+
+def test_variants_whose_answers_do_not_stop_are_named(made) -> None:
+    root, config = made
+    frame, _ = read_retention(root)
+    assert not any("do not stop" in one.text for one in verdicts.notes(config, {}, frame, "model"))
+    endless = frame.copy()
+    chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "random")
+    endless.loc[chosen, "not_stopped"] = endless[chosen]["pruning_ratio"].map(
+        {"0.6": 0.9, "0.8": 1.0, "0.9": 12.34}
+    )
+    (said,) = [one.text for one in verdicts.notes(config, {}, endless, "model") if "do not stop" in one.text]
+    assert "do not stop: random 1.0 % at 80 % removed; random 12.3 % at 90 % removed. Exact" in said
+
+
+def test_the_ceiling_is_called_that(made) -> None:
+    """A variant that is told where the object is beats every control, which is no praise of anything."""
+    root, _ = made
+    frame, settings = read_retention(root)
+    frame = frame.replace({"variant": {"divprune": "told"}, "method": {"divprune": "oracle"}})
+    said = " ".join(one.text for one in verdicts.against_reference_variant(frame, settings))
+    assert said.count("told (the ceiling) ") == 3
+    assert "random (the ceiling)" not in said
+    page = _retention_table(frame, "overall", "hawk-uniform")
+    assert page.count('<tr class="floor"><td class="left" data-v="told">') == 3
+
+
+def test_fewer_samples_than_asked_for_are_said(made) -> None:
+    root, config = made
+    run = Run.read(config, root)
+    assert verdicts.fewer_samples(config, run.drops, run.retention) == []
+    frame = run.retention.assign(requested=64.0)  # toy and pairs have 64
+    frame.loc[frame["benchmark"] == "pairs", "requested"] = 70.0
+    more = {**config, "calibration": {**config["calibration"], "samples": 65}}
+    (said,) = verdicts.fewer_samples(more, run.drops, frame)
+    assert said.text == (
+        "Fewer samples than asked for: toy 64 of 65 for calibration; pairs 64 of 65 for calibration; "
+        "pairs 64 of 70 for evaluation."
+    )
+    page = what_was_run(Run(config, run.paths, retention=frame, settings=run.settings))
+    assert "asked for" in page
+    assert ">70<" in page
+    assert ">70<" not in what_was_run(Run(config, run.paths, retention=run.retention, settings=run.settings))
 
 
 def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
@@ -258,9 +323,9 @@ def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
         one["null"]["pooled"]["explained_by_null"] = False
     said = [one.text for one in verdicts.notes(config, found, None, "model")]
     assert len(said) == 2
-    assert all("those of pairs;" in one for one in said)
+    assert all("on pairs the drops of the heads differ no more than noise" in one for one in said)
     leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
-    assert any("Retention is then too good" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
+    assert any("makes retention too high" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
     tiny = verdicts.notes(config, {}, None, "data/models/tiny-qwen2.5-vl")
     assert any("small and was trained by this project" in one.text for one in tiny)
     assert verdicts.notes(config, {}, None, "model") == []
@@ -268,7 +333,8 @@ def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
     assert not [one for one in verdicts.notes(config, {}, frame, "model") if "cannot tell" in one.text]
     seeing = frame.assign(retention=frame["retention"].where(frame["method"] != "blind", 95.0))
     assert any(
-        "cannot tell pruning methods apart" in one.text for one in verdicts.notes(config, {}, seeing, "model")
+        "cannot show a difference between pruning methods" in one.text
+        for one in verdicts.notes(config, {}, seeing, "model")
     )
     dead = frame.assign(native_value=frame["native_value"].where(frame["benchmark"] != "toy", 0.0))
     assert any("scores 0 on toy:" in one.text for one in verdicts.notes(config, {}, dead, "model"))
@@ -303,53 +369,102 @@ def in_browser(path: str, script: str, folder: Path) -> str:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-def test_the_heatmap_works_in_a_browser(made, tmp_path: Path) -> None:
+def test_the_explorer_works_in_a_browser(made, tmp_path: Path) -> None:
     root, _ = made
     script = """
-      const lines = () => [...document.querySelectorAll("#heatmap tbody tr")];
-      const column = (i) => lines().map((line) => line.cells[i].textContent);
-      const order = document.getElementById("order");
-      const sort = (value) => { order.value = value; order.dispatchEvent(new Event("change")); };
-      const out = { heads: column(0), zero: column(1) };
-      sort("weight"); out.byWeight = column(3);
-      document.querySelector('#heatmap th[data-key="benchmark:pairs"]').click(); out.byPairs = column(2);
-      const cell = document.querySelector("#heatmap td.cell");
+      const all = (query, from = document) => [...from.querySelectorAll(query)];
+      const one = (query) => document.querySelector(query);
+      const part = (name) => one(`[data-part="${name}"]`);
+      const set = (name, value) => { const node = part(name); node[node.type === "checkbox" ? "checked" : "value"] = value; node.dispatchEvent(new Event("change")); };
+      const view = (name) => one(`[data-view="${name}"]`).click();
+      const rows = () => all(".view tbody tr").map((row) => all("button.head", row).map((b) => b.textContent));
+      const named = () => all(".view tbody th").map((th) => th.textContent);
+      const out = { start: one('[data-view="layer"]').getAttribute("aria-pressed"), layer: rows(), layerNames: named() };
+      view("grid"); out.grid = rows(); out.gridNames = named();
+      set("benchmark-select", "1"); out.gridSecond = rows(); set("benchmark-select", "-1");
+      view("list"); out.listNames = named();
+      one('[data-key="weight"]').click(); out.byWeight = all("td.weight span").map((s) => parseFloat(s.textContent));
+      one('[data-key="weight"]').click(); out.byWeightUp = all("td.weight span").map((s) => parseFloat(s.textContent));
+      set("top", "2"); out.top = named(); set("top", "0");
+      set("hide-noise", true); out.real = named(); set("hide-noise", false);
+      set("least", "1e9"); out.none = named(); set("least", "0");
+      view("layer");
+      const cell = all("button.head")[0];
       cell.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: 9, clientY: 9 }));
-      const tip = document.getElementById("tip");
-      out.tip = tip.textContent; out.shown = tip.style.display;
-      const noisy = document.querySelectorAll("#heatmap td.noise").length;
-      out.noisy = noisy;
-      document.querySelectorAll("#ablations button")[1].click();
-      sort("head"); out.selection = column(1);
-      const table = document.querySelector("table.sortable");
-      const head = [...table.querySelectorAll("th")].find((h) => h.textContent === "retention");
+      const second = all(".view tbody tr")[1].querySelector("button.head");
+      second.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: 9, clientY: 9 }));
+      out.tip = one("#tip").textContent; out.shown = one("#tip").style.display; out.label = second.getAttribute("aria-label");
+      document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" })); out.hidden = one("#tip").style.display;
+      second.focus(); second.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+      out.moved = document.activeElement.dataset.head;
+      out.noisy = all("button.head.noise").length;
+      second.click(); out.detail = part("detail").textContent; out.open = !part("detail").hidden;
+      out.looks = all(".examples img").length; out.frames = all(".examples .frame").length;
+      part("close").click(); out.closed = part("detail").hidden;
+      set("panel-select", "1"); out.selection = rows();
+      set("measure-select", "logprob_drop"); out.logprob = rows(); set("measure-select", "drop");
+      view("compare"); out.dots = all("circle.dot").length; out.compare = one(".compare p").textContent;
+      const table = one("table.sortable");
+      const head = all("th", table).find((h) => h.textContent === "retention");
       const values = () => [...table.tBodies[0].rows].map((r) => Number(r.cells[head.cellIndex].dataset.v));
-      head.click(); out.down = values(); head.click(); out.up = values();
+      head.click(); out.down = values();
+      head.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" })); out.up = values();
       out.images = [...document.images].every((image) => image.complete && image.naturalWidth > 0);
       return out;
-    """
+    """  # noqa: E501
     dom = in_browser(RunPaths(root).report(), script, tmp_path)
-    found = json.loads(re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1].replace("&amp;", "&"))
+    found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]))
     drops = drops_of(root)
-    zero = drops[drops["intervention"] == "zero"]
-    toy = zero[zero["benchmark"] == "toy"]
-    assert found["heads"] == ["L0H0", "L0H1", "L0H2", "L0H3"]
-    assert [float(one) for one in found["zero"]] == pytest.approx(toy["drop"].tolist(), abs=0.051)
-    other = drops[(drops["intervention"] == "selection") & (drops["benchmark"] == "toy")]
-    assert [float(one) for one in found["selection"]] == pytest.approx(other["drop"].tolist(), abs=0.051)
-    assert [float(one) for one in found["byWeight"]] == sorted(map(float, found["byWeight"]), reverse=True)
-    assert [float(one) for one in found["byPairs"]] == sorted(map(float, found["byPairs"]), reverse=True)
-    assert found["noisy"] == zero["is_noise"].sum()
-    row = toy[toy["head"] == 0].iloc[0]  # the largest drop on pairs is head 0's
+    zero = drops[drops["intervention"] == "zero"].set_index(["benchmark", "head"])
+    benchmarks = list(dict.fromkeys(zero.index.get_level_values(0)))
+    heads = ["L0H0", "L0H1", "L0H2", "L0H3"]
+
+    def numbers(lines: list[list[str]]) -> list[list[float]]:
+        return [[float(text) for text in line] for line in lines]
+
+    def expected(part: pd.DataFrame, column: str = "drop") -> list[list[float]]:
+        table = part[column].unstack().loc[benchmarks]
+        return [table.mean().tolist(), *table.to_numpy().tolist()]
+
+    assert found["start"] == "true"  # one layer: benchmarks and heads first
+    assert found["layerNames"] == [f"mean of {len(benchmarks)} benchmarks", *benchmarks]
+    for shown, real in zip(numbers(found["layer"]), expected(zero), strict=True):
+        assert shown == pytest.approx(real, abs=0.056)
+    assert found["gridNames"] == ["L0"]
+    assert numbers(found["grid"])[0] == pytest.approx(expected(zero)[0], abs=0.056)
+    assert numbers(found["gridSecond"])[0] == pytest.approx(expected(zero)[2], abs=0.056)
+    assert sorted(found["listNames"]) == heads
+    assert found["byWeight"] == sorted(found["byWeight"], reverse=True)
+    assert found["byWeightUp"] == sorted(found["byWeight"])
+    means = zero["drop"].unstack().mean()
+    assert sorted(found["top"]) == sorted(f"L0H{head}" for head in means.nlargest(2).index)
+    noise = zero["is_noise"].unstack().all()
+    assert sorted(found["real"]) == [f"L0H{head}" for head in noise.index if not noise[head]]
+    assert found["none"] == []
+    row = zero.loc[(benchmarks[0], 0)]
     assert found["shown"] == "block"
-    assert "L0H0 on toy" in found["tip"]
+    assert found["hidden"] == "none"
+    assert f"L0H0, {benchmarks[0]}" in found["tip"]
     assert f"{row['ci_low']:+.1f} to {row['ci_high']:+.1f}" in found["tip"]
+    assert found["label"].startswith(f"L0H0 on {benchmarks[0]}: ")
+    assert found["moved"] == "1"
+    assert found["noisy"] == zero["is_noise"].sum() + noise.sum()
+    assert found["open"]
+    assert "L0H0 under zero" in found["detail"]
+    assert "Where it looks" in found["detail"]
+    assert (found["looks"], found["frames"]) == (1, 2)
+    assert found["closed"]
+    other = drops[drops["intervention"] == "selection"].set_index(["benchmark", "head"])
+    for shown, real in zip(numbers(found["selection"]), expected(other), strict=True):
+        assert shown == pytest.approx(real, abs=0.056)
+    for shown, real in zip(numbers(found["logprob"]), expected(other, "logprob_drop"), strict=True):
+        assert shown == pytest.approx(real, abs=0.00056)
+    assert found["dots"] == len(heads)
+    rho = other["drop"].unstack().mean().corr(means, method="spearman")
+    assert f"(Spearman): {rho:+.2f}" in found["compare"]
     assert found["down"] == sorted(found["down"], reverse=True)
     assert found["up"] == found["down"][::-1] or found["up"] == sorted(found["down"])
     assert found["images"]
-
-
-# --- commands ---------------------------------------------------------------------------------------
 
 
 def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,12 @@ from factories import make_config, toy_benchmarks, write_run
 from literal_tables import Literal, cell, change
 
 from hawk.analysis import statistics
-from hawk.analysis.controls import is_calibrated, is_control
+from hawk.analysis.comparison import RETENTION
+from hawk.analysis.controls import CONTROLS, is_calibrated, is_control
 from hawk.analysis.resampling import bootstrap_counts, rng_of
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import CONTROLS, RETENTION
 from hawk.pruning.budget import ratio_text
 from hawk.report.numbers import number
 from hawk.report.tables import read_controls, read_retention, text_table
@@ -200,9 +199,9 @@ def test_no_reference_means_no_tests(copy) -> None:
 def test_the_same_input_gives_the_same_table(copy) -> None:
     root, config = copy
     path = RunPaths(root).table("retention", "parquet")
-    before = records.digest(path)
+    before = files.digest(path)
     make_tables(config, root)
-    assert records.digest(path) == before
+    assert files.digest(path) == before
 
 
 def test_ratios_are_one_however_they_are_written() -> None:
@@ -308,6 +307,91 @@ def test_an_image_twice_moves_together(copy) -> None:
     assert both["p_value"] == pytest.approx(one["p_value"], abs=0.01)
 
 
+# --- what happened ----------------------------------------------------------------------------------
+
+
+def test_what_happened_equals_a_literal_count_and_is_marked(copy) -> None:
+    """Answers that go on, first words and token 0, of files in which they are as drawn here."""
+    root, config = copy
+    paths, rng = RunPaths(root), np.random.default_rng(3)
+    drawn: dict[str, pd.DataFrame] = {}
+
+    def edit(name: str, share: float) -> Any:
+        def draw(frame: pd.DataFrame) -> pd.DataFrame:
+            drawn[name] = frame.assign(
+                stopped=rng.random(len(frame)) > share,
+                first_word_score=np.where(rng.random(len(frame)) < 0.2, np.nan, rng.random(len(frame))),
+                keeps_token_0=rng.random(len(frame)) < 0.3,
+            )
+            return drawn[name]
+
+        return draw
+
+    for name in BENCHMARKS:
+        change(paths.evaluation(name, "random"), edit(name, 0.25))
+    literal = Literal(root, config, "toy")
+    base = literal.rows("baseline", "")["first_word_score"].mean()
+    make_tables(config, root)
+    frame, settings = read_retention(root)
+    for name in BENCHMARKS:
+        part = drawn[name][drawn[name]["pruning_ratio"] == "0.8"]
+        row = cell(frame, "random", "0.8", name)
+        assert row["not_stopped"] == pytest.approx(100 * (~part["stopped"]).mean())
+        assert row["keeps_token_0"] == pytest.approx(100 * part["keeps_token_0"].mean())
+    part = drawn["toy"][drawn["toy"]["pruning_ratio"] == "0.8"]
+    toy = cell(frame, "random", "0.8", "toy")
+    words = part["first_word_score"]
+    assert toy["first_word_retention"] == pytest.approx(100 * words.dropna().mean() / base)
+    assert toy["first_word_retention"] != pytest.approx(100 * words.fillna(0).mean() / base)
+    overall = cell(frame, "random", "0.8", "overall")
+    for key in ("not_stopped", "keeps_token_0", "first_word_retention"):
+        assert overall[key] == pytest.approx(
+            np.mean([cell(frame, "random", "0.8", name)[key] for name in BENCHMARKS])
+        )
+    text = text_table(frame, "overall", settings)
+    assert ["†" in line for line in text.splitlines() if line.startswith("random")] == [True, True]
+    assert not any("†" in line for line in text.splitlines() if line.startswith("hawk-zero"))
+    assert "† 1 % or more of the answers do not stop." in text
+    assert "†" not in text_table(read_retention(copy[0])[0].assign(not_stopped=0.9), "overall", settings)
+    markdown = Path(paths.table("retention", "md")).read_text(encoding="utf-8")
+    assert sum("| does not stop" in line for line in markdown.splitlines() if "| random |" in line) == 8
+
+
+def test_at_the_floor_is_what_retains_no_more_than_the_majority_answer(copy) -> None:
+    root, config = copy
+    for name in BENCHMARKS:
+        path = RunPaths(root).samples("evaluation", name)
+        references = [["yes"] if i % 10 else ["no"] for i in range(64)]  # "yes" is right nine times in ten
+        change(path, lambda frame, r=references: frame.assign(references=r), schemas.SAMPLES)
+    make_tables(config, root)
+    frame, _ = read_retention(root)
+    found = set()
+    for name in ["overall", *BENCHMARKS]:
+        floor = cell(frame, "majority", None, name)["retention"]
+        for row in frame[frame["benchmark"] == name].to_dict("records"):
+            own = row["variant"] not in ("baseline", "majority")
+            assert row["at_floor"] == (row["retention"] <= floor if own else None)
+            found.add(row["at_floor"])
+    assert found == {True, False, None}
+    assert "‡ retains no more than always giving" in " ".join(text_table(frame, "overall").split())
+
+
+def test_fewer_samples_than_asked_for_stand_in_every_table(copy) -> None:
+    root, config = copy
+    paths = RunPaths(root)
+    for name, asked in (("toy", 70), ("shared", 64), ("pairs", None)):
+        change(paths.samples("evaluation", name), lambda frame: frame, schemas.SAMPLES, requested=asked)
+    make_tables(config, root)
+    frame, settings = read_retention(root)
+    assert cell(frame, "random", "0.8", "toy")["requested"] == 70
+    assert np.isnan(cell(frame, "random", "0.8", "pairs")["requested"])
+    assert np.isnan(cell(frame, "random", "0.8", "overall")["requested"])  # of pairs all were asked for
+    assert text_table(frame, "overall", settings).endswith("Fewer samples than asked for: toy 64 of 70.")
+    markdown = Path(paths.table("retention", "md")).read_text(encoding="utf-8")
+    assert markdown.count("64 of the 70 samples asked for, 32 images.") == 1
+    assert markdown.count("64 samples, 32 images.") == 2
+
+
 # --- words ------------------------------------------------------------------------------------------
 
 
@@ -335,9 +419,11 @@ def test_the_terminal_table_fits_and_is_ordered(made) -> None:
     lines = text_table(frame, "overall", settings).splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[1].startswith("baseline")
-    ratios = [line.split()[1] for line in lines[2:14]]
+    unmarked = [line.replace("‡", " ").split() for line in lines[2:14]]
+    assert sum("‡" in line for line in lines[2:14]) == frame[frame.benchmark == "overall"].at_floor.sum() > 0
+    ratios = [words[1] for words in unmarked]
     assert ratios == sorted(ratios)
-    retention = [float(line.split()[3]) for line in lines[2:8]]
+    retention = [float(words[3]) for words in unmarked[:6]]
     assert retention == sorted(retention, reverse=True)
     assert "Holm over 40" in " ".join(lines[-3:])
     wide = frame.assign(variant=frame["variant"] + "-with-a-very-long-name")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import HEADS, KV_HEADS, LAYERS, MODELS
 
 from hawk.analysis.cost import cost_table

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hub_rows
 import pytest
-import tiny_processors
+import tiny_prompts
 from runs import linked
 from score_rows import same
 
@@ -36,7 +36,7 @@ PROTOCOL = "lmms-eval"  # 16 new tokens; an untrained model uses all of the 2048
 def run(request, tmp_path_factory):
     """Config and folder of a run, samples and features made."""
     folder = tmp_path_factory.mktemp("run")
-    vlm = tiny_processors.vlm(request.param)
+    vlm = tiny_prompts.vlm(request.param)
     vlm.model.save_pretrained(folder / "model")
     vlm.processor.save_pretrained(folder / "model")
     rows = hub_rows.videomme()

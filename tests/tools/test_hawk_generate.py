@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image as Picture
-from tiny_inputs import Image, build
+from tiny_prompts import Image, build
 from tiny_random import MODELS
 from videos import write_video
 
@@ -131,6 +131,10 @@ class Processor:
         ("internvl", (2, 3), 8, 12),
         ("internvl", (1, 1), 4, 4),
         ("llava_onevision", (2, 3), 8, 12),
+        ("llava_next", (2, 3), 8, 12),
+        ("llava", (2, 3), 4, 4),
+        ("idefics3", (2, 3), 4, 6),
+        ("smolvlm", (1, 1), 2, 2),
     ],
 )
 def test_layout_of_tokens_on_the_image(family, shape, rows, columns):
@@ -147,6 +151,6 @@ def test_layout_of_tokens_on_the_image(family, shape, rows, columns):
         # The second tile starts after the 16 tokens of the first and lies right of it.
         assert layout.tokens[4] == 16
         assert layout.tokens[12] == 4
-    if family == "llava_onevision":
+    if family in ("llava_next", "llava_onevision"):
         assert layout.tokens[0] == 16  # behind the base view
         assert layout.tokens[12] == 16 + 13  # behind the first row's newline

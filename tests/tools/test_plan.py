@@ -16,7 +16,10 @@ from running import SMALL, Workflow
 from hawk.benchmarks import benchmark
 from hawk.cli.main import cli
 from hawk.config.load import fill, load_config
-from hawk.tools.plan import Timing, counted, stages, table
+from hawk.core.errors import InputError
+from hawk.tools.cards import CARDS, Timing, assumptions, estimated, parameters_of
+from hawk.tools.grouping import groupings, recommended
+from hawk.tools.plan import counted, disk, hours, plan, stages, table
 
 RULES = {
     "samples": ["prepare_samples"],
@@ -57,10 +60,10 @@ def test_hours_and_bytes_by_hand() -> None:
     # 2 benchmarks × 2 interventions × 2 heads × 10 samples, in 4 jobs of 2 heads
     ablation = found["ablation"]
     assert (ablation.jobs, ablation.scorings, ablation.files) == (4, 80, 8)
-    assert timing.hours(ablation) == pytest.approx((4 * 2.0 + 80 * 0.1) / 3600)
-    assert timing.disk(ablation, stored=True) == 80 * 100 + 8 * 6000
-    assert timing.disk(found["features"], stored=True) == 40 * 1e6
-    assert timing.hours(found["samples"]) == 0
+    assert hours(ablation, timing) == pytest.approx((4 * 2.0 + 80 * 0.1) / 3600)
+    assert disk(ablation, timing, stored=True) == 80 * 100 + 8 * 6000
+    assert disk(found["features"], timing, stored=True) == 40 * 1e6
+    assert hours(found["samples"], timing) == 0
     # 4 variants, one with 2 seeds; 2 ratios; 20 samples
     assert found["evaluation"].scorings == 20 * 2 * 5
     assert "total" in table(list(found.values()), timing, stored=True)
@@ -111,7 +114,7 @@ def test_by_default_it_is_arithmetic_without_model_hub_or_torch(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     rows = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines()}
     assert rows["stage"] == ["stage", "jobs", "images", "scored"]
-    assert int(rows["ablation"][1]) == 28 * 6 * 2  # heads × benchmarks × interventions
+    assert int(rows["ablation"][1]) == 28 // 7 * 6 * 2  # groups of heads × benchmarks × interventions
     assert hawk("--measure", "1").returncode != 0
 
 
@@ -127,3 +130,89 @@ def test_counts_need_no_download() -> None:
     config["evaluation"]["samples"] = None
     config["calibration"]["holdout"] = "none"
     assert counted(config)("evaluation", "digits") == sum(1 for _ in benchmark("digits").load())
+
+
+READY = sorted(path for path in (ROOT / "config").glob("*7b*.yaml")) + sorted(
+    path for path in (ROOT / "config").glob("*8b*.yaml")
+)
+
+
+def test_an_estimate_by_hand() -> None:
+    config = fill(SMALL, "config")
+    config["generation"]["batch_size"] = 16
+    timing = estimated(config, "h100", 7e9)
+    prefill = 2 * 7e9 * (1296 + 64) / (0.4 * 989e12)  # seconds of a sample
+    decode = 8 * 0.020 / 16  # 8 steps that a batch shares; the weights alone take 8.4 ms
+    assert timing.score == pytest.approx(prefill + decode)
+    assert timing.start == pytest.approx(10 + 14)
+    slow = estimated(config, "l40s", 7e9)
+    assert slow.score - 2 * 7e9 * 1360 / (0.4 * 362e12) == pytest.approx(8 * (14e9 / (0.5 * 0.864e12)) / 16)
+    config["preprocessing"]["min_pixels"] = 4096 * 28**2
+    assert estimated(config, "h100", 7e9).score - decode == pytest.approx(prefill * (4096 + 64) / (1296 + 64))
+    assert "4096 visual" in assumptions(config, "h100", 7e9)
+    with pytest.raises(InputError, match="--card 'tpu' is not known; allowed: a100, h100"):
+        estimated(config, "tpu", 7e9)
+
+
+@pytest.mark.parametrize(
+    ("path", "billions"),
+    [("Qwen/Qwen2.5-VL-7B-Instruct", 7), ("OpenGVLab/InternVL3-8B-hf", 8), ("llava-onevision-0.5b", 0.5)],
+)
+def test_a_name_says_the_size(path: str, billions: float) -> None:
+    assert parameters_of({"model": {"path": path}}) == billions * 1e9
+
+
+def test_a_name_without_a_size_is_said() -> None:
+    with pytest.raises(InputError, match="give --parameters"):
+        parameters_of({"model": {"path": "data/models/tiny-qwen2.5-vl"}})
+
+
+def test_the_jobs_of_a_grouping_by_hand() -> None:
+    config = fill(SMALL, "config")  # 2 benchmarks, 2 interventions
+    config["ablation"] |= {"layers": list(range(14)), "heads_per_job": 4}  # of 2 heads: 28
+    count = {"easy_vqa": 10, "digits": 30}
+    timing = Timing("card", start=100.0, encode=9.0, score=0.5, feature_bytes=0, sample_bytes=0, row_bytes=0)
+    found = groupings(config, lambda role, name: count[name], timing)
+    assert [one.per_job for one in found] == [1, 4, 7, "all"]
+    assert [one.jobs for one in found] == [4 * 28, 4 * 7, 4 * 4, 4]
+    four = found[1]
+    assert four.hours == pytest.approx((28 * 100 + 2 * 28 * 40 * 0.5) / 3600)
+    assert four.longest == pytest.approx((100 + 4 * 30 * 0.5) / 3600)
+    assert four.starts == pytest.approx(2800 / (2800 + 1120))
+    config["features"] = "recomputed"
+    again = groupings(config, lambda role, name: count[name], timing)[1]
+    assert again.longest == pytest.approx((100 + 4 * 30 * 9.5) / 3600)
+    # Starts of 100 s want a job as large as there is; long work wants few heads a job.
+    assert recommended(found).per_job == "all"
+    slow = Timing("card", start=100.0, encode=0, score=100.0, feature_bytes=0, sample_bytes=0, row_bytes=0)
+    config["features"] = "stored"
+    assert recommended(groupings(config, lambda role, name: count[name], slow)).per_job == 1
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_ready_configs_have_what_the_plan_recommends(path: Path) -> None:
+    """On an A100 and on an H100; the comment beside it says how to have one job per head."""
+    config = load_config(str(path))
+    for card in ("a100", "h100"):
+        timing = estimated(config, card, parameters_of(config))
+        choices = groupings(config, counted({**config, "run": "not-there"}), timing)
+        assert config["ablation"]["heads_per_job"] == recommended(choices).per_job, (card, choices)
+    assert "1 is one job per head" in path.read_text()
+
+
+def test_the_demo_has_one_job_per_head() -> None:
+    assert load_config(str(ROOT / "config" / "config.yaml"))["ablation"]["heads_per_job"] == 1
+
+
+def test_a_named_card_gives_hours_and_says_what_it_takes_for_granted() -> None:
+    config = load_config(str(ROOT / "config" / "qwen2_5_vl_7b.yaml"))
+    text = plan(config, card="h100")
+    lines = text.splitlines()
+    assert lines[0].split() == ["stage", "jobs", "images", "scored", "GPU", "hours", "disk"]
+    assert "Estimated, not measured, for h100" in text
+    assert sum("  recommended" in line for line in lines) == 1
+    assert next(line for line in lines if line.split()[:2] == ["1", "336"])
+    assert set(CARDS) == {"a100", "h100", "h200", "l40s", "rtx4090", "v100"}
+    words = ["plan", "--config", str(ROOT / "config" / "config.yaml"), "--card", "h100", "--measure", "1"]
+    done = CliRunner().invoke(cli, words)
+    assert isinstance(done.exception, InputError)

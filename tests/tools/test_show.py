@@ -14,8 +14,7 @@ from click.testing import CliRunner
 from factories import make_config, measure_drops, stability_of, toy_benchmarks, write_run  # tmp
 
 from hawk.cli.tools import show as command
-from hawk.core import files as records
-from hawk.core import schemas
+from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
@@ -152,7 +151,7 @@ def test_a_cost_table(tmp_path: Path) -> None:
     row: dict[str, Any] = {field.name: 1 for field in schemas.COST}
     plain = row | {"variant": "unpruned", "pruning_ratio": "0", "total_ms": 25.0}
     row |= {"variant": "hawk", "pruning_ratio": "0.8", "total_ms": 12.5, "kv_cache_bytes": 2_340_000}
-    records.write_table(tmp_path / "cost.parquet", [plain, row], schemas.COST, provenance({"table": "cost"}))
+    files.write_table(tmp_path / "cost.parquet", [plain, row], schemas.COST, provenance({"table": "cost"}))
     line = show(str(tmp_path / "cost.parquet")).splitlines()[-1]
     assert line.split() == ["hawk", "0.8", "12.5", "×2.00", "1.0", "1.00", "2.34", "1"]
 
@@ -163,7 +162,7 @@ def test_text_from_files_cannot_steer_the_terminal(root: str, tmp_path: Path) ->
     frame = table.to_pandas()
     frame["prediction"] = "\x1b[2J" + "x" * 200
     frame["sample_id"] = "\x1b]0;title\x07"
-    records.write_table(tmp_path / "x.parquet", frame, schemas.SCORES, records.provenance_of(table, path))
+    files.write_table(tmp_path / "x.parquet", frame, schemas.SCORES, files.provenance_of(table, path))
     text = show(str(tmp_path / "x.parquet"))
     assert "\x1b" not in text
     assert fits(text)

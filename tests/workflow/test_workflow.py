@@ -224,7 +224,7 @@ def test_a_wrong_config_fails_before_any_job(finished: Workflow) -> None:
 
 
 def test_another_config_file_is_not_merged_over_the_default(finished: Workflow) -> None:
-    """The default config has 5 benchmarks and 8 variants; none of them may seep in."""
+    """The default config has 5 benchmarks and 10 variants; none of them may seep in."""
     assert {path.stem for path in (finished.folder / "outputs/small/samples/calibration").iterdir()} == {
         "easy_vqa", "digits",
     }  # fmt: skip

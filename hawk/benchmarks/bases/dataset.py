@@ -109,29 +109,31 @@ class DatasetBenchmark(Benchmark):
         The row has the columns of the Hub's table, of VLMEvalKit's TSV, or ``references`` and
         whatever of those the metric needs. The answer may stand in any of ``ANSWERS``.
         """
-        answer = next((row[one] for one in ANSWERS if not is_empty(row.get(one))), None)
+        answer = next((row[column] for column in ANSWERS if not is_empty(row.get(column))), None)
         if answer is not None:
-            empty = [one for one in ANSWERS if is_empty(row.get(one))]
+            empty = [column for column in ANSWERS if is_empty(row.get(column))]
             row = {**row, **dict.fromkeys([*empty, "references"], answer)}
         if "index" in self.keys and is_empty(row.get("index")) and not is_empty(row.get("sample_id")):
             row = {**row, "index": row["sample_id"]}
-        names = {one: str(number) for one in ("index", "question_id", "id") if one not in self.keys}
+        names = {column: str(number) for column in ("index", "question_id", "id") if column not in self.keys}
         stand_ins = {"image": {"bytes": b"-", "path": None}, "question": "", "imageId": "", **names}
-        given = {one for one, cell in row.items() if cell is not None and one not in ANSWERS}
+        filled = {column for column, cell in row.items() if cell is not None and column not in ANSWERS}
         stand_ins |= self.stand_ins()
-        row = {**stand_ins, **{one: cell for one, cell in row.items() if cell is not None}}
+        row = {**stand_ins, **{column: cell for column, cell in row.items() if cell is not None}}
         readers = [(self.from_hub, self.columns), (self.from_tsv, self.tsv_columns)]
         if type(self).from_tsv is DatasetBenchmark.from_tsv:
             readers.pop()
         # Stand-ins may fit the row to both tables: it is of the one that it was given more of.
         unread = {"image", *ANSWERS}
-        readers.sort(key=lambda one: (len(set(one[1]) - given - unread), -len(given & set(one[1]))))
+        readers.sort(
+            key=lambda reader: (len(set(reader[1]) - filled - unread), -len(filled & set(reader[1])))
+        )
         for read, needed in readers:
-            if all(row.get(one) is not None for one in needed):
+            if all(row.get(key) is not None for key in needed):
                 sample = read(row, number)
                 break
         else:
-            missing = [one for one in self.columns if row.get(one) is None]
+            missing = [column for column in self.columns if row.get(column) is None]
             raise InputError(
                 f"benchmark {self.name!r}, row {number}: no column {', '.join(map(repr, missing))} "
                 f"(or VLMEvalKit's: {', '.join(self.tsv_columns)})."
@@ -142,8 +144,8 @@ class DatasetBenchmark(Benchmark):
             return sample
         unnamed = sample.sample_id == str(number)  # a reader that counts rows
         columns = ("sample_id", *(names if unnamed else ()))
-        own = next((name for one in columns if one in given and (name := text(row[one]))), None)
-        return sample if own is None else dataclasses.replace(sample, sample_id=own)
+        own_id = next((name for column in columns if column in filled and (name := text(row[column]))), None)
+        return sample if own_id is None else dataclasses.replace(sample, sample_id=own_id)
 
     def stand_ins(self) -> dict[str, Any]:
         """Cells that scoring does not read."""
@@ -167,7 +169,7 @@ class DatasetBenchmark(Benchmark):
             if missing:
                 raise InputError(
                     f"benchmark {self.name!r}: metric group {group!r} lacks {', '.join(missing[:8])}; it has "
-                    f"{', '.join(one for one, _ in members[:8])}. Its metric needs all of them."
+                    f"{', '.join(sample_id for sample_id, _ in members[:8])}. Its metric needs all of them."
                 )
 
     def source(self) -> Source:
@@ -209,11 +211,11 @@ class DatasetBenchmark(Benchmark):
             identify.tie(sample.metric_group, identify(sample))
         self.check_complete(groups, self.published_rows)
         for sample in self._drafts(source):
-            found = len(groups[str(sample.metric_group)])
+            rows_in_group = len(groups[str(sample.metric_group)])
             yield dataclasses.replace(
                 sample,
                 group_id=identify.connected(identify(sample)),
-                metric_group=f"{sample.metric_group}{COUNT}{self.expected_rows(found)}",
+                metric_group=f"{sample.metric_group}{COUNT}{self.expected_rows(rows_in_group)}",
             )
 
     def _drafts(self, source: Source) -> Iterator[Sample]:
@@ -228,6 +230,35 @@ class DatasetBenchmark(Benchmark):
     def score(self, parsed: str, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> float:
         """Right if it is the reference, letter by letter."""
         return float(parsed == sample.references[0])
+
+    def sample(
+        self,
+        row: Mapping[str, Any],
+        sample_id: str,
+        question: str | None = None,
+        options: Sequence[str] = (),
+        category: str | None = None,
+        metric_group: str | None = None,
+        answer: str = "answer",
+        video: Mapping[str, Any] | None = None,
+    ) -> Sample:
+        """A sample from a row of the Hub's table or a TSV, without its group_id.
+
+        question: the cell of that name, unless given. answer: the column of the answer. Its images are the
+        row's, unless it shows a video.
+        """
+        return Sample(
+            sample_id=sample_id,
+            group_id="",
+            question=text(row["question"]) or "" if question is None else question,
+            references=self.references(row, answer, sample_id, options),
+            images=self.images(row, sample_id) if video is None else (),
+            video=video,
+            options=tuple(options),
+            category=category,
+            metric_group=metric_group,
+            split=self.hub_split,
+        )
 
     def images(self, row: Mapping[str, Any], sample_id: str) -> tuple[Mapping[str, Any], ...]:
         """The row's image with its original bytes; a row without one is an error."""
@@ -277,8 +308,8 @@ class Identities:
         """The name itself where nothing is tied to it, else a hash of all that is."""
         if self._names is None:
             members: dict[str, list[str]] = {}
-            for one in self._parent:
-                members.setdefault(self._root(one), []).append(one)
+            for key in self._parent:
+                members.setdefault(self._root(key), []).append(key)
             self._names = {
                 root: tied[0]
                 if len(tied) == 1
@@ -297,8 +328,8 @@ class Identities:
 # --- aggregates ------------------------------------------------------------------------------------
 def check_groups(name: str, rows: pd.DataFrame) -> None:
     """Refuse a table in which a metric group lacks a row, naming the group."""
-    found = rows["metric_group"].value_counts(sort=False)
-    for group, rows_found in found.items():
+    group_sizes = rows["metric_group"].value_counts(sort=False)
+    for group, rows_found in group_sizes.items():
         _, counted, expected = str(group).rpartition(COUNT)
         if counted and expected.isdecimal() and int(expected) != rows_found:
             ids = rows.loc[rows["metric_group"] == group, "sample_id"].tolist()
@@ -308,16 +339,16 @@ def check_groups(name: str, rows: pd.DataFrame) -> None:
             )
 
 
-def check_categories(name: str, found: set[str], needed: tuple[str, ...]) -> None:
+def check_categories(name: str, present: set[str], needed: tuple[str, ...]) -> None:
     """Refuse a table in which a category is missing or unknown, naming it."""
-    missing = [one for one in needed if one not in found]
+    missing = [key for key in needed if key not in present]
     if missing:
         raise InputError(
             f"benchmark {name!r}: no row of category {', '.join(map(repr, missing))}; the "
             "aggregate needs every category."
         )
-    for one in sorted(found.difference(needed)):
-        raise unknown(f"category of benchmark {name!r}", one, needed)
+    for category in sorted(present.difference(needed)):
+        raise unknown(f"category of benchmark {name!r}", category, needed)
 
 
 def levels(rows: pd.DataFrame) -> pd.DataFrame:

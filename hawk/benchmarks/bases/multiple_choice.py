@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Sample
-from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark
+from hawk.benchmarks.bases.dataset import LEVEL, DatasetBenchmark, levels
 from hawk.benchmarks.rules.cells import answers, is_empty, options, options_by_letter, single, text, trimmed
 from hawk.benchmarks.rules.choices import REFUSED, infer_option
 from hawk.benchmarks.rules.protocols import LETTER, LMMS_EVAL, MS_VLMEVAL
@@ -35,8 +35,8 @@ def lettered(options: Sequence[str]) -> dict[str, str]:
 
 def as_letter(answer: str, options: Sequence[str]) -> str:
     """An answer given as the number of an option from 0, or as its letter already."""
-    known = answer.isdecimal() and int(answer) < len(options)
-    return LETTERS[int(answer)] if known else answer
+    is_index = answer.isdecimal() and int(answer) < len(options)
+    return LETTERS[int(answer)] if is_index else answer
 
 
 def with_hint(hint: str | None, question: str) -> str:
@@ -58,11 +58,11 @@ class MultipleChoice(DatasetBenchmark):
     # --- data ---------------------------------------------------------------------------------
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """One letter, of an option that is there."""
-        given = single(answers(value))
-        answer = self.letter(given, options)
+        text_of_answer = single(answers(value))
+        answer = self.letter(text_of_answer, options)
         if answer not in (lettered(options) if options else LETTERS):
             raise InputError(
-                f"answer {given!r} is none of the {len(lettered(options)) or 26} options "
+                f"answer {text_of_answer!r} is none of the {len(lettered(options)) or 26} options "
                 f"({', '.join(lettered(options)) or 'A, B, …'})."
             )
         return (answer,)
@@ -79,7 +79,11 @@ class MultipleChoice(DatasetBenchmark):
             raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: {error}") from None
 
     def from_tsv(self, row: Mapping[str, Any], number: int) -> Sample | None:
-        category = LEVEL.join(one for one in (text(row.get("category")), text(row.get("l2-category"))) if one)
+        category = LEVEL.join(
+            level_name
+            for level_name in (text(row.get("category")), text(row.get("l2-category")))
+            if level_name
+        )
         return self.sample(
             row,
             str(row["index"]),
@@ -88,34 +92,15 @@ class MultipleChoice(DatasetBenchmark):
             category or None,
         )
 
-    def sample(
-        self,
-        row: Mapping[str, Any],
-        sample_id: str,
-        question: str,
-        options: Sequence[str],
-        category: str | None = None,
-        metric_group: str | None = None,
-    ) -> Sample:
-        return Sample(
-            sample_id=sample_id,
-            group_id="",
-            question=question,
-            references=self.references(row, "answer", sample_id, options),
-            images=self.images(row, sample_id),
-            options=tuple(options),
-            category=category,
-            metric_group=metric_group,
-            split=self.hub_split,
-        )
-
     def from_answer(self, row: Mapping[str, Any], number: int) -> Sample:
         """Options may be a list, or one per letter, whichever of the two tables has it so."""
-        listed_ones = next((row[one] for one in ("options", "choices") if not is_empty(row.get(one))), None)
+        listed_ones = next(
+            (row[column] for column in ("options", "choices") if not is_empty(row.get(column))), None
+        )
         given = self.options_of(listed_ones, text(row.get("sample_id")) or str(number))
         cells = given or options_by_letter(row)
         if cells:  # an empty one is no missing column
-            others = {one: cell for one, cell in row.items() if one not in LETTERS}
+            others = {column: cell for column, cell in row.items() if column not in LETTERS}
             row = {**others, **dict.fromkeys("AB", ""), **dict(zip(LETTERS, cells, strict=False))}
         if given:
             row = {**row, "options": given, "choices": given}
@@ -159,8 +144,8 @@ class MultipleChoice(DatasetBenchmark):
         if protocol == LMMS_EVAL:
             return self.lmms_parse(prediction, sample)
         # Where no option could be read from the question, a letter is still one.
-        known = lettered(sample.options) or dict.fromkeys(LETTERS[:4], "")
-        letter = infer_option(prediction, known, protocol == MS_VLMEVAL)
+        options = lettered(sample.options) or dict.fromkeys(LETTERS[:4], "")
+        letter = infer_option(prediction, options, protocol == MS_VLMEVAL)
         return None if letter == REFUSED else letter
 
     def lmms_parse(self, prediction: str, sample: Sample) -> str | None:
@@ -169,13 +154,11 @@ class MultipleChoice(DatasetBenchmark):
     # --- aggregate ------------------------------------------------------------------------------
     def report(self, rows: pd.DataFrame) -> dict[str, float]:
         """Fractions, as VLMEvalKit prints them: overall, and per level of category."""
-        from hawk.benchmarks.bases.dataset import levels
-
         result = {"Overall": self.aggregate(rows) / 100.0}
         parts = levels(rows)
         for level in reversed(parts.columns):
-            for one in sorted(set(parts[level].dropna()) - {""}):
-                result[one] = self.aggregate(rows[parts[level] == one]) / 100.0
+            for category in sorted(set(parts[level].dropna()) - {""}):
+                result[category] = self.aggregate(rows[parts[level] == category]) / 100.0
         return result
 
 
@@ -196,11 +179,11 @@ def split_options(question: str, answer: str | None = None) -> tuple[str, tuple[
     not reach ``answer``, a letter, marks at the start of a line are taken in any form ("B text" among
     "A. text"), and a letter whose mark is missing has an empty option, so that the others keep theirs.
     """
-    stem, found = _marked(question)
-    if answer is None or len(answer) != 1 or answer not in LETTERS or answer in lettered(found):
-        return stem, found
+    stem, options = _marked(question)
+    if answer is None or len(answer) != 1 or answer not in LETTERS or answer in lettered(options):
+        return stem, options
     loose = _loosely_marked(question)
-    return loose if answer in lettered(loose[1]) else (stem, found)
+    return loose if answer in lettered(loose[1]) else (stem, options)
 
 
 def _marked(question: str) -> tuple[str, tuple[str, ...]]:

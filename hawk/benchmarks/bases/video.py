@@ -7,7 +7,6 @@ gigabytes. Its ``group_id`` is the hash of the file.
 from __future__ import annotations
 
 import logging
-import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,8 +61,8 @@ class VideoBenchmark(DatasetBenchmark):
         """Where the video files are: the option ``videos``, else where `hawk fetch` puts them."""
         from huggingface_hub import constants
 
-        given = self.options.get("videos")
-        return Path(given).expanduser() if given else Path(constants.HF_HOME) / "hawk" / self.name
+        folder = self.options.get("videos")
+        return Path(folder).expanduser() if folder else Path(constants.HF_HOME) / "hawk" / self.name
 
     def fetch_videos(self) -> tuple[Path, ...]:
         """Download the repository's archives and unpack each once. Returns the archives."""
@@ -87,10 +86,14 @@ class VideoBenchmark(DatasetBenchmark):
             return {"bytes": None, "path": None}
         root = self.videos()
         names = [name] if name.endswith(self.suffixes) else [name + end for end in self.suffixes]
-        for one in names:
-            found = root / one if (root / one).is_file() else next(root.rglob(Path(one).name), None)
-            if found is not None:
-                return {"bytes": None, "path": str(found)}
+        for file_name in names:
+            file = (
+                root / file_name
+                if (root / file_name).is_file()
+                else next(root.rglob(Path(file_name).name), None)
+            )
+            if file is not None:
+                return {"bytes": None, "path": str(file)}
         raise InputError(
             f"benchmark {self.name!r}, sample {sample_id!r}: no file {' or '.join(names)} under "
             f"{root}. Run `hawk fetch`, or name the folder in data.{self.name}.videos."
@@ -100,24 +103,24 @@ class VideoBenchmark(DatasetBenchmark):
         """Options may stand under the name of any of the tables."""
         row = {**row, "videoID": "", "video_path": "", "video_name": ""}
         columns = ("candidates", "options")
-        given = next((row[one] for one in columns if not is_empty(row.get(one))), None)
-        if given is not None:
-            row |= {one: given for one in columns if is_empty(row.get(one))}
+        video = next((row[column] for column in columns if not is_empty(row.get(column))), None)
+        if video is not None:
+            row |= {column: video for column in columns if is_empty(row.get(column))}
         return super().from_answer(row, number)
 
     def options_of(self, value: Any, sample_id: str) -> tuple[str, ...]:
         """The options in a cell, "A. " before each; what is none is an error with the sample's name."""
         try:
-            found = options(value)
+            texts = options(value)
         except InputError as error:
             raise InputError(f"benchmark {self.name!r}, sample {sample_id!r}: {error}") from None
-        return trimmed("" if _NO_OPTION.fullmatch(one) else one for one in found)
+        return trimmed("" if _NO_OPTION.fullmatch(option) else option for option in texts)
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """One letter, of an option that is there."""
         given = single(answers(value))
         answer = self.letter(given, options)
-        allowed = [one for one, content in zip(self.letters, options, strict=False) if content]
+        allowed = [option for option, content in zip(self.letters, options, strict=False) if content]
         if answer not in (allowed if options else tuple(self.letters)):
             raise InputError(
                 f"the answer is {given!r}; allowed: {', '.join(allowed if options else self.letters)}."
@@ -131,7 +134,7 @@ class VideoBenchmark(DatasetBenchmark):
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)
-        options = "\n".join(one for one in sample.options if one)
+        options = "\n".join(option for option in sample.options if option)
         if protocol == LMMS_EVAL:
             return self.lmms_prompt(sample)
         text = f"{FRAMES}Question: {sample.question}\n{options}\nAnswer: "
@@ -157,36 +160,6 @@ class VideoBenchmark(DatasetBenchmark):
         result = {"overall": self.aggregate(rows)}
         parts = levels(rows)
         for level in parts:
-            for one in sorted(set(parts[level].dropna()) - {""}):
-                result[one] = self.aggregate(rows[parts[level] == one])
+            for category in sorted(set(parts[level].dropna()) - {""}):
+                result[category] = self.aggregate(rows[parts[level] == category])
         return result
-
-
-# --- frames ------------------------------------------------------------------------------------
-def frame_list(total: int, video_fps: float, frames: int | None, fps: float | None) -> list[int]:
-    """Indices for models that take single frames (InternVL), as VLMEvalKit picks them.
-
-    ``frames``: evenly between the ends, ends left out; otherwise one every 1 / ``fps`` seconds.
-    """
-    if frames:
-        step = total / (frames + 1)
-        return [int(step * i) for i in range(1, frames + 1)]
-    if not fps or fps <= 0:
-        raise InputError(f"frames {frames!r}, fps {fps!r}: one of them must be positive.")
-    step = video_fps / fps
-    return [int(step * i) for i in range(int(total / video_fps * fps))]
-
-
-def qwen_frame_count(
-    total: int, video_fps: float, frames: int | None = None, fps: float | None = None
-) -> int:
-    """How many frames qwen-vl-utils 0.0.11 takes: even, 4 to 768, by default two a second."""
-    if frames is not None:
-        count = round(frames / 2) * 2
-    else:
-        most = min(768, total) // 2 * 2
-        wanted = min(max(total / video_fps * (fps or 2.0), 4), most)
-        count = math.floor(min(wanted, total) / 2) * 2
-    if not 2 <= count <= total:
-        raise InputError(f"frames {count} asked of a video of {total}; allowed: 2 to {total}.")
-    return count

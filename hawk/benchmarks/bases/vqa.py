@@ -28,15 +28,15 @@ class AnnotatedVQA(DatasetBenchmark):
 
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         """Every annotator's answer; an empty one counts, for leaving an annotator out needs them all."""
-        found = tuple(text(one) or "" for one in scalars(value, "an answer"))
-        if not any(found):
+        answers = tuple(text(cell) or "" for cell in scalars(value, "an answer"))
+        if not any(answers):
             raise InputError(f"the annotators' answers are {shown(value)}; there is nothing to compare with.")
-        if len(found) < ANNOTATORS:
+        if len(answers) < ANNOTATORS:
             raise InputError(
-                f"{len(found)} annotators' answers ({shown(value)}); where one is left out in turn, fewer "
+                f"{len(answers)} annotators' answers ({shown(value)}); where one is left out in turn, fewer "
                 f"than {ANNOTATORS} that agree are never wholly right. The benchmark has ten."
             )
-        return found
+        return answers
 
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)

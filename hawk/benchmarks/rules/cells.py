@@ -66,20 +66,22 @@ def answers(value: Any, split: bool = True) -> tuple[str, ...]:
 
     split: the text of a list is its items.
     """
-    found = [text(one) for one in scalars(value, "an answer", split)]
-    given = tuple(one for one in found if one is not None)
-    if not given:
+    texts = [text(cell) for cell in scalars(value, "an answer", split)]
+    references = tuple(cell for cell in texts if cell is not None)
+    if not references:
         raise InputError(f"the answer is {_shown(value)}; there is nothing to compare with.")
-    return given
+    return references
 
 
 def scalars(value: Any, what: str, split: bool = True) -> list[Any]:
     """The items of a cell, none of which is itself a list or a dict."""
-    found = items(value) if split or not isinstance(value, str) else [value]
-    for one in found:
-        if is_list(one) or isinstance(one, Mapping | bytes | set):
-            raise InputError(f"{_shown(one)} is no {what.split()[-1]}; a text or a list of texts is allowed.")
-    return found
+    cells = items(value) if split or not isinstance(value, str) else [value]
+    for cell in cells:
+        if is_list(cell) or isinstance(cell, Mapping | bytes | set):
+            raise InputError(
+                f"{_shown(cell)} is no {what.split()[-1]}; a text or a list of texts is allowed."
+            )
+    return cells
 
 
 def options(value: Any) -> tuple[str, ...]:
@@ -93,12 +95,12 @@ def options(value: Any) -> tuple[str, ...]:
         return options_by_letter(value)
     if not is_list(value) and (not isinstance(value, str) or _parsed(value) is None):
         raise InputError(f"options are {_shown(value)}; a list is allowed, or the text of one.")
-    found = trimmed(text(one) or "" for one in scalars(value, "an option"))
-    if isinstance(value, str) and len(found) == 1:  # numpy's "['a' 'b']" has no commas
+    texts = trimmed(text(cell) or "" for cell in scalars(value, "an option"))
+    if isinstance(value, str) and len(texts) == 1:  # numpy's "['a' 'b']" has no commas
         raise InputError(f"options are {_shown(value)}, a list of one; write commas between them.")
-    if len(found) > 26:
-        raise InputError(f"{len(found)} options; at most 26 have a letter.")
-    return found
+    if len(texts) > 26:
+        raise InputError(f"{len(texts)} options; at most 26 have a letter.")
+    return texts
 
 
 def options_by_letter(cells: Mapping[str, Any]) -> tuple[str, ...]:
@@ -106,17 +108,17 @@ def options_by_letter(cells: Mapping[str, Any]) -> tuple[str, ...]:
     return trimmed(text(cells.get(letter)) or "" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def trimmed(found: Any) -> tuple[str, ...]:
+def trimmed(texts: Any) -> tuple[str, ...]:
     """Options without the empty ones behind the last."""
-    out = list(found)
+    out = list(texts)
     while out and not out[-1]:
         out.pop()
     return tuple(out)
 
 
-def single(given: Sequence[str]) -> str:
+def single(answers: Sequence[str]) -> str:
     """The one answer of a benchmark that has one; the same one twice is one."""
-    distinct = list(dict.fromkeys(one.strip() for one in given))
+    distinct = list(dict.fromkeys(answer.strip() for answer in answers))
     if len(distinct) != 1:
         raise InputError(f"the answers are {_shown(list(distinct))}; one is allowed.")
     return distinct[0]

@@ -90,16 +90,16 @@ def extract_option(text: str, letters: Sequence[str]) -> str | None:
     bare = text.strip()
     text = f" {text} "
 
-    found: list[tuple[int, int, str]] = []  # (strength, position, letter)
+    matches: list[tuple[int, int, str]] = []  # (strength, position, letter)
     for letter in letters:
         for strength, form in _FORMS:
             position = text.rfind(form.format(letter))
             if position >= 0:
-                found.append((strength, position, letter))
+                matches.append((strength, position, letter))
         if bare.startswith(letter) and (len(bare) == 1 or not bare[1].isalpha()):
-            found.append((_START, 0, letter))
+            matches.append((_START, 0, letter))
         if bare.endswith(letter) and (len(bare) == 1 or not bare[-2].isalpha()):
-            found.append((_END, len(text) - 1, letter))
+            matches.append((_END, len(text) - 1, letter))
     lowered = text.lower()
     for lead_in in _LEAD_INS:
         start = lowered.find(lead_in)
@@ -107,7 +107,7 @@ def extract_option(text: str, letters: Sequence[str]) -> str | None:
             for letter in letters:
                 position = text.find(letter, start + len(lead_in))
                 if position >= 0:
-                    found.append((_PHRASE, position, letter))
-    if not found:
-        found = [(_ANYWHERE, text.rfind(letter), letter) for letter in letters if letter in text]
-    return max(found, key=lambda item: item[:2])[2] if found else None
+                    matches.append((_PHRASE, position, letter))
+    if not matches:
+        matches = [(_ANYWHERE, text.rfind(letter), letter) for letter in letters if letter in text]
+    return max(matches, key=lambda item: item[:2])[2] if matches else None

@@ -64,8 +64,8 @@ def vqa_accuracy(answer: str, annotators: Sequence[str]) -> float:
     """
     if not annotators:
         return 0.0
-    matches = sum(one == answer for one in annotators)
-    scores = [min(1.0, (matches - (one == answer)) / 3) for one in annotators]
+    matches = sum(given == answer for given in annotators)
+    scores = [min(1.0, (matches - (given == answer)) / 3) for given in annotators]
     return sum(scores) / len(scores)
 
 
@@ -118,10 +118,10 @@ def formula_text(text: str) -> str:
 def edit_distance(first: str, second: str) -> int:
     """Levenshtein distance."""
     row = list(range(len(second) + 1))
-    for i, one in enumerate(first, start=1):
+    for i, letter in enumerate(first, start=1):
         diagonal, row[0] = row[0], i
         for j, other in enumerate(second, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (one != other))
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (letter != other))
     return row[-1]
 
 
@@ -182,14 +182,14 @@ def any_letter(text: str, options: Mapping[str, str]) -> str:
     for mark in (",", ".", "!", "?", ";", ":", "'"):
         text = text.strip(mark)
     text = f" {text} "
-    found = [letter for letter in options if letter in text]
-    if found:
-        return max(found, key=lambda letter: text.rfind(f"({letter})"))
+    named = [letter for letter in options if letter in text]
+    if named:
+        return max(named, key=lambda letter: text.rfind(f"({letter})"))
     if len(text.split()) > 5:
         text = text.lower()
-        found = [letter for letter, option in options.items() if option.lower() in text]
-        if found:
-            return max(found, key=lambda letter: text.rfind(options[letter].lower()))
+        named = [letter for letter, option in options.items() if option.lower() in text]
+        if named:
+            return max(named, key=lambda letter: text.rfind(options[letter].lower()))
     return "A"
 
 
@@ -198,4 +198,4 @@ def listed(answer: object) -> tuple[str, ...]:
     """The answers in a cell: a list, the text of a list, or one answer; a null within a list is ""."""
     if answer is None:
         return ()
-    return tuple("" if one is None else str(one) for one in items(answer))
+    return tuple("" if cell is None else str(cell) for cell in items(answer))

@@ -127,7 +127,7 @@ def _declared(readme: Path) -> list[dict[str, Any]]:
     match = re.match(r"---\s*\n(.*?)\n---", readme.read_text(encoding="utf-8"), re.DOTALL)
     head = yaml.safe_load(match.group(1)) if match else {}
     configs = (head or {}).get("configs", [])
-    return [one for one in configs if isinstance(one, dict)]
+    return [entry for entry in configs if isinstance(entry, dict)]
 
 
 def split_files(
@@ -136,16 +136,16 @@ def split_files(
     """Which of a repository's files belong to a split: as its card says, else by their names."""
     parquet = sorted(name for name in names if name.endswith(".parquet"))
     patterns = []
-    for one in declared:
-        if one.get("config_name", "default") != (config or "default"):
+    for listed in declared:
+        if listed.get("config_name", "default") != (config or "default"):
             continue
-        files = one.get("data_files", [])
+        files = listed.get("data_files", [])
         for entry in files if isinstance(files, list) else []:
             if isinstance(entry, dict) and entry.get("split") == split:
                 path = entry.get("path", [])
                 patterns += path if isinstance(path, list) else [path]
     if patterns:
-        return [name for name in parquet if any(fnmatch.fnmatch(name, one) for one in patterns)]
+        return [name for name in parquet if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
     folders = {config} if config else {"", "data", "default"}
     return [
         name

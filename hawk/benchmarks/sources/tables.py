@@ -101,8 +101,8 @@ def files_hash(root: Path, files: Sequence[Path]) -> str:
 
 def root_of(files: Sequence[Path], revision: str | None) -> Path:
     """The folder that file names are relative to: the repository's, or what all files share."""
-    found = [parent for parent in files[0].parents if parent.name == revision]
-    return found[0] if found else Path(os.path.commonpath([file.parent for file in files]))
+    snapshots = [parent for parent in files[0].parents if parent.name == revision]
+    return snapshots[0] if snapshots else Path(os.path.commonpath([file.parent for file in files]))
 
 
 def parquet_rows(
@@ -119,12 +119,12 @@ def parquet_rows(
             raise InputError(f"{path}: not a readable parquet file ({error}).") from None
         with file:
             there = file.schema_arrow.names
-            missing = [one for one in columns if one not in there]
+            missing = [column for column in columns if column not in there]
             if missing:
                 raise InputError(
                     f"{path}: no column {', '.join(map(repr, missing))}. It has: {', '.join(there)}."
                 )
-            wanted = [*columns, *(one for one in optional if one in there)]
+            wanted = [*columns, *(column for column in optional if column in there)]
             try:
                 for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
                     yield from batch.to_pylist()
@@ -144,7 +144,7 @@ def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=[""])
     except (ValueError, OSError) as error:  # pandas' own, and no UTF-8
         raise InputError(f"{path}: not a readable TSV ({error}).") from None
-    missing = [one for one in columns if one not in table.columns]
+    missing = [column for column in columns if column not in table.columns]
     if missing:
         raise InputError(
             f"{path}: no column {', '.join(map(repr, missing))}. It has: {', '.join(table.columns)}."

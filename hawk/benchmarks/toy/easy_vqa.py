@@ -10,10 +10,12 @@ import numpy as np
 from pyarrow import parquet
 
 from hawk.benchmarks.toy.questions import Question
+from hawk.benchmarks.toy.scenes import Box
 from hawk.benchmarks.toy.vocabulary import EASY_VQA_COLORS, EASY_VQA_SHAPES
 from hawk.core.shipped import shipped
 
 SPLITS = ("train", "test")
+NOISE = 8  # grey levels by which the background may differ from itself
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,13 @@ class EasyVqaImage:
         from PIL import Image
 
         return np.asarray(Image.open(io.BytesIO(self.png)).convert("RGB"))
+
+    def box(self) -> Box:
+        """Of the one shape: left, top, right, bottom. It is where pixels differ from the flat background."""
+        pixels = self.pixels().astype(np.int64)
+        differs = abs(pixels - np.median(pixels.reshape(-1, 3), axis=0)).max(axis=-1) > NOISE
+        rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
     def shape_and_color(self) -> tuple[str | None, str | None]:
         """The shape and colour that the questions give away, None where they don't."""

@@ -79,12 +79,12 @@ def training_questions(
 ) -> list[Question]:
     """`number` questions about the objects of one scene, of random tasks in proportion to `weights`."""
     tasks = [task for task, weight in zip(TASKS, weights, strict=True) for _ in range(weight)]
-    found: list[Question] = []
-    while len(found) < number:
+    questions: list[Question] = []
+    while len(questions) < number:
         question = ask(tasks[random.integers(len(tasks))], objects, random)
         if question is not None:
-            found.append(question)
-    return found
+            questions.append(question)
+    return questions
 
 
 def make_sample(

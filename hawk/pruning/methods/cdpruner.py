@@ -14,8 +14,8 @@ Differences from the official code, and why:
   question in the language model and ``relevance_sign`` is + (the paper's equation); ports disagree.
 - Range and kernel are per sample, not per batch, so a batch gives what single samples give; a range
   of zero gives relevance 1 instead of a division by zero.
-- A kernel of lower rank than the count has no residual left: there the official code divides by 0
-  and returns NaN's index again and again. Here the rest is filled by relevance.
+- Where the official code divides by 0 and returns NaN's index again and again, the rest is filled by
+  relevance, see :mod:`hawk.pruning.determinantal`.
 
 Time O(count · n · (hidden + count)), memory O(count · n). Ties go to the lower position.
 """
@@ -24,16 +24,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from hawk.core.errors import unknown
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.determinantal import determinantal
 from hawk.pruning.similarity import min_max, unit
 
 EPSILON = 1e-6  # the official code's, under the relevance
-RANK = 1e-5  # a residual below this share of L_jj is float32 noise: the token is explained
 
 
 @dataclass(frozen=True)
@@ -71,31 +70,3 @@ class CDPruner(Pruner):
     def _question(self, context: PruningContext) -> Tensor:
         """Direction of the mean embedding of the question, [hidden]."""
         return unit(context.query_embeddings(self.query_span).float().mean(0))
-
-
-def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:
-    """Greedy MAP of the kernel r_i <v_i, v_j> r_j, ``vectors`` [n, d], in the order of choice."""
-    size, device = len(vectors), vectors.device
-    # The recursion is in float64: count steps of subtraction would eat float32.
-    relevance = relevance.double()
-    diagonal = relevance.square() * vectors.double().square().sum(-1)
-    residual = diagonal.clone()
-    factors = torch.zeros(count, size, dtype=torch.float64, device=device)  # Cholesky rows
-    free = torch.ones(size, dtype=torch.bool, device=device)
-    chosen = torch.empty(count, dtype=torch.long, device=device)
-    for step in range(count):
-        live = free & (residual > RANK * diagonal)
-        gain = residual.where(live, -torch.inf)
-        # Where nothing is left to explain, relevance decides.
-        fill = relevance.where(free, -torch.inf)
-        pick = torch.where(live.any(), gain, fill).argmax()[None]
-        chosen[step] = pick[0]
-        free[pick] = False
-        # Indexed by a tensor of one dimension: one of none is read by the CPU, a wait per step.
-        row = relevance * (vectors @ vectors[pick][0]).double() * relevance[pick]
-        row = row - factors[:step].T @ factors[:step, pick][:, 0]
-        # A pick without residual adds no direction: its row of factors stays zero.
-        scale = residual[pick].clamp(min=1e-300).rsqrt() * live[pick]
-        factors[step] = row * scale
-        residual = residual - factors[step].square()
-    return chosen

@@ -68,7 +68,8 @@ class Dart(Pruner):
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         hidden = context.once("hidden", self, lambda: context.hidden_at(self.layer))
         where = context.visual_index[candidates]
-        visual_pivots = self._pivots(context, hidden[where], min(self.image_pivots, count))
+        norms = context.once("key norms", self, lambda: self._key_norms(context))
+        visual_pivots = _largest(norms[where], min(self.image_pivots, count))
         text_pivots = context.once("text pivots", self, lambda: self._text_pivots(context, hidden))
         vectors = unit(hidden[where])
         pivots = torch.cat([vectors[visual_pivots], text_pivots])
@@ -76,16 +77,16 @@ class Dart(Pruner):
 
     def _text_pivots(self, context: PruningContext, hidden: Tensor) -> Tensor:
         """Unit hidden states of the text pivots, [text_pivots, hidden]."""
-        text = hidden[context.text_index]
-        return unit(text[self._pivots(context, text, self.text_pivots)])
+        norms = context.once("key norms", self, lambda: self._key_norms(context))[context.text_index]
+        return unit(hidden[context.text_index][_largest(norms, self.text_pivots)])
 
-    def _pivots(self, context: PruningContext, hidden: Tensor, count: int) -> Tensor:
-        """The tokens with the largest L1 norm of their key, all key heads together."""
-        layer = context.scoring_layer(self.layer)
-        keys = layer.k_proj(layer.norm(hidden)).view(len(hidden), layer.kv_heads, layer.head_dim)
-        keys = keys if layer.k_norm is None else layer.k_norm(keys)
-        norms = keys.float().abs().sum((1, 2)).to(hidden.device)
-        return torch.sort(norms, descending=True, stable=True).indices[:count]
+    def _key_norms(self, context: PruningContext) -> Tensor:
+        """The L1 norm of every token's key, all key heads together, [T]."""
+        return context.projected("keys", self.layer).float().abs().sum((1, 2))
+
+
+def _largest(norms: Tensor, count: int) -> Tensor:
+    return torch.sort(norms, descending=True, stable=True).indices[:count]
 
 
 def least_similar(vectors: Tensor, kept: Tensor, pivots: Tensor, count: int) -> Tensor:

@@ -10,7 +10,7 @@ Text plays no part. Differences from the official code, and why:
 - A chosen token is never chosen again. There, every remaining distance 0 (duplicated features, as
   padding makes them) gives the same token again and fewer tokens than asked for.
 - The count is the central budget, not ``round`` of a ratio; every image size and family.
-- A running minimum and slabs of D replace the n x n matrix and the O(count² n) loop.
+- A running maximum of cosines replaces the O(count² n) loop over distances.
 
 Time O((n + count) · n · hidden), memory O(n · hidden). Ties go to the lower position.
 """
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
-from hawk.pruning.similarity import cosine_slabs, unit
+from hawk.pruning.similarity import Cosines, unit
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,13 @@ class DivPrune(Pruner):
 
 def max_min_diverse(vectors: Tensor, count: int) -> Tensor:
     """Greedy max-min selection of ``count`` unit vectors [n, d], in the order of choice."""
+    cosines = Cosines(vectors)
     chosen = torch.empty(count, dtype=torch.long, device=vectors.device)
-    chosen[0] = _nearest_distance(vectors).argmax()
-    closest = torch.full((len(vectors),), torch.inf, device=vectors.device)  # to the nearest chosen
+    chosen[0] = cosines.nearest().argmin()
+    closest = torch.full((len(vectors),), -torch.inf, device=vectors.device)  # to any chosen one
     for step in range(1, count):
         last = chosen[step - 1 : step]  # stays on the device: no wait per step on an accelerator
-        closest = torch.minimum(closest, 1 - (vectors @ vectors[last].T)[:, 0])
-        closest[last] = -torch.inf
-        chosen[step] = closest.argmax()
+        closest = torch.maximum(closest, cosines.row(last))
+        closest[last] = torch.inf
+        chosen[step] = closest.argmin()
     return chosen
-
-
-def _nearest_distance(vectors: Tensor) -> Tensor:
-    """Distance of every token to its nearest other token, [n]."""
-    nearest = torch.empty(len(vectors), device=vectors.device)
-    for begin, cosines in cosine_slabs(vectors, vectors):
-        rows = torch.arange(len(cosines), device=vectors.device)
-        cosines[rows, begin + rows] = -torch.inf
-        nearest[begin : begin + len(cosines)] = 1 - cosines.amax(1)
-    return nearest

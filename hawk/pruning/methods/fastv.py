@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family
+from hawk.models.hooks import Hooks, own_hooks
 from hawk.pruning.base import Pruner, highest
 from hawk.pruning.context import LastRun, PruningContext
 from hawk.pruning.prompt import PrunedPrompt
@@ -81,14 +82,9 @@ class FastV(Pruner):
         if self.inactive or not any(prompt.last.visual_tokens):
             yield
             return
-        cut = _Cut(self, model, family, prompt)
-        handles = []
-        try:
-            handles += cut.register()
+        with own_hooks() as hooks:
+            _Cut(self, model, family, prompt).register(hooks)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 class _Cut:
@@ -108,24 +104,20 @@ class _Cut:
         self.rotary: tuple[Tensor, Tensor] | None = None
         self.deep: tuple[Tensor, list[Tensor]] | None = None
 
-    def register(self) -> list[Any]:
+    def register(self, hooks: Hooks) -> None:
         decoder, layers = self.family.decoder(self.model), self.family.layers(self.model)
-        handles = [
-            self.model.register_forward_pre_hook(self.check_prompt, with_kwargs=True),
-            decoder.register_forward_pre_hook(self.take_levels, with_kwargs=True),
-            layers[self.pruner.layer - 1].register_forward_pre_hook(self.score, with_kwargs=True),
-        ]
+        hooks.before(self.model, self.check_prompt)
+        hooks.before(decoder, self.take_levels)
+        hooks.before(layers[self.pruner.layer - 1], self.score)
         for number, layer in enumerate(layers):
             if number >= self.pruner.layer:
-                hook = _numbered(self.enter, number)
-                handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
-            handles.append(layer.register_forward_hook(_numbered(self.add_level, number)))
-        return handles
+                hooks.before(layer, _numbered(self.enter, number))
+            hooks.after(layer, _numbered(self.add_level, number))
 
     # --- hooks, in the order in which a forward pass meets them ------------------------------
     def check_prompt(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         """A prefill must be over the prompts that were prepared: scores need their last column."""
-        ids, own = kwargs.get("input_ids"), self.ids
+        ids, own = kwargs.get("input_ids", args[0] if args else None), self.ids
         if ids is None or _seen(kwargs, 0) > 0:
             return
         copies, rest = divmod(len(ids), len(own))
@@ -152,14 +144,11 @@ class _Cut:
             return
         width = self.ids.shape[1]
         copies = len(args[0]) // len(self.ids)
-        hidden = args[0][::copies, :width]  # copies of a prompt (beams) are adjacent and equal
+        # Copies of a prompt (beams) are adjacent and equal; the projections see them all, as ever.
         cos, sin = (part.expand(len(args[0]), -1, -1)[::copies, :width] for part in _rotary(kwargs))
         layer = self.family.scoring_layer(self.model, self.pruner.layer - 1)
-        normed = layer.norm(hidden)
-        queries = layer.q_proj(normed[:, -1:]).unflatten(-1, (layer.heads, layer.head_dim))
-        keys = layer.k_proj(normed).unflatten(-1, (layer.kv_heads, layer.head_dim))
-        queries = queries if layer.q_norm is None else layer.q_norm(queries)
-        keys = keys if layer.k_norm is None else layer.k_norm(keys)
+        normed = layer.norm(args[0][:, :width])
+        queries, keys = layer.queries(normed[:, -1:])[::copies], layer.keys(normed)[::copies]
         cos, sin = cos.to(keys.device), sin.to(keys.device)  # a split model makes them once, elsewhere
         queries = rotate(queries, cos[:, -1:], sin[:, -1:]).float()
         keys = rotate(keys, cos, sin).float()

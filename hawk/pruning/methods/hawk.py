@@ -25,18 +25,23 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
-from hawk.core.variants import TOKEN_SCORE
+from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
 from hawk.models.base import Family, ScoringLayer
+from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.rotary import rotate
 
-NORMALIZATIONS = ("l2", "softmax", "minmax", "standardize", "none")
+NORMALIZATIONS = TOKEN_SCORE_VALUES["normalization"]
 REDUCTIONS = ("mean", "attention", "max")
-SPANS = ("instruction", "after_vision")
+SPANS = TOKEN_SCORE_VALUES["query_span"]
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
+# Visual tokens whose norm and product are computed together: on a CPU few enough that the states stay in
+# its cache between the two, on a GPU many, since each chunk is a handful of launches.
+TOKENS_AT_ONCE = {"cpu": 128}
+TOKENS_AT_ONCE_ELSEWHERE = 8192
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +103,9 @@ class Hawk(Pruner):
         if not isinstance(self.weights, HeadWeights):
             return
         for name, value in self.weights.token_score.items():
-            own = getattr(self, TOKEN_SCORE[name]) if name in TOKEN_SCORE else value
-            if own != value:
-                log.warning("head weights were calibrated with %s=%r and are used with %r", name, value, own)
+            used = getattr(self, TOKEN_SCORE[name]) if name in TOKEN_SCORE else value
+            if used != value:
+                log.warning("head weights were calibrated with %s=%r and are used with %r", name, value, used)
 
     @property
     def scoring_layer_index(self) -> int:
@@ -125,10 +130,9 @@ class Hawk(Pruner):
 
     def head_scores(self, context: PruningContext) -> Tensor:
         """a_i(k) before normalization, [heads, n]."""
-        layer = context.scoring_layer(self.scoring_layer_index)
-        hidden = context.hidden_at(self.scoring_layer_index)
+        index = self.scoring_layer_index
+        layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
-        visual = layer.norm(hidden[context.visual_index])
         if context.query_ids is not None:  # the shuffled-query control: another sample's question
             text = layer.norm(context.query_embeddings())
             where = context.query_index(self.query_span)[-1:].expand(len(text))
@@ -137,19 +141,26 @@ class Hawk(Pruner):
             text = layer.norm(hidden[where])
         scale = 1.0 / math.sqrt(layer.head_dim)
         linear = self.text_reduction == "mean" and not self.rope
-        if linear and layer.q_norm is None and _plain(layer.q_proj, text):
+        if linear and layer.q_norm is None and plain(layer.q_proj, text):
             queries = _mean_query(layer, text.to(dtype).mean(0))[None]
+        elif plain(layer.q_proj, text):
+            queries = layer.queries(text).to(dtype)  # [Q, heads, d]
+        elif context.query_ids is not None:
+            queries = layer.queries(text[None])[0].to(dtype)
         else:
-            queries = _queries(layer, text).to(dtype)  # [Q, heads, d]
+            queries = context.projected("queries", index)[where].to(dtype)
         if self.rope:
             cos, sin = _rotary(context, hidden)
             queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
-        if linear and layer.k_norm is None and _plain(layer.k_proj, visual):
-            return _fast(layer, queries.mean(0), visual.to(dtype)) * scale
-        keys = _keys(layer, visual).to(dtype)  # [n, kv_heads, d]
+        if linear and layer.k_norm is None and plain(layer.k_proj, text):
+            return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
+        if plain(layer.k_proj, text):
+            keys = layer.keys(layer.norm(hidden[context.visual_index])).to(dtype)  # [n, kv_heads, d]
+        else:
+            keys = context.projected("keys", index)[context.visual_index].to(dtype)
         if self.rope:
-            index = context.visual_index
-            keys = rotate(keys, cos[index].to(keys), sin[index].to(keys))
+            shown = context.visual_index
+            keys = rotate(keys, cos[shown].to(keys), sin[shown].to(keys))
         if self.text_reduction == "mean":
             return _products(queries.mean(0, keepdim=True), keys)[0] * scale
         return _reduce(queries, keys, scale, self.text_reduction)
@@ -175,17 +186,6 @@ def _divide(values: Tensor, by: Tensor) -> Tensor:
     return torch.where(by == 0, torch.zeros_like(values), values / by)
 
 
-def _plain(projection: nn.Module, states: Tensor) -> bool:
-    """Whether its weight is all there is to it: no adapter around it, not quantized, not offloaded."""
-    weight = getattr(projection, "weight", None)
-    return (
-        type(projection) is nn.Linear
-        and weight is not None
-        and weight.dtype == states.dtype
-        and weight.device == states.device
-    )
-
-
 def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
     """The projection of the mean text state [hidden] → [heads, d], in the dtype of ``mean``.
 
@@ -199,27 +199,37 @@ def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
     return query.view(layer.heads, layer.head_dim)
 
 
-def _queries(layer: ScoringLayer, text: Tensor) -> Tensor:
-    queries = layer.q_proj(text).view(len(text), layer.heads, layer.head_dim)
-    return queries if layer.q_norm is None else layer.q_norm(queries)
+def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) -> Tensor:
+    """query [heads, d], hidden [T, hidden], positions of the visual tokens [n] → [heads, n].
 
-
-def _keys(layer: ScoringLayer, visual: Tensor) -> Tensor:
-    keys = layer.k_proj(visual).view(len(visual), layer.kv_heads, layer.head_dim)
-    return keys if layer.k_norm is None else layer.k_norm(keys)
-
-
-def _fast(layer: ScoringLayer, query: Tensor, visual: Tensor) -> Tensor:
-    """query [heads, d], visual [n, hidden] → [heads, n] without projecting keys."""
+    No key is projected, and the normalized states of all tokens never exist at once.
+    """
     shape = (layer.kv_heads, layer.head_dim)
     grouped = query.view(layer.kv_heads, -1, layer.head_dim)  # heads of one key group are adjacent
-    weight = layer.k_proj.weight.to(query.dtype).view(*shape, -1)  # [kv, d, hidden]
-    directions = torch.einsum("grd,gdh->grh", grouped, weight).flatten(0, 1)  # [heads, hidden]
-    out = directions @ visual.T
+    weight = layer.k_proj.weight.view(*shape, -1)  # [kv, d, hidden]
+    directions = torch.cat(
+        [  # [heads, hidden]
+            queries @ keys.to(query.dtype) for queries, keys in zip(grouped, weight, strict=True)
+        ]
+    )
+    out = query.new_empty(layer.heads, len(visual))
+    at_once = TOKENS_AT_ONCE.get(hidden.device.type, TOKENS_AT_ONCE_ELSEWHERE)
+    for begin in range(0, len(visual), at_once):
+        states = layer.norm(_rows(hidden, visual[begin : begin + at_once]))
+        out[:, begin : begin + at_once] = directions @ states.to(query.dtype).T
     if layer.k_proj.bias is not None:
         bias = layer.k_proj.bias.to(query.dtype).view(shape)
-        out = out + torch.einsum("grd,gd->gr", grouped, bias).flatten()[:, None]
+        out += torch.einsum("grd,gd->gr", grouped, bias).flatten()[:, None]
     return out
+
+
+def _rows(hidden: Tensor, index: Tensor) -> Tensor:
+    """hidden[index] for an ascending index; no copy where it is one run, which only a CPU is asked."""
+    if index.device.type == "cpu":
+        first, last = int(index[0]), int(index[-1])
+        if last - first + 1 == len(index):
+            return hidden[first : last + 1]
+    return hidden[index]
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:

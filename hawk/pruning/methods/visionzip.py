@@ -35,7 +35,9 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
+from hawk.models import family_of
 from hawk.models.base import Family
+from hawk.models.hooks import own_hooks
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.rotary import rotate
@@ -89,7 +91,7 @@ class VisionZip(Pruner):
 
 
 def _tower(model: nn.Module) -> nn.Module:
-    return model.model.visual if hasattr(model.model, "visual") else model.model.vision_tower
+    return family_of(model).vision_modules(model)[0]
 
 
 @contextmanager
@@ -127,16 +129,11 @@ def _qwen(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[N
         output.pooler_output = output.pooler_output[:, :-1].to(output.last_hidden_state.dtype)
         return output
 
-    handles = [
-        attention.register_forward_pre_hook(measure, with_kwargs=True),
-        tower.merger.register_forward_hook(carry),
-        tower.register_forward_hook(unload),
-    ]
-    try:
+    with own_hooks() as hooks:
+        hooks.before(attention, measure)
+        hooks.after(tower.merger, carry)
+        hooks.after(tower, unload)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def received(queries: Tensor, keys: Tensor) -> Tensor:
@@ -167,16 +164,14 @@ def _internvl(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterat
         merged = model.model.pixel_shuffle(grid, scale_factor=model.config.downsample_ratio)
         seen.append(merged.mean(-1).flatten())
 
-    handle = attention.register_forward_pre_hook(measure, with_kwargs=True)
-    try:
+    with own_hooks() as hooks:
+        hooks.before(attention, measure)
         yield
-    finally:
-        handle.remove()
 
 
 @contextmanager
-def _siglip(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[None]:
-    """No class token, every patch a token; views are tiles of images or frames of videos."""
+def _clip_or_siglip(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[None]:
+    """Every patch a token; views are tiles of images or frames of videos. CLIP has a class token."""
     chosen = model.config.vision_feature_layer if layer is None else layer
     chosen = chosen if isinstance(chosen, int) else chosen[-1]
     attention = _layer(_tower(model).encoder.layers, chosen).self_attn
@@ -185,13 +180,36 @@ def _siglip(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator
         hidden = args[0] if args else kwargs["hidden_states"]  # [views, patches, width]
         heads = (module.num_heads, module.head_dim)
         queries, keys = (p(hidden).unflatten(-1, heads).float() for p in (module.q_proj, module.k_proj))
-        seen.append(torch.stack([received(q, k) for q, k in zip(queries, keys, strict=True)]))
+        if model.config.vision_config.model_type == "clip_vision_model":
+            products = torch.einsum("vhd,vnhd->vhn", queries[:, 0], keys) * module.head_dim**-0.5
+            patches = products.softmax(-1).mean(1)[:, 1:]
+            seen.append(patches * patches.shape[1])
+        else:
+            seen.append(torch.stack([received(q, k) for q, k in zip(queries, keys, strict=True)]))
 
     handle = attention.register_forward_pre_hook(measure, with_kwargs=True)
     try:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def _idefics3(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[None]:
+    """No class token, and pixel shuffle: the model's own puts the scores where its tokens go."""
+    attention = _layer(_tower(model).encoder.layers, -1 if layer is None else layer).self_attn
+
+    def measure(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]  # [tiles, patches, width]
+        heads = (module.num_heads, module.head_dim)
+        queries, keys = (p(hidden).unflatten(-1, heads).float() for p in (module.q_proj, module.k_proj))
+        patches = torch.stack([received(q, k) for q, k in zip(queries, keys, strict=True)])
+        connector = model.model.connector
+        seen.append(connector.pixel_shuffle(patches[..., None], connector.scale_factor).mean(-1))
+
+    with own_hooks() as hooks:
+        hooks.before(attention, measure)
+        yield
 
 
 def _layer(layers: nn.ModuleList, number: int) -> nn.Module:
@@ -205,5 +223,9 @@ TOWERS: dict[str, Callable[[nn.Module, int | None, list[Tensor]], Any]] = {
     "qwen2_5_vl": _qwen,
     "qwen3_vl": _qwen,
     "internvl": _internvl,
-    "llava_onevision": _siglip,
+    "idefics3": _idefics3,
+    "smolvlm": _idefics3,
+    "llava": _clip_or_siglip,
+    "llava_next": _clip_or_siglip,
+    "llava_onevision": _clip_or_siglip,
 }

@@ -64,10 +64,9 @@ FIGURES: list[Figure] = [
         name="weights",
         section="weights",
         caption="Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered "
-        "(reference and ablated runs swapped at random per image). Min-shift makes noise look like weights, "
-        "so a bar inside its grey range (pale and hatched) shows nothing by itself: whether a head matters "
-        "is read from its drops, and whether a benchmark's heads differ at all from the spread of its drops "
-        "below. Distance: of the weights to uniform.",
+        "(reference and ablated runs swapped at random per image). Min-shift turns noise into weights, so "
+        "a bar inside its grey range (pale and hatched) is no evidence that the head matters; drops are. "
+        "The table below tests whether a benchmark's heads differ. Distance: of the weights to uniform.",
         alt="head weights beside their null",
         needs=("weights",),
         draw="weights:draw_weights",
@@ -85,7 +84,7 @@ FIGURES: list[Figure] = [
         name="retention",
         section="retention",
         caption="Retention overall: unweighted mean over benchmarks, in percent of the unpruned model. "
-        "Bands: the range over seeds. blind sees no visual token: the floor. Points of one ratio are set "
+        "Bands: the range over seeds. blind: the model without any visual token. Points of one ratio are set "
         "side by side.",
         alt="retention against pruning ratio",
         needs=("retention",),

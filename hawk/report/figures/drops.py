@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hawk.report.run import Run
+from matplotlib.patches import Rectangle
+
 from hawk.report.figures.style import GREY, new_figure
 
 # What a drop is.
@@ -79,8 +81,6 @@ def _cells(
     digits: int = 1,
 ) -> None:
     """A grid of coloured cells with their numbers; a colour bar if ``figure`` is given."""
-    from matplotlib.patches import Rectangle
-
     image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):

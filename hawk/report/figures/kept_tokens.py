@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 
 from hawk.report.figures.style import new_figure
 
@@ -43,8 +45,6 @@ def draw_kept_tokens(
 
 def veil(axes: Axes, image: Any, rows: int, columns: int, kept: Sequence[int]) -> None:
     """Draw the image; removed tokens fade into grey, kept ones keep their colour and get a frame."""
-    from matplotlib.collections import LineCollection
-
     pixels = np.asarray(image.convert("RGB"), dtype=np.float64) / 255.0  # [height, width, 3]
     height, width = pixels.shape[:2]
     mask = np.zeros(rows * columns, dtype=bool)
@@ -76,30 +76,30 @@ def _outline(mask: np.ndarray) -> list[list[tuple[int, int]]]:
     return lines
 
 
-def kept_token_panel(entries: Sequence[KeptTokens]) -> Figure:
-    """Examples in rows, variants in columns; the whole image first."""
-    variants = list(dict.fromkeys(name for one in entries for name in one.kept))
+def kept_token_panel(entries: Sequence[KeptTokens], title: str = "") -> Figure:
+    """Examples in rows, variants in columns; the whole image first. title: such as the ratio."""
+    variants = list(dict.fromkeys(name for entry in entries for name in entry.kept))
     width = 1.55 * (1 + len(variants))
-    tall = [one.image.height / one.image.width for one in entries]
+    tall = [entry.image.height / entry.image.width for entry in entries]
     figure = new_figure(max(width, 4.0), sum(1.5 * ratio + 0.55 for ratio in tall) + 0.2)
     grid = figure.subplots(
         len(entries), 1 + len(variants), squeeze=False, gridspec_kw={"height_ratios": tall}
     )
-    for number, (line, one) in enumerate(zip(grid, entries, strict=True)):
-        every = range(one.rows * one.columns)
-        veil(line[0], one.image, one.rows, one.columns, every)
-        line[0].set_title(("image\n" if number == 0 else "") + _wrap(one.title, 26), fontsize=7)
+    for number, (line, entry) in enumerate(zip(grid, entries, strict=True)):
+        every = range(entry.rows * entry.columns)
+        veil(line[0], entry.image, entry.rows, entry.columns, every)
+        line[0].set_title(("image\n" if number == 0 else "") + _wrap(entry.title, 26), fontsize=7)
         for axes, name in zip(line[1:], variants, strict=True):
-            if name not in one.kept:
+            if name not in entry.kept:
                 axes.axis("off")
                 continue
-            veil(axes, one.image, one.rows, one.columns, one.kept[name])
-            note = one.notes.get(name, f"{len(one.kept[name])} of {len(every)}")
+            veil(axes, entry.image, entry.rows, entry.columns, entry.kept[name])
+            note = entry.notes.get(name, f"{len(entry.kept[name])} of {len(every)}")
             axes.set_title((f"{name}\n" if number == 0 else "") + _wrap(note, 22), fontsize=7)
+    if title:
+        figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     return figure
 
 
 def _wrap(text: str, width: int) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, width)[:3]).replace("$", r"\$")

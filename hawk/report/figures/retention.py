@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.analysis.controls import is_floor
+from hawk.analysis.controls import is_ceiling, is_floor
 from hawk.report.figures.style import GREY, new_figure, sequence
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 COLUMNS = 3
+FLOOR, CEILING = " (floor)", " (ceiling)"
 
 
 def draw_overall(run: Run) -> Figure:
@@ -34,13 +35,16 @@ def draw_benchmarks(run: Run) -> Figure:
 
 
 def retention_figure(frame: pd.DataFrame, benchmarks: Sequence[str]) -> Figure:
-    """Retention with intervals against the share of tokens removed. ``blind`` is the floor.
+    """Retention with intervals against the share of tokens removed.
+
+    Between the floor, what ``blind`` retains, and the ceiling, what ``oracle`` does.
 
     frame: rows of ``tables/retention.parquet``. Variants with seeds show their mean and the range
     over seeds as a band.
     """
     methods = dict(zip(frame["variant"], frame["method"], strict=True))
-    styles = sequence([name for name in methods if not is_floor(methods[name])])
+    bounds = [name for name, method in methods.items() if is_floor(method) or is_ceiling(method)]
+    styles = sequence([name for name in methods if name not in bounds])
     columns = min(COLUMNS, len(benchmarks))
     rows = -(-len(benchmarks) // columns)
     single = len(benchmarks) == 1
@@ -101,7 +105,12 @@ def _panel(
         if is_floor(method) and len(rows):
             floor = rows.iloc[0]
             axes.axhspan(floor["ci_low"], floor["ci_high"], color="#e9e9e9", lw=0, zorder=0)
-            axes.axhline(floor["retention"], color=GREY, lw=1.2, zorder=0.5, label=f"{name} (floor)")
+            axes.axhline(floor["retention"], color=GREY, lw=1.2, zorder=0.5, label=f"{name}{FLOOR}")
+        if is_ceiling(method) and len(rows):
+            rows = rows.sort_values("pruning_ratio", key=pd.to_numeric)
+            x = 100 * rows["pruning_ratio"].astype(float).to_numpy()
+            axes.fill_between(x, rows["ci_low"], rows["ci_high"], color="#e9e9e9", lw=0, zorder=0)
+            axes.plot(x, rows["retention"], color=GREY, lw=1.2, ls=":", zorder=0.5, label=f"{name}{CEILING}")
     majority = part[part["variant"] == MAJORITY]
     if len(majority):
         value = majority.iloc[0]["retention"]
@@ -117,7 +126,7 @@ def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, methods: Mapping[st
     last = first.sort_values("pruning_ratio", key=pd.to_numeric).groupby("variant")["retention"].last()
 
     def height(label: str) -> float:
-        name = MAJORITY if label == "majority answer" else label.removesuffix(" (floor)")
+        name = MAJORITY if label == "majority answer" else label.removesuffix(FLOOR).removesuffix(CEILING)
         return -float(last.get(name, last.get(BASELINE, 0.0)))
 
     order = sorted(range(len(labels)), key=lambda i: height(labels[i]))

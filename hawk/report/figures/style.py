@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
 
 from hawk.analysis.comparison import BASELINE, MAJORITY
 from hawk.core import atomic
 from hawk.core.paths import RunPaths
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#444444")
 MARKERS = "osD^vPX*<>hd"
@@ -40,8 +39,6 @@ _STYLE: Any = {
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """Our look, and a back-end that needs no display; the caller's settings come back afterwards."""
-    import matplotlib
-
     matplotlib.use("agg", force=False)
     with matplotlib.rc_context(_STYLE):
         yield
@@ -49,7 +46,6 @@ def style() -> Iterator[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     # Not pyplot: it would keep every figure alive.
-    from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hawk.report.run import Run
+from matplotlib.container import BarContainer
+from matplotlib.patches import Patch
+
 from hawk.report.figures.style import GREY, MARKERS, PALETTE, new_figure
 from hawk.report.noise import inside_null
 
@@ -32,34 +35,31 @@ def weight_bars(weights: Mapping[str, HeadWeights], nulls: Mapping[str, Any]) ->
 
     A weight inside its grey range is pale and hatched.
     """
-    from matplotlib.container import BarContainer
-    from matplotlib.patches import Patch
-
     any_noise = False
-    heads = max(len(one.weights) for one in weights.values())
+    heads = max(len(head_weights.weights) for head_weights in weights.values())
     figure = new_figure(max(5.0, 1.6 + 0.32 * heads), 0.5 + 2.2 * len(weights))
     grid = figure.subplots(len(weights), 1, squeeze=False)[:, 0]
-    for axes, (name, one) in zip(grid, weights.items(), strict=True):
-        places = np.arange(len(one.weights))
-        found = nulls.get(name)
-        if found and one.weight_normalization in found["head_null"]:
-            null = found["head_null"][one.weight_normalization]
+    for axes, (name, head_weights) in zip(grid, weights.items(), strict=True):
+        places = np.arange(len(head_weights.weights))
+        measured = nulls.get(name)
+        if measured and head_weights.weight_normalization in measured["head_null"]:
+            null = measured["head_null"][head_weights.weight_normalization]
             low, high = np.array(null["q025"]), np.array(null["q975"])
             axes.bar(
                 places + 0.2, high - low, 0.34, bottom=low, color="#d5d5d5", label="no head matters, 95 %"
             )
             axes.hlines(null["mean"], places + 0.03, places + 0.37, color=GREY, lw=1.2)
-        noise = inside_null(one, found) or [False] * len(places)
-        bars = axes.bar(places - 0.2, one.weights, 0.38, color=PALETTE[0], label="weight")
+        noise = inside_null(head_weights, measured) or [False] * len(places)
+        bars = axes.bar(places - 0.2, head_weights.weights, 0.38, color=PALETTE[0], label="weight")
         for bar, is_noise in zip(bars, noise, strict=True):
             if is_noise:
                 bar.set(facecolor=NOISE, edgecolor=PALETTE[0], hatch="////", linewidth=0)
         axes.axhline(1 / len(places), color="black", lw=0.8, ls="--", label="uniform")
-        axes.set_xticks(places, [f"L{one.layer}H{head}" for head in places])
+        axes.set_xticks(places, [f"L{head_weights.layer}H{head}" for head in places])
         axes.tick_params(axis="x", length=0, rotation=90 if len(places) > 10 else 0)
         axes.set_xlim(-0.6, len(places) - 0.4)
         axes.set_ylabel("weight")
-        axes.set_title(_weight_title(name, one, found), loc="left")
+        axes.set_title(_weight_title(name, head_weights, measured), loc="left")
         any_noise = any_noise or any(noise)
     handles, labels = grid[0].get_legend_handles_labels()
     handles = [handle[0] if isinstance(handle, BarContainer) else handle for handle in handles]
@@ -72,23 +72,23 @@ def weight_bars(weights: Mapping[str, HeadWeights], nulls: Mapping[str, Any]) ->
     return figure
 
 
-def _weight_title(name: str, one: HeadWeights, found: Mapping[str, Any] | None) -> str:
-    title = f"{name}, {one.weight_normalization}"
-    if not found:
+def _weight_title(name: str, head_weights: HeadWeights, measured: Mapping[str, Any] | None) -> str:
+    title = f"{name}, {head_weights.weight_normalization}"
+    if not measured:
         return title
-    pooled = found["null"]["pooled"]
-    said = "no more than noise alone" if pooled["explained_by_null"] else "more than noise alone"
+    pooled = measured["null"]["pooled"]
+    finding = "no more than noise alone" if pooled["explained_by_null"] else "more than noise alone"
     p = f"p = {pooled['p']:.3f}" if pooled["p"] >= 0.001 else "p < 0.001"
-    return f"{title}\nheads differ {said} gives ({p})"
+    return f"{title}\nheads differ {finding} gives ({p})"
 
 
 def stability_figure(stability: Mapping[str, Any]) -> Figure:
     """Split-half rank correlation of the heads against the number of samples in each part."""
     figure = new_figure(2.0 + 3.0 * len(stability), 3.2)
     grid = figure.subplots(1, len(stability), squeeze=False, sharey=True)[0]
-    for axes, (name, found) in zip(grid, stability.items(), strict=True):
-        halves = found["split_half"]
-        curves = [(key, one["curve"]) for key, one in halves["benchmarks"].items()]
+    for axes, (name, measured) in zip(grid, stability.items(), strict=True):
+        halves = measured["split_half"]
+        curves = [(key, values["curve"]) for key, values in halves["benchmarks"].items()]
         for number, (key, curve) in enumerate([*curves, ("pooled weights", halves["pooled"]["curve"])]):
             pooled = number == len(curves)
             axes.plot(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
-from hawk.analysis.controls import is_floor
+from hawk.analysis.controls import is_ceiling, is_floor
 from hawk.report import columns
 from hawk.report.columns import Row
 from hawk.report.page import escape
@@ -19,10 +19,10 @@ from hawk.report.tables import benchmark_rows, html_table, shown_benchmarks
 def retention(run: Run) -> str:
     if run.retention is None:
         return ""
-    frame, reference = run.retention, run.settings.get("reference")
+    frame, reference_variant = run.retention, run.settings.get("reference")
     text = section_pictures(run, "retention")
     for name in shown_benchmarks(frame):
-        listed = _retention_table(frame, name, reference)
+        listed = _retention_table(frame, name, reference_variant)
         mark = " open" if name == OVERALL else ""
         text += f"<details{mark}><summary>Table: {escape(name)}</summary>{listed}</details>"
     return text + _controls(run)
@@ -36,11 +36,11 @@ def _controls(run: Run) -> str:
     return f"<details><summary>{title}</summary>{listed}</details>"
 
 
-def _retention_table(frame: pd.DataFrame, name: str, reference: str | None) -> str:
+def _retention_table(frame: pd.DataFrame, name: str, reference_variant: str | None) -> str:
     def kind(row: Row) -> str:
-        if is_floor(row["method"]) or row["variant"] in (BASELINE, MAJORITY):
+        if is_floor(row["method"]) or is_ceiling(row["method"]) or row["variant"] in (BASELINE, MAJORITY):
             return "floor"
-        return "reference" if row["variant"] == reference else ""
+        return "reference" if row["variant"] == reference_variant else ""
 
     return html_table(columns.RETENTION, benchmark_rows(frame, name), name == OVERALL, kind)
 

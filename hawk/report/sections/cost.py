@@ -16,7 +16,7 @@ def cost(run: Run) -> str:
     curve = section_pictures(run, "cost")
     listed = html_table(columns.COST, cost_table(run.cost).to_dict("records"))
     note = (
-        "Medians over repeats. Speed-ups are medians of ratios to the unpruned model, which ran in between; "
-        f"token score is all that pruning adds before the prefill. {conditions(run.cost_made)}"
+        "Medians over repeats. A speed-up is the median ratio to the unpruned model in the same repeat. "
+        f"Token score is the time that pruning adds before the prefill. {conditions(run.cost_made)}"
     )
     return f'{curve}<p class="soft">{escape(note)}</p>' + listed

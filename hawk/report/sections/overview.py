@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, OVERALL
-from hawk.report import verdicts
+from hawk.report import columns, verdicts
 from hawk.report.numbers import number
 from hawk.report.page import escape, table
 from hawk.report.run import Run
 
 _RULE = (
-    "Better and worse mean: Holm-adjusted p < .05 in a paired sign-flip test over images, over one "
-    "declared family (all variants against the reference, all ratios, all benchmarks and overall). "
-    "Numbers are points of retention with {confidence:g} % intervals; an interval alone decides nothing."
+    "Better and worse: p < .05 in a paired sign-flip test over images, after Holm's correction for all "
+    "comparisons with the reference variant (all variants, ratios and benchmarks, and overall). Numbers are "
+    "differences in points of retention with {confidence:g} % intervals, which decide no verdict."
 )
 
 
@@ -28,20 +28,21 @@ def verdict(run: Run) -> str:
     text = ""
     settings = run.settings
     if run.retention is not None:
-        own = verdicts.recipe(run.retention, run.controls, settings, verdicts.paper_weights(run.config))
-        if own:
-            text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(own)
+        findings = verdicts.recipe(run.retention, run.controls, settings, verdicts.paper_weights(run.config))
+        if findings:
+            text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(findings)
         text += "<h3>All variants, overall</h3>"
         text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
-        text += _statements(verdicts.against_reference(run.retention, settings))
-    found = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
-    if found:
-        text += "<h3>Before you believe it</h3>" + _statements(found)
+        text += _statements(verdicts.against_reference_variant(run.retention, settings))
+    notes = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
+    notes += verdicts.fewer_samples(run.config, run.drops, run.retention)
+    if notes:
+        text += "<h3>Limits of these results</h3>" + _statements(notes)
     return text
 
 
 def _statements(items: Iterable[verdicts.Statement]) -> str:
-    listed = "".join(f'<li class="{escape(one.kind)}">{escape(_unbroken(one.text))}</li>' for one in items)
+    listed = "".join(f'<li class="{escape(item.kind)}">{escape(_unbroken(item.text))}</li>' for item in items)
     return f'<ul class="statements">{listed}</ul>'
 
 
@@ -56,17 +57,17 @@ def _unbroken(text: str) -> str:
 def what_was_run(run: Run) -> str:
     model = _model(run)
     facts: list[tuple[str, str]] = [("model", str(model.get("path", "")))]
-    for one in list(run.weights.values())[:1]:
-        shape = one.geometry
+    for head_weights in list(run.weights.values())[:1]:
+        shape = head_weights.geometry
         facts.append(
             (
                 "geometry",
                 f"{shape.layers} layers of {shape.heads} heads ({shape.kv_heads} key-value heads), "
-                f"scoring layer {one.layer}",
+                f"scoring layer {head_weights.layer}",
             )
         )
-        if one.model.get("revision"):
-            facts.append(("revision", str(one.model["revision"])))
+        if head_weights.model.get("revision"):
+            facts.append(("revision", str(head_weights.model["revision"])))
     facts += [(key, str(model[key])) for key in ("dtype", "attention") if key in model]
     if run.settings:
         facts.append(("protocol", str(run.settings.get("protocol"))))
@@ -77,10 +78,10 @@ def what_was_run(run: Run) -> str:
             facts.append(("seeds", ", ".join(f"{name} {n}" for name, n in seeds.items())))
         answers = run.settings.get("majority_answer", {})
         facts.append(("majority answers", ", ".join(f"{k}: {v!r}" for k, v in answers.items())))
-    made = run.drops_made
-    options = (made or {"settings": run.settings})["settings"]["statistics"]
+    provenance = run.drops_provenance
+    options = (provenance or {"settings": run.settings})["settings"]["statistics"]
     facts.append(("resampling", f"{options['resamples']} resamples of images, seed {run.config['seed']}"))
-    environment = made.get("environment", {})
+    environment = provenance.get("environment", {})
     libraries = environment.get("libraries", {})
     if environment:
         dirty = ", with uncommitted changes" if environment.get("dirty") else ""
@@ -93,10 +94,10 @@ def what_was_run(run: Run) -> str:
 
 def _model(run: Run) -> dict[str, Any]:
     """The model that was compared, as its scores tell; of a run without any, the config's."""
-    made = run.settings.get("model") if run.settings else None
-    if not made:
+    model = run.settings.get("model") if run.settings else None
+    if not model:
         return dict(run.config["model"])
-    return {"path": made["id"], **{key: made[key] for key in ("dtype", "attention") if key in made}}
+    return {"path": model["id"], **{key: model[key] for key in ("dtype", "attention") if key in model}}
 
 
 def _seeds(frame: pd.DataFrame | None) -> list[tuple[str, int]]:
@@ -114,33 +115,42 @@ def _samples(run: Run) -> str:
         for row in first.to_dict("records"):
             use = f"calibration, {row['ablation']}"
             score, floor = number(row["reference_value"]), number(row["noise_floor"])
-            rows.append([row["benchmark"], use, row["samples"], row["groups"], score, floor])
+            asked = run.config["calibration"]["samples"]
+            rows.append([row["benchmark"], use, row["samples"], _asked(asked), row["groups"], score, floor])
     if run.retention is not None:
         base = run.retention[run.retention["variant"] == BASELINE]
         for row in base[base["benchmark"] != OVERALL].to_dict("records"):
             use = f"{run.settings.get('role')}, unpruned"
-            rows.append(
-                [row["benchmark"], use, row["samples"], row["groups"], number(row["native_value"]), ""]
-            )
-    head = ["benchmark", "use", "samples", "images", "native value", "noise floor, points"]
+            score, asked = number(row["native_value"]), row["requested"]
+            rows.append([row["benchmark"], use, row["samples"], _asked(asked), row["groups"], score, ""])
+    head = ["benchmark", "use", "samples", "asked for", "images", "native value", "noise floor, points"]
     return table(head, rows, left=2)
+
+
+def _asked(requested: Any) -> str:
+    return number(requested, 0) or "all"
 
 
 def reading(run: Run) -> str:
     confidence = f"{run.confidence:g}"
     items = [
-        "Drop: reference minus ablated value on the same samples, in points of 100 · native / native_max. "
-        "zero and mean are measured against the untouched model, selection and keep_only against the model "
-        "pruned with uniform weights. keep_only lets one head choose the tokens alone, and what it retains "
-        "is good: there the sign is turned, so that more always speaks for the head.",
-        f"Intervals: {confidence} % percentile bootstrap over images; rows of one image move together.",
+        "Drop: value of the reference run minus value of the ablated run, on the same samples, in points of "
+        "100 · native / native_max. The reference run of zero and mean is the untouched model, that of "
+        "selection and keep_only the model pruned with uniform weights. keep_only lets one head choose the "
+        "tokens alone, and what it retains is good: there the sign is turned, so that more always speaks for "
+        "the head.",
+        f"Intervals: {confidence} % percentile bootstrap over images, each with all of its questions.",
         "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
         "shows. A floor of 0 means that the repeat agreed on every sample.",
-        "Retention: pruned in percent of the unpruned native value; overall is the unweighted mean over "
-        "benchmarks.",
+        "Retention: native value of the pruned model in percent of the unpruned model's; overall is the "
+        "unweighted mean over benchmarks.",
         "Seeds: a variant with seeds is shown by its mean. Intervals and tests are over images, for the "
         "seeds that were drawn; the range over seeds stands beside them.",
-        "majority answer: the score of always giving the single most frequent answer. blind: the model "
-        "without any visual token.",
+        "Not stopped: answers that ran to the limit of new tokens. First word: retention of the score that "
+        "the answers' first words have by themselves. Token 0: prompts that keep their first visual token.",
+        "Marks: " + "; ".join(f"{sign} {text}" for sign, text in columns.MARKS.items()) + ".",
+        "majority: the score of always giving the same answer, the most frequent that is right. blind: the "
+        "model without any visual token, the floor. oracle: told where the asked object is, which no method "
+        "can know, the ceiling.",
     ]
-    return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"

@@ -1,0 +1,53 @@
+"""Commands that run hawk's models in other people's tools, or share what hawk made."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("vlmevalkit", context_settings={"ignore_unknown_options": True})
+@click.option("--method", default="hawk", show_default=True, help="The pruner.")
+@click.option(
+    "--ratio", default="0.8", show_default=True, help="Fraction of visual tokens removed, in [0, 1)."
+)
+@click.option(
+    "--weights",
+    default="uniform",
+    show_default=True,
+    help="Head weights: uniform, a shipped name, a file, or a Hub id.",
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="A further option of the method."
+)
+@click.argument("arguments", nargs=-1, metavar="RUN_PY_ARGS...", type=click.UNPROCESSED)
+def vlmevalkit(
+    method: str, ratio: str, weights: str, options: tuple[str, ...], arguments: tuple[str, ...]
+) -> None:
+    """Run VLMEvalKit's run.py, with each of its models also as hawk-NAME: the same, pruned.
+
+    hawk vlmevalkit --ratio 0.8 --weights qwen2.5-vl-7b --model hawk-Qwen2.5-VL-7B-Instruct --data MMStar
+    """
+    from hawk.cli.options import split_options
+    from hawk.integrations.vlmevalkit import launch
+    from hawk.pruning.written import written_pruner
+
+    launch(arguments, written_pruner(method, weights, ratio, split_options(options)), method)
+
+
+@click.command("push")
+@click.argument("file", type=click.Path())
+@click.argument("repo")
+@click.option(
+    "--private/--public", default=None, help="Of a repository that is made; default: your account's."
+)
+def push(file: str, repo: str, private: bool | None) -> None:
+    """Upload the head weights FILE to the Hub repository REPO (user/name), with a model card.
+
+    The token is HF_TOKEN, or the one that `hf auth login` saved. Prints the address, with the commit.
+    """
+    from hawk.tools.push import push as upload
+
+    click.echo(upload(file, repo, private))
+
+
+COMMANDS: list[click.Command] = [vlmevalkit, push]

@@ -1,0 +1,71 @@
+"""Head weights on the Hugging Face Hub: upload with a card, download at a pinned revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from hawk.core.errors import InputError
+
+WEIGHTS_FILE, CARD_FILE, PICTURE_FILE = "head_weights.json", "README.md", "heads.png"
+
+
+def upload(
+    repo_id: str, files: Mapping[str, bytes], message: str, private: bool | None, token: str | None
+) -> str:
+    """Files in one commit, the repository made if need be; returns the commit's id.
+
+    One commit: an upload that is interrupted leaves nothing behind. Raises InputError.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi(token=token)
+    with _told(f"head weights were not uploaded to {repo_id!r}"):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
+        return str(api.create_commit(repo_id, added, commit_message=message).oid)
+
+
+def download(repo_id: str, revision: str | None, instead: str) -> Path:
+    """The weight file of a repository, at a commit, branch or tag; what a machine has is not asked for again.
+
+    instead: what the source could also have been, for the message.
+    """
+    from huggingface_hub import hf_hub_download
+
+    at = f" at revision {revision!r}" if revision else ""
+    with _told(f"head weights {repo_id!r}: {instead}, and {WEIGHTS_FILE}{at} cannot be had from the Hub"):
+        return Path(hf_hub_download(repo_id, WEIGHTS_FILE, revision=revision))
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Whatever the Hub's client raises as one line that begins with ``what``."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        raise InputError(f"{what}: {_reason(error)}") from None
+    except (HFValidationError, OSError, ValueError) as error:  # no such name, no token, offline
+        raise InputError(f"{what}: {first_line(error)}") from None
+    except Exception as error:
+        if not type(error).__module__.startswith(("httpx", "httpcore", "huggingface_hub")):
+            raise
+        raise InputError(f"{what}: the connection was lost ({first_line(error)}). Run it again.") from None
+
+
+def _reason(error: Exception) -> str:
+    """The status and what it means, rather than the client's paragraphs."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    meaning = {
+        401: "the token is missing or wrong (hf auth login, or HF_TOKEN), or there is no such repository",
+        403: "the token may not do that; it needs the right to write to this repository",
+        404: "no such repository, revision or file",
+    }.get(status or 0)
+    return f"{status}, {meaning}" if meaning else first_line(error)
+
+
+def first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,111 @@
+"""Checks of values that a parsed file holds; every error says where, which value, and what is allowed.
+
+A file from outside may hold anything that JSON can write: null for a number, 1e999, a name with escape
+sequences that steer a terminal. Each function returns the value in its type, or raises InputError.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from hawk.core.errors import InputError
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")  # of benchmarks, variants, runs: part of paths
+
+
+def shown(value: object) -> str:
+    """A value in a message: one line of printable characters, cut where it is long."""
+    text = ascii(value) if isinstance(value, bytes) else repr(value)
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def refuse(where: str, value: object, allowed: str) -> InputError:
+    return InputError(f"{where} is {shown(value)}; it must be {allowed}.")
+
+
+def read_json(path: str | Path, what: str) -> Any:
+    """The JSON value of a file, one key once; NaN and infinities are refused where they are used."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{path}: the key {shown(twice)} is written twice.")
+        return found
+
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=once)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: this is a folder, not {what}.") from None
+    except RecursionError:
+        raise InputError(f"{path}: not {what} (nested too deeply).") from None
+    except InputError:
+        raise
+    except ValueError as error:  # also of bytes that are no UTF-8, and of digits without end
+        raise InputError(f"{path}: not {what} ({str(error).splitlines()[0]}).") from None
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise refuse(where, value, "a table of names and values")
+    return dict(value)
+
+
+def member(value: Mapping[str, Any], key: str, where: str = "") -> Any:
+    if key not in value:
+        raise InputError(f"the key {f'{where}.{key}' if where else key!r} is missing.")
+    return value[key]
+
+
+def text(value: Any, where: str) -> str:
+    """Words that are safe to print: some, on one line, without control characters."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise refuse(where, value, "text of printable characters on one line")
+    return value
+
+
+def name(value: Any, where: str) -> str:
+    """A name that may become part of a path."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise refuse(
+            where, value, "1 to 64 letters, digits, dots, underscores and dashes, with no dot or dash first"
+        )
+    return value
+
+
+def whole(value: Any, where: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise refuse(where, value, f"a whole number from {low} to {high}")
+    return value
+
+
+def number(value: Any, where: str, low: float = -math.inf, high: float = math.inf) -> float:
+    bounds = "" if (low, high) == (-math.inf, math.inf) else f" from {low:g} to {high:g}"
+    # A whole number beyond the floats has no float: compared by its digits alone.
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e308:
+        raise refuse(where, value, f"a finite number{bounds}")
+    if not math.isfinite(value) or not low <= value <= high:
+        raise refuse(where, value, f"a finite number{bounds}")
+    return value
+
+
+def listed(value: Any, where: str, length: int | None = None) -> list[Any]:
+    if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
+        raise refuse(where, value, "a list" + ("" if length is None else f" of {length} values"))
+    return list(value)
+
+
+def choice(value: Any, where: str, allowed: Collection[Any]) -> Any:
+    # By type as well: True is no 1.
+    if not any(type(value) is type(one) and value == one for one in allowed):
+        raise refuse(where, value, "one of " + ", ".join(map(repr, allowed)))
+    return value

@@ -1,0 +1,46 @@
+"""Greedy selection by a determinantal point process: relevant vectors that are unlike each other.
+
+Chen, Zhang and Zhou, NeurIPS 2018 (fast greedy MAP inference). With unit vectors v, relevance r and
+the kernel L_ij = r_i cos(v_i, v_j) r_j, S grows by the vector with the largest residual
+d²_j = L_jj less what the chosen ones explain of it, which is the one that makes det(L_S) largest.
+
+A kernel of lower rank than the count has no residual left at some point; relevance decides the rest.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hawk.pruning.similarity import Cosines
+
+RANK = 1e-5  # a residual below this share of L_jj is float32 noise: the token is explained
+
+
+def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:
+    """Greedy MAP of the kernel r_i <v_i, v_j> r_j, ``vectors`` [n, d], in the order of choice."""
+    size, device = len(vectors), vectors.device
+    cosines = Cosines(vectors)
+    # The recursion is in float64: count steps of subtraction would eat float32.
+    relevance = relevance.double()
+    diagonal = relevance.square() * vectors.double().square().sum(-1)
+    residual = diagonal.clone()
+    factors = torch.zeros(count, size, dtype=torch.float64, device=device)  # Cholesky rows
+    free = torch.ones(size, dtype=torch.bool, device=device)
+    chosen = torch.empty(count, dtype=torch.long, device=device)
+    for step in range(count):
+        live = free & (residual > RANK * diagonal)
+        gain = residual.where(live, -torch.inf)
+        # Where nothing is left to explain, relevance decides.
+        fill = relevance.where(free, -torch.inf)
+        pick = torch.where(live.any(), gain, fill).argmax()[None]
+        chosen[step] = pick[0]
+        free[pick] = False
+        # Indexed by a tensor of one dimension: one of none is read by the CPU, a wait per step.
+        row = relevance * cosines.row(pick).double() * relevance[pick]
+        row = row - factors[:step].T @ factors[:step, pick][:, 0]
+        # A pick without residual adds no direction: its row of factors stays zero.
+        scale = residual[pick].clamp(min=1e-300).rsqrt() * live[pick]
+        factors[step] = row * scale
+        residual = residual - factors[step].square()
+    return chosen

@@ -1,0 +1,116 @@
+"""Weight files from outside: every value is checked on reading, and the refusal is one printable line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Geometry
+
+GOOD = HeadWeights(
+    weights=(0.1, 0.2, 0.3, 0.4),
+    geometry=Geometry(3, 4, 2, 16),
+    layer=1,
+    model={"id": "someone/model", "revision": None, "family": "qwen2_5_vl"},
+    weight_normalization="min_shift",
+    intervention="zero",
+    token_score={"normalization": "l2", "rope": False, "query_span": "instruction"},
+    per_benchmark={"colors": (0.1, 0.2, 0.3, 0.4)},
+    samples={"colors": 24, "left-out": 12},
+    calibration_groups="abc",
+)
+
+
+def put(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(raw: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            raw = raw[key]
+        raw[keys[-1]] = value
+
+    return change
+
+
+BAD = {
+    "weights a number": (put("weights", value=3), "weights is 3"),
+    "weights null": (put("weights", value=None), "weights is None"),
+    "weights text": (put("weights", value="abcd"), "weights is 'abcd'"),
+    "a weight too large for a sum": (put("weights", value=[1e308] * 4), "sum to inf"),
+    "a whole number beyond floats": (put("weights", 0, value=10**400), "the weight of head 0"),
+    "a weight is true": (put("weights", 0, value=True), "the weight of head 0 is True"),
+    "a weight is not finite": (put("weights", 0, value=float("nan")), "the weight of head 0 is nan"),
+    "weights sum to 4": (put("weights", value=[1, 1, 1, 1]), "sum to 4"),
+    "layer as text": (put("layer", value="0"), "layer is '0'"),
+    "layer as float": (put("layer", value=0.0), "layer is 0.0"),
+    "layer null": (put("layer", value=None), "layer is None"),
+    "layer out of range": (put("layer", value=3), "layer 3 is outside the model's 0-2"),
+    "heads as float": (put("model", "heads", value=4.5), "model.heads is 4.5"),
+    "head_dim negative": (put("model", "head_dim", value=-1), "model.head_dim is -1"),
+    "kv_heads that do not divide": (put("model", "kv_heads", value=3), "3 key-value heads"),
+    "model a list": (put("model", value=[]), r"model is \[\]"),
+    "NaN per benchmark": (put("per_benchmark", "colors", 1, value=float("nan")), "per_benchmark.colors"),
+    "too few per benchmark": (put("per_benchmark", "colors", value=[1.0]), "1 weights for 4 heads"),
+    "per benchmark of no samples": (put("samples", value={"left-out": 1}), "which samples do not name"),
+    "a benchmark that is a path": (put("samples", value={"../../x": 1}), "'../../x'"),
+    "a benchmark with a newline": (put("samples", value={"x\n": 1}), r"'x\\n'"),
+    "negative samples": (put("samples", "colors", value=-1), "samples.colors is -1"),
+    "unknown token score": (put("token_score", "normalization", value="l3"), "is 'l3'; .* 'l2'"),
+    "rope as a number": (put("token_score", "rope", value=0), "token_score.rope is 0"),
+    "another token-score key": (put("token_score", "colour", value=1), "token_score is"),
+    "half a token score": (lambda raw: raw["token_score"].pop("rope"), "token_score is"),
+    "provenance missing": (lambda raw: raw.pop("provenance"), "'provenance' is missing"),
+    "provenance null": (put("provenance", value=None), "provenance is None"),
+    "provenance empty": (put("provenance", value={}), "provenance is empty"),
+    "escape sequence in the model id": (put("model", "id", value="\x1b[2Jx"), r"model.id is '\\x1b\[2Jx'"),
+    "escape sequence in the format": (put("format", value="\x1b[2J"), r"format '\\x1b\[2J'"),
+    "intervention with a newline": (put("intervention", value="zero\n"), r"intervention is 'zero\\n'"),
+    "direction marks in the family": (put("model", "family", value="a\u202eb"), r"model.family"),
+    "groups a number": (put("calibration_groups", value=5), "calibration_groups is 5"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_refused_in_one_line_that_names_the_file(tmp_path: Path, case: str) -> None:
+    change, said = BAD[case]
+    raw = GOOD.to_json()
+    change(raw)
+    path = tmp_path / "w.json"
+    path.write_text(json.dumps(raw))
+    with pytest.raises(InputError, match=said) as caught:
+        HeadWeights.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).isprintable(), "a message must not steer the terminal"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe\x00", "not a head-weights file"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"format": 1, "format": 1}', "'format' is written twice"),
+        (b"9" * 10_000, "not a head-weights file"),
+        (b"", "not a head-weights file"),
+        (b"null", "format 'NoneType'"),
+    ],
+    ids=["binary", "deep", "a key twice", "digits without end", "empty", "null"],
+)
+def test_files_that_are_no_json_object(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "w.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        HeadWeights.load(path)
+
+
+def test_the_file_they_were_made_from_is_read(tmp_path: Path) -> None:
+    GOOD.save(tmp_path / "w.json")
+    assert HeadWeights.load(tmp_path / "w.json") == GOOD
+
+
+def test_raw_weights_are_saved_as_shares(tmp_path: Path) -> None:
+    HeadWeights((3.0, 1.0), Geometry(1, 2, 1, 8)).save(tmp_path / "w.json")
+    assert HeadWeights.load(tmp_path / "w.json").weights == (0.75, 0.25)

@@ -1,0 +1,75 @@
+"""The benchmarks: their other sides choose the same, and every script runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import bench
+import rivals
+
+from hawk.pruning.methods.cdpruner import determinantal
+from hawk.pruning.methods.divprune import max_min_diverse
+from hawk.pruning.similarity import min_max, unit
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_published_formulations_choose_what_ours_choose(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(80, 48, generator=generator)
+    question = torch.randn(6, 48, generator=generator)
+    vectors = unit(features)
+    relevance = min_max(vectors @ unit(question.mean(0)), 1e-6)
+    ours = max_min_diverse(vectors, 16).tolist()
+    assert rivals.divprune(features, 16).tolist() == ours
+    assert rivals.divprune(features + 0.3 * question[0], 16).tolist() != ours
+    ours = determinantal(vectors, relevance, 16).tolist()
+    assert rivals.cdpruner(features, question, 16).tolist() == ours
+    assert rivals.cdpruner(features, -question, 16).tolist() != ours
+
+
+def test_a_failing_script_is_on_the_page_and_in_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tests" / "perf").mkdir(parents=True)
+    for name, code in (
+        ("bench_good.py", "print('a table')"),
+        ("bench_bad.py", "raise SystemExit('no room')"),
+    ):
+        (tmp_path / "tests" / "perf" / name).write_text(f'"""What {name} measures."""\n{code}\n')
+    monkeypatch.setattr(bench, "FOLDER", tmp_path / "tests" / "perf")
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    monkeypatch.setattr(bench, "SCRIPTS", {"bench_bad.py": "Bad", "bench_good.py": "Good"})
+    assert bench.main(["--out", str(tmp_path / "page.md")]) == 1
+    page = (tmp_path / "page.md").read_text()
+    assert "```\na table\n```" in page
+    assert "ended with code 1: no room" in page
+    assert "What bench_good.py measures." in page
+
+
+def test_every_script_is_on_the_page() -> None:
+    there = {path.name for path in (ROOT / "tests" / "perf").glob("bench_*.py")}
+    assert there == set(bench.SCRIPTS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("script", bench.SCRIPTS)
+def test_it_runs(script: str, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "tests/perf/bench.py",
+        "--quick",
+        "--out",
+        tmp_path / "page.md",
+        "--only",
+        script,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -1,0 +1,109 @@
+"""What callers of ``attach`` and ``generate`` give: honoured, or refused by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from oracles import CASES, FAMILIES, pruned
+from tiny_prompts import Image, build, vlm
+from tiny_random import MODELS
+
+from hawk.core.errors import InputError
+from hawk.pruning.methods.fastv import FastV
+from hawk.pruning.methods.random import Random
+
+KEPT = Random(pruning_ratio=0.6)
+VISION = {
+    "vision_feature_layer": -2,
+    "vision_feature_select_strategy": "default",
+    "vision_aspect_ratio": "anyres_max_1",
+}
+QWEN = [family for family in FAMILIES if family.startswith("qwen")]
+POSITIONS = ("position_ids", "cache_position", "rope_deltas")
+REFUSED = [
+    *((family, name, None) for family in FAMILIES for name in POSITIONS),
+    *(("llava_onevision", name, value) for name, value in VISION.items()),
+    ("internvl", "vision_feature_layer", -2),
+    ("internvl", "vision_feature_select_strategy", "full"),
+    *((family, "image_sizes", None) for family in QWEN),
+    *((family, "image_grid_thw", None) for family in ("internvl", "llava_onevision")),
+    ("qwen2_vl", "second_per_grid_ts", None),
+    ("internvl", "mm_token_type_ids", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "name", "value"), REFUSED)
+def test_what_pruning_cannot_honour_is_refused_by_name(family, name, value):
+    model, inputs = MODELS[family](), build(family, CASES["one"])
+    given = torch.arange(inputs["input_ids"].shape[1])[None] if value is None else value
+    with KEPT.attach(model), pytest.raises(InputError, match=name):
+        model.generate(**{**inputs, name: given}, max_new_tokens=1)
+
+
+@pytest.mark.parametrize("family", ["internvl", "llava_onevision"])
+def test_the_configurations_own_settings_may_be_given(family):
+    model, inputs = MODELS[family](), build(family, CASES["one"])
+    own = {name: getattr(model.config, name) for name in VISION if hasattr(model.config, name)}
+    assert own
+    assert torch.equal(
+        pruned(model, KEPT, {**inputs, **own}).sequences, pruned(model, KEPT, inputs).sequences
+    )
+
+
+def test_a_prompt_given_twice():
+    model, inputs = MODELS["qwen2_5_vl"](), build("qwen2_5_vl", CASES["one"])
+    with KEPT.attach(model), pytest.raises(InputError, match="not as both"):
+        model.generate(inputs["input_ids"], **inputs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ids_and_sizes_in_other_forms(family):
+    """int32 ids, and what other processors give as lists."""
+    model, inputs = MODELS[family](), build(family, [[Image(2, 2), 20, 21, 22]])
+    names = [name for name in ("image_sizes", "image_grid_thw") if name in inputs]
+    lists = {name: [tuple(size) for size in inputs[name].tolist()] for name in names}
+    if family == "llava_onevision":
+        assert lists
+    expected = pruned(model, KEPT, inputs)
+    out = pruned(model, KEPT, {**inputs, **lists, "input_ids": inputs["input_ids"].int()})
+    assert torch.equal(out.sequences, expected.sequences)
+    assert torch.equal(torch.stack(out.logits), torch.stack(expected.logits))
+
+
+class Wrapper(torch.nn.Module):
+    def __init__(self, inside):
+        super().__init__()
+        self.backbone = inside
+
+
+def test_what_is_no_model_is_refused_with_the_remedy():
+    model = MODELS["qwen2_5_vl"]()
+    for other, remedy in (
+        (torch.nn.DataParallel(model), r"attach to its \.module"),
+        (Wrapper(model), r"attach to its \.backbone"),
+        (vlm("qwen2_5_vl"), r"attach to its \.model"),
+        (model.model, "AutoModelForImageTextToText"),
+        (torch.nn.Linear(1, 1), "no transformers model"),
+        ("qwen2.5-vl-7b", "no transformers model"),
+    ):
+        with pytest.raises(InputError, match=remedy), KEPT.attach(other):
+            pass
+    with (
+        pytest.raises(InputError, match="AutoProcessor"),
+        KEPT.attach(model, vlm("qwen2_5_vl").processor.tokenizer),
+    ):
+        pass
+    assert "generate" not in model.__dict__
+
+
+@pytest.mark.parametrize("where", ["argument", "configuration"])
+def test_a_second_stream_inside_fastv(where):
+    from transformers import GenerationConfig
+
+    model, inputs = MODELS["qwen2_5_vl"](), build("qwen2_5_vl", CASES["one"])
+    negative = inputs["input_ids"].clone()
+    given = {"guidance_scale": 2.0}
+    if where == "configuration":
+        given = {"generation_config": GenerationConfig(guidance_scale=2.0, max_new_tokens=2)}
+    with FastV(pruning_ratio=0.5, layer=1).attach(model), pytest.raises(InputError, match="guidance_scale"):
+        model.generate(**inputs, negative_prompt_ids=negative, **given)
