@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -231,22 +231,39 @@ def test_weights_from_elsewhere_bring_their_token_score(caplog):
     """The authors' weights are scored as their file says in every run; a variant's own option goes first."""
     geometry = HeadWeights.load("qwen2.5-vl-7b").geometry
     authors = {"name": "hawk-authors", "method": "hawk", "weights": "qwen2.5-vl-7b"}
-    scoring = {"layer": 0, "normalization": "softmax", "rope": True, "query_span": "instruction"}
-    one = build({"scoring": scoring}, authors, "0.6", 0, geometry)
+    scoring = {**SCORING, "normalization": "softmax", "reduction": "max", "rope": True}
+    config = {"scoring": scoring, "weights": {"recipes": []}}
+    one = build(config, authors, "0.6", 0, geometry)
     assert (one.token_score_normalization, one.rope, one.query_span) == ("l2", False, "after_vision")
+    assert one.text_reduction == "mean"
     assert not caplog.records
-    own = build({"scoring": scoring}, {**authors, "query_span": "instruction"}, "0.6", 0, geometry)
+    own = build(config, {**authors, "query_span": "instruction"}, "0.6", 0, geometry)
     assert (own.rope, own.query_span) == (False, "instruction")
     assert "calibrated with query_span='after_vision'" in caplog.text
-    uniform = build({"scoring": scoring}, {"name": "u", "method": "hawk"}, "0.6", 0, geometry)
+    uniform = build(config, {"name": "u", "method": "hawk"}, "0.6", 0, geometry)
     assert (uniform.rope, uniform.query_span) == (True, "instruction")
     # Results say what was used, not what the run's own weights are scored with.
-    assert token_score_of(one) == {"normalization": "l2", "rope": False, "query_span": "after_vision"}
+    assert token_score_of(one) == {
+        "normalization": "l2", "reduction": "mean", "rope": False, "query_span": "after_vision",
+    }  # fmt: skip
     assert token_score_of(uniform) == scoring_of(scoring)
     inside = {"name": "m", "method": "mmr", "scorer": authors}
-    assert token_score_of(build({"scoring": scoring}, inside, "0.6", 0, geometry)) == token_score_of(one)
-    divprune = build({"scoring": scoring}, {"name": "d", "method": "divprune"}, "0.6", 0, geometry)
+    assert token_score_of(build(config, inside, "0.6", 0, geometry)) == token_score_of(one)
+    divprune = build(config, {"name": "d", "method": "divprune"}, "0.6", 0, geometry)
     assert token_score_of(divprune) == {}
+
+
+def test_weights_of_the_run_bring_the_token_score_of_their_ablation(tmp_path: Path, caplog):
+    own = {"normalization": "softmax", "reduction": "max", "rope": True, "query_span": "after_vision"}
+    path = str(tmp_path / "pooled.json")
+    replace(HeadWeights.uniform(GEOMETRY), token_score=own).save(path)
+    config = {"scoring": SCORING, "weights": {"recipes": [{"name": "alone"}]}}
+    variant = {"name": "x", "method": "hawk", "weights": "alone"}
+    assert token_score_of(build(config, variant, "0.6", 0, GEOMETRY, path)) == own
+    assert not caplog.records
+    changed = build(config, {**variant, "rope": False}, "0.6", 0, GEOMETRY, path)
+    assert token_score_of(changed) == {**own, "rope": False}
+    assert "calibrated with rope=True" in caplog.text
 
 
 def scoring_of(scoring):
