@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from hawk.core import values
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Head
 from hawk.models import family_of
-from hawk.models.base import Family
+from hawk.models.base import Family, VisionLanguageModel
 from hawk.models.hooks import own_hooks
 
 MODES = ("zero", "mean")
@@ -148,5 +149,37 @@ def record_head_means(
                 means[layer] = (sums[layer] / counts[layer]).float()
 
 
-def read_means(path: str) -> dict[int, torch.Tensor]:
-    return {int(key.removeprefix("layer")): value for key, value in load_file(path).items()}
+def read_means(path: str, benchmark: str, vlm: VisionLanguageModel) -> dict[int, torch.Tensor]:
+    """layer → [heads · head_dim], of every layer; InputError for a file of another benchmark or model."""
+    geometry = vlm.geometry
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable file of head means ({error}).") from None
+    complaint = f"{path}: its provenance is damaged; delete it and run again"
+    block = values.parse_json(metadata.get("hawk", "null"), complaint)
+    own = block.get("identity") if isinstance(block, dict) else None
+    if not isinstance(own, dict) or own.get("benchmark") != benchmark:
+        raise InputError(
+            f"{path}: it does not say that it is of benchmark {benchmark!r}; delete it and run again."
+        )
+    made = block.get("settings", {}).get("model", {})
+    for key in ("id", "revision", "dtype"):
+        if made.get(key) != vlm.source.get(key):
+            raise InputError(
+                f"{path}: made with model {key} {made.get(key)!r}; this job uses {vlm.source.get(key)!r}."
+            )
+    wanted = {f"layer{layer}": [geometry.heads * geometry.head_dim] for layer in range(geometry.layers)}
+    shapes = {key: list(value.shape) for key, value in found.items()}
+    if shapes != wanted:
+        key = next(key for key in sorted({*shapes, *wanted}) if shapes.get(key) != wanted.get(key))
+        raise InputError(
+            f"{path}: {values.shown(key)} has shape {shapes.get(key)}, not {wanted.get(key)}. "
+            "Delete it and run again."
+        )
+    for key, value in found.items():
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: {key} is not finite; delete it and run again.")
+    return {layer: found[f"layer{layer}"] for layer in range(geometry.layers)}

@@ -22,8 +22,7 @@ from hawk.analysis.score_files import (
     sample_ids,
     shared_setting,
 )
-from hawk.benchmarks.base import Sample
-from hawk.core import files, schemas
+from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.variants import COMPARISON_KEYS
@@ -31,9 +30,13 @@ from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import facts
 
 # What all files of a comparison must share, and what those of one benchmark must.
-EVERYWHERE = ("protocol", "model", "geometry", "device", "batch_size", "preprocessing")
+EVERYWHERE = (
+    "protocol", "model", "geometry", "device", "batch_size", "preprocessing", "threads", "seed",
+)  # fmt: skip
 ACROSS_RUNS = ("protocol", "benchmark_version", "holdout")  # what runs of several models must share
-PER_BENCHMARK = ("samples", "prompts", "benchmark_version", "holdout")
+PER_BENCHMARK = ("samples", "origin", "prompts", "benchmark_version", "holdout")
+# What the variants must share, whose files alone have it: the run's token score. A variant may have its own.
+PRUNED = ("scoring",)
 MAJORITY_CANDIDATES = 50
 _COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens", "first_word_score", "stopped"]
 
@@ -78,6 +81,10 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
         require_one_setting(
             {path: shared_setting(values, key) for path, values in settings_by_path.items()}, key
         )
+    for key in PRUNED:
+        scored = {path: values[key] for path, values in settings_by_path.items() if values.get(key)}
+        if scored:
+            require_one_setting(scored, key)
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
         ruled = {path: values["rules"][key] for path, values in settings_by_path.items() if "rules" in values}
         if ruled:
@@ -111,7 +118,8 @@ def _benchmark(
     path = paths.baseline(name, role)
     table, block = read_scores(path, {"benchmark": name, "role": role}, _COLUMNS)
     samples.require(sample_ids(table), path)
-    settings_by_path[path] = block.get("settings", {})
+    settings_by_path[path] = block["settings"]
+    samples.recompute(table, settings_by_path[path], path)
     baseline = _scored(samples, [table])
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     variants = {}
@@ -134,7 +142,7 @@ def _variant(
     identity = {"benchmark": samples.benchmark.name, "variant": variant["name"]}
     columns = [*_COLUMNS, "keeps_token_0", "pruning_ratio", "seed"]
     table, provenance = read_scores(path, identity, columns, schemas.EVALUATION)
-    settings = provenance.get("settings", {})
+    settings = provenance["settings"]
     if settings.get("variant", variant) != variant:
         raise InputError(
             f"{path}: made by variant {settings['variant']}; the config has {variant}. "
@@ -145,9 +153,17 @@ def _variant(
     by_ratio: dict[str, Scored] = {}
     for ratio, places in frame.groupby("pruning_ratio", sort=False).indices.items():
         part = table.take(places)
-        seeds = [part.take(rows) for _, rows in frame.iloc[places].groupby("seed").indices.items()]
+        by_seed = frame.iloc[places].groupby("seed").indices
+        seeds = [part.take(rows) for rows in by_seed.values()]
         for rows_of_seed in seeds:
             samples.require(sample_ids(rows_of_seed), f"{path}, ratio {ratio}")
+            samples.recompute(rows_of_seed, settings, f"{path}, ratio {ratio}")
+        numbers = sorted(map(int, by_seed))
+        if numbers != list(range(len(seeds))):
+            raise InputError(
+                f"{path}: ratio {ratio} has seeds {numbers}; those of a variant are 0, 1, 2 … "
+                "Delete the file and run again."
+            )
         if len(seeds) != variant.get("seeds", 1):
             raise InputError(
                 f"{path}: ratio {ratio} has {len(seeds)} seeds; variant {variant['name']!r} has "
@@ -159,6 +175,12 @@ def _variant(
         # Where the ratio means nothing, one measurement serves them all.
         anything = next(iter(by_ratio.values()))
         by_ratio = {ratio: by_ratio.get(ratio, anything) for ratio in ratios}
+    extra = [ratio for ratio in by_ratio if ratio not in ratios]
+    if extra:
+        raise InputError(
+            f"{path}: rows for ratio {', '.join(extra)}, which evaluation.ratios do not have "
+            f"({', '.join(ratios)}). Delete the file and run again."
+        )
     missing = [ratio for ratio in ratios if ratio not in by_ratio]
     if missing:
         raise InputError(
@@ -246,36 +268,15 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
     score and aggregate. Returns its scores and the answer.
     """
     benchmark = samples.benchmark
-    columns = [
-        "sample_id",
-        "group_id",
-        "question",
-        "references",
-        "options",
-        "category",
-        "metric_group",
-    ]
-    rows = files.read_table(samples.path, schemas.SAMPLES, columns=columns).to_pylist()
-    samples_asked = [
-        Sample(
-            **{
-                **row,
-                "references": tuple(row["references"] or ()),
-                "options": tuple(row["options"] or ()),
-            }
-        )
-        for row in rows
-    ]
-    counted = pd.Series(
-        [ref for sample in samples_asked for ref in set(sample.references)], dtype=str
-    ).value_counts()
+    asked = samples.asked
+    counted = pd.Series([ref for sample in asked for ref in set(sample.references)], dtype=str).value_counts()
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
     best: tuple[float, str, pa.Table] | None = None
     for answer, _ in ordered:
-        parsed = [benchmark.parse(str(answer), sample, protocol) for sample in samples_asked]
+        parsed = [benchmark.parse(str(answer), sample, protocol) for sample in asked]
         score = [
             0.0 if word is None else benchmark.score(word, sample, protocol)
-            for word, sample in zip(parsed, samples_asked, strict=True)
+            for word, sample in zip(parsed, asked, strict=True)
         ]
         constant_answers = pa.table(
             {"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())}
@@ -285,6 +286,6 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
             best = (value, str(answer), constant_answers)
     if best is None:
         raise InputError(f"{samples.path}: no sample has a reference answer.")
-    none = pa.array(np.zeros(len(rows), dtype=np.int32))
+    none = pa.array(np.zeros(len(asked), dtype=np.int32))
     shown = best[2].append_column("visual_tokens", none).append_column("kept_tokens", none)
     return _scored(samples, [shown]), best[1]

@@ -6,9 +6,9 @@ columns that statistics need, with one plain file read per table.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 
 from hawk.analysis.resampling import group_codes, group_sums
 from hawk.benchmarks import benchmark as get_benchmark
-from hawk.benchmarks.base import Benchmark
+from hawk.benchmarks.base import Benchmark, Sample
 from hawk.core.errors import InputError
-from hawk.core.files import provenance_of, read_table
+from hawk.core.files import parse_provenance, provenance_of, read_table
 from hawk.core.schemas import SAMPLES, SCORES
+from hawk.core.table_checks import problem
+from hawk.core.values import shown
 
 
 def benchmark_of(config: Mapping[str, Any], name: str, scores: str) -> Benchmark:
@@ -38,7 +40,11 @@ def benchmark_of(config: Mapping[str, Any], name: str, scores: str) -> Benchmark
 
 
 SAMPLE_COLUMNS = ["sample_id", "group_id", "metric_group", "category"]
-SCORE_COLUMNS = ["sample_id", "parsed", "score", "reference_logprob"]
+# Read in any case, to be checked together.
+_CHECKED = (
+    "sample_id", "parsed", "score", "reference_logprob", "prompt_tokens", "visual_tokens", "kept_tokens",
+)  # fmt: skip
+SCORE_COLUMNS = ["sample_id", "prediction", "parsed", "score", "reference_logprob"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,52 @@ class SampleIndex:
         rows["parsed"] = pd.arrays.ArrowExtensionArray(scores.column("parsed"))
         return group_sums(self.benchmark.contributions(rows), self.codes, len(self.groups))
 
+    @cached_property
+    def asked(self) -> list[Sample]:
+        """The samples as their parser and metric need them, without images."""
+        columns = [name for name in SAMPLES.names if name not in ("images", "video", "split")]
+        rows = read_table(self.path, SAMPLES, columns=columns).to_pylist()
+        return [
+            Sample(
+                **{
+                    **row,
+                    "references": tuple(row["references"] or ()),
+                    "options": tuple(row["options"] or ()),
+                }
+            )
+            for row in rows
+        ]
+
+    @cached_property
+    def _said(self) -> dict[tuple[int, str | None], tuple[str | None, float]]:
+        return {}
+
+    def recompute(self, scores: pa.Table, made: Mapping[str, Any], path: str) -> None:
+        """Refuse a row whose parsed answer or score is not what its prediction gives.
+
+        scores: rows in the samples' order, with ``prediction``. made: its settings. Scores by another
+        version of the benchmark's rules cannot be computed again, and are left alone.
+        """
+        if made.get("benchmark_version") != self.benchmark.version or "protocol" not in made:
+            return
+        known, protocol = self._said, made["protocol"]
+        rows = zip(
+            *(scores.column(key).to_pylist() for key in ("prediction", "parsed", "score")), strict=True
+        )
+        for number, (prediction, parsed, score) in enumerate(rows):
+            expected = known.get((number, prediction))
+            if expected is None:  # heads say mostly the same: it is parsed once
+                sample = self.asked[number]
+                word = self.benchmark.parse(prediction, sample, protocol)
+                points = 0.0 if word is None else float(self.benchmark.score(word, sample, protocol))
+                expected = known[number, prediction] = (word, points)
+            if parsed != expected[0] or abs(score - expected[1]) > 1e-9:
+                raise InputError(
+                    f"{path}, row {number} (sample {shown(self.asked[number].sample_id)}): prediction "
+                    f"{shown(prediction)} is parsed as {shown(expected[0])} and scores {expected[1]:g}; the "
+                    f"file has {shown(parsed)} and {score:g}. Delete it and run again."
+                )
+
     def require(self, ids: pa.Array, path: str) -> None:
         """Refuse scores of other samples, or of the same in another order."""
         if ids.equals(self.ids):
@@ -100,20 +152,20 @@ def read_scores(
         with pq.ParquetFile(path, pre_buffer=False) as file:
             if not file.schema_arrow.equals(schema, check_metadata=False):
                 return _slow(path, identity, columns, schema)
-            table = file.read(columns=list(columns), use_threads=False)
+            table = file.read(columns=[*{*columns, *_CHECKED}], use_threads=False)
             raw = (file.metadata.metadata or {}).get(b"hawk")
     except (OSError, pa.ArrowInvalid):
         return _slow(path, identity, columns, schema)
     if raw is None:
         return _slow(path, identity, columns, schema)
-    provenance = json.loads(raw)
-    identity_in_file = provenance.get("identity", {})
+    provenance = parse_provenance(raw, path)
+    identity_in_file = provenance["identity"]
     if any(identity_in_file.get(key) != value for key, value in identity.items()):
         return _slow(path, identity, columns, schema)
-    bad = _bad_score(table)
+    bad = problem(table, schema)
     if bad is not None:
-        raise InputError(f"{path}: {bad}")
-    return table, provenance
+        raise InputError(f"{path}, {bad}")
+    return table.select(list(columns)), provenance
 
 
 def _slow(
@@ -123,17 +175,6 @@ def _slow(
     read_table(path, schema, identity)
     table = read_table(path, schema, identity, list(columns))
     return table, provenance_of(table, path)
-
-
-def _bad_score(table: pa.Table) -> str | None:
-    if "score" not in table.column_names:
-        return None
-    scores = table.column("score").to_numpy()
-    wrong = ~((scores >= 0.0) & (scores <= 1.0))  # NaN and null are wrong too
-    if not wrong.any():
-        return None
-    row = int(np.argmax(wrong))
-    return f"sample {table.column('sample_id')[row].as_py()!r} has score {scores[row]}; scores lie in [0, 1]."
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:
@@ -174,6 +215,8 @@ def require_one_setting(value_by_path: Mapping[str, Any], key: str) -> Any:
 def shared_setting(settings: Mapping[str, Any], key: str) -> Any:
     """A setting as far as it must be shared: any GPU of a node is as good as another."""
     value = settings.get(key)
+    if key in ("scoring", "token_score"):  # nothing of the kind where no token was scored
+        return value or None
     if key == "device" and value is not None:
         return str(value).split(":")[0]
     return 1 if key == "rows_per_batch" and value is None else value

@@ -8,6 +8,7 @@ cancels there as it does in min-shift. Rank stability says how many samples are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ import numpy as np
 from hawk.analysis import statistics
 from hawk.analysis.drops import drop_values
 from hawk.analysis.resampling import JointGroups, rng_of
+from hawk.core import values
+from hawk.core.errors import InputError
+from hawk.core.head_weights import SIGNED
+from hawk.core.heads import Head
 
 if TYPE_CHECKING:
     from hawk.analysis.drops import Measured
@@ -59,6 +64,67 @@ KEYS = {
     "full": "the correlation at half of the images, stepped up to all of them (Spearman-Brown)",
     "spearman": "rank correlation of the heads' drops between two benchmarks, all samples",
 }
+
+
+def read_stability(path: str, ablation: str | None = None) -> tuple[str, dict[str, Any] | None]:
+    """The ablation of a ``stability/{ablation}.json`` and how stable its drops are.
+
+    None where no head of the weights' layer was measured. InputError for a damaged file, and for one that is
+    not of ``ablation``.
+    """
+    raw = values.read_json(path, "a stability file of a run")
+    try:
+        found = values.mapping(raw, "the file")
+        name = values.name(values.member(found, "ablation"), "ablation")
+        part = values.member(found, "stability")
+        if ablation not in (None, name):
+            raise InputError(f"the file says ablation {name!r}, its path says {ablation!r}.")
+        if part is not None:
+            _check_stability(values.mapping(part, "stability"), name)
+    except InputError as error:
+        text = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: {text} Delete the file and that of the drops, and run again.") from None
+    return name, part
+
+
+def _check_stability(part: dict[str, Any], where: str) -> None:
+    """The numbers that tables and figures show."""
+
+    def section(parent: dict[str, Any], key: str, place: str) -> dict[str, Any]:
+        return values.mapping(values.member(parent, key, place), f"{place}.{key}")
+
+    def number(parent: dict[str, Any], key: str, place: str, low: float, high: float) -> None:
+        values.number(values.member(parent, key, place), f"{place}.{key}", low, high)
+
+    names = values.listed(values.member(part, "heads", where), f"{where}.heads")
+    heads = [Head.parse(str(one)) for one in names]
+    for key, quantiles in section(part, "head_null", where).items():
+        for name in ("mean", "q025", "q975"):
+            place = f"{where}.head_null.{key}"
+            row = values.member(values.mapping(quantiles, place), name, place)
+            for value in values.listed(row, f"{place}.{name}", len(heads)):
+                values.number(value, f"{place}.{name}", -1 if key == SIGNED else 0, 1)
+    null, halves = section(part, "null", where), section(part, "split_half", where)
+    benchmarks = section(null, "benchmarks", f"{where}.null")
+    own = section(halves, "benchmarks", f"{where}.split_half")
+    if set(own) != set(benchmarks):
+        raise InputError(f"{where}: null is of {sorted(benchmarks)}, split_half of {sorted(own)}.")
+    for key, one in {"pooled": null.get("pooled"), **benchmarks}.items():
+        place = f"{where}.null.{key}"
+        one = values.mapping(one, place)
+        for name in ("spread", "spread_q95"):
+            number(one, name, place, 0, math.inf)
+        for name in ("p", "distance", "distance_q95"):
+            number(one, name, place, 0, 1)
+        values.choice(one.get("explained_by_null"), f"{place}.explained_by_null", (False, True))
+    for key, half in {"pooled": halves.get("pooled"), **own}.items():
+        place = f"{where}.split_half.{key}.curve"
+        curve = values.listed(values.mapping(half, place).get("curve"), place)
+        if not curve:
+            raise InputError(f"{place} is empty.")
+        for point in curve:
+            for name in ("correlation", "low", "high"):
+                number(values.mapping(point, place), name, place, -1, 1)
 
 
 def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
@@ -206,8 +272,8 @@ def _split_half(
             rows = np.bincount(part.samples.codes, minlength=len(index))
             sizes.append(float((masks[0][:, index] @ rows).mean()))
             drops = [_part_drops(part, mask[:, index]) for mask in masks]
-            for side, values in zip(sides, drops, strict=True):
-                side.append(values)
+            for side, own in zip(sides, drops, strict=True):
+                side.append(own)
             curves[number].append(_curve_point(drops[0], drops[1], fraction, sizes[-1]))
         # Significance cannot be known on a part without a bootstrap of it: min-shift for ranks.
         weights = [

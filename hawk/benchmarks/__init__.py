@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from hawk.benchmarks.base import Benchmark, Sample
-from hawk.core.errors import unknown
+from hawk.core.errors import InputError, unknown
 
 # name → "module:class". Adding a benchmark is one new file and one line here.
 REGISTRY: dict[str, str] = {
@@ -55,6 +55,15 @@ def benchmark(name: str, options: Mapping[str, Any] | None = None) -> Benchmark:
     return getattr(import_module(module), cls)(options=options or {})
 
 
+def require_data_file(bench: Benchmark) -> None:
+    """Refuse a benchmark of one's own whose table does not exist."""
+    definition, folder = getattr(bench, "definition", None), getattr(bench, "folder", None)
+    if definition is not None and folder is not None and not (folder / definition["file"]).is_file():
+        raise InputError(
+            f"benchmark {bench.name!r}: its data file {folder / definition['file']} does not exist."
+        )
+
+
 def all_families(data: Mapping[str, Any] | None = None) -> set[str]:
     """The families of all benchmarks: those here, and a user's own in a config's ``data``."""
     families = set()
@@ -67,4 +76,4 @@ def all_families(data: Mapping[str, Any] | None = None) -> set[str]:
     return families
 
 
-__all__ = ["REGISTRY", "Benchmark", "Sample", "all_families", "benchmark"]
+__all__ = ["REGISTRY", "Benchmark", "Sample", "all_families", "benchmark", "require_data_file"]

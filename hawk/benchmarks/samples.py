@@ -26,6 +26,7 @@ from hawk.core.errors import InputError
 from hawk.core.files import read_table
 from hawk.core.images import item_key, open_image, refuse_long_side
 from hawk.core.schemas import SAMPLES
+from hawk.core.table_checks import problem
 from hawk.core.video import decode_video
 
 
@@ -230,6 +231,12 @@ def _file_keys(path: str) -> Iterator[dict[str, Any]]:
         return {"key": item_key(file["bytes"]), "path": file["path"]}
 
     with pq.ParquetFile(path, pre_buffer=False) as file:
+        first_row = 0
         for number in range(file.num_row_groups):
-            for row in file.read_row_group(number, columns=["images", "video"]).to_pylist():
+            table = file.read_row_group(number, columns=["images", "video"])
+            bad = problem(table, SAMPLES, first_row)
+            if bad is not None:
+                raise InputError(f"{path}, {bad}")
+            first_row += table.num_rows
+            for row in table.to_pylist():
                 yield {"images": [named(image) for image in row["images"]], "video": named(row["video"])}

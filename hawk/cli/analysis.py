@@ -7,6 +7,7 @@ import logging
 import click
 
 from hawk.cli.options import compute_alone, config_option, produce, read_config, run_dir_option, run_of
+from hawk.core.values import name
 
 log = logging.getLogger("hawk")
 
@@ -36,6 +37,8 @@ def head_drops(config_source: str, run_dir: str | None, ablation: str) -> None:
 def head_weights(config_source: str, run_dir: str | None, recipe: str, subset: str) -> None:
     """Head weights from the drops of one ablation: head_weights/RECIPE/SUBSET.json."""
     compute_alone()
+    for option, word in (("--recipe", recipe), ("--subset", subset)):
+        name(word, option)  # part of the output's path, whose folder is made before the step looks
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "head_weights")
     from hawk.steps.head_weights import head_weights as step

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import click
 
 from hawk.cli.options import split_options
 from hawk.core.errors import InputError
+
+PICTURES = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "pdf", "svg", "eps", "ps")  # what matplotlib writes
 
 
 @click.command("generate")
@@ -67,6 +72,11 @@ def generate(
     if save_overlay and not (images or video):
         raise InputError("--save-overlay needs an --image or a --video to draw on.")
     pruner = _pruner(method, weights, ratio, options)
+    if save_overlay:
+        check_overlay(save_overlay)
+    _check_device(device)
+    if not images and not video:
+        click.echo("no --image and no --video: there are no visual tokens, so nothing is pruned.", err=True)
 
     from hawk.core.images import read_image
     from hawk.core.video import decode_video
@@ -90,6 +100,33 @@ def generate(
             pictures = step.frame_pictures(clip, sum(_frames(item) for item in items))
         for path in step.save_overlay(save_overlay, vlm, items, pictures, answer.kept):
             click.echo(f"wrote {path}", err=True)
+
+
+def check_overlay(path: str) -> None:
+    """Refuse a picture that could not be written, before there is one."""
+    target = Path(path)
+    if target.is_dir() or path.endswith(("/", os.sep)):
+        raise InputError(
+            f"--save-overlay {path!r} is a folder; give a file, such as {target / 'overlay.png'}."
+        )
+    if target.suffix.lower().lstrip(".") not in PICTURES:
+        raise InputError(
+            f"--save-overlay {path!r}: the name must end in {', '.join(f'.{p}' for p in PICTURES)}."
+        )
+    above = next(parent for parent in target.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise InputError(f"--save-overlay {path!r}: {above} is no folder.")
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", device):
+        raise InputError(f"--device {device!r}: allowed are auto, cpu, cuda and cuda:NUMBER.")
+    if device.startswith("cuda"):
+        import torch
+
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(device.partition(":")[2] or 0) >= count:
+            raise InputError(f"--device {device!r}: torch sees {count} CUDA devices here; use auto or cpu.")
 
 
 def _pruner(method: str, weights: str, ratio: str, options: tuple[str, ...]) -> Any:

@@ -6,7 +6,9 @@ inside the commands: ``hawk --help`` imports neither torch nor transformers.
 
 from __future__ import annotations
 
+import errno
 import logging
+import re
 import sys
 from typing import NoReturn
 
@@ -15,7 +17,42 @@ import click
 from hawk.cli import analysis, generate, integrations, steps, tools
 from hawk.core import extras
 from hawk.core.errors import InputError
+from hawk.core.values import one_line
 from hawk.tools import warm
+
+MISTAKE = 2  # exit code of a user's mistake, as click's own; a disk or a machine that fails gives 1
+# Of a path that the user gave; what no disk is to blame for.
+PATHS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
+DISK = {
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the operation is not permitted",
+    errno.EIO: "the disk reports an error",
+    errno.EISDIR: "a folder is where a file should be",
+    errno.ENOTDIR: "a file is where a folder should be",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOENT: "there is no such file or folder",
+    errno.EMFILE: "too many files are open",
+    errno.EFBIG: "the file is too large",
+}
+
+
+def disk_reason(error: BaseException | None) -> str | None:
+    """What a failed read or write means, with its file; None for another error.
+
+    Libraries wrap the system's error in their own (safetensors, pyarrow): its cause, or its words, tell.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK:
+            where = f"{error.filename}: " if error.filename is not None else ""
+            return f"{where}{DISK[error.errno]}."
+        number = re.search(r"(?:os error|[Ee]rrno|code:) (\d+)", str(error))
+        if number and int(number[1]) in DISK:
+            return f"{DISK[int(number[1])]} ({str(error).splitlines()[0]})."
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96})
@@ -39,7 +76,7 @@ for _command in (
 
 
 def main() -> NoReturn:
-    """Run the command line in a process of its own; a user's mistake ends with its reason, and code 1."""
+    """Run the command line in a process of its own; a user's mistake ends with its reason, and code 2."""
     warm.run(command_line)
 
 
@@ -54,15 +91,22 @@ def command_line() -> int:
         # Outside its standalone mode click returns the code of ``Exit``, and does not raise it.
         return cli.main(prog_name="hawk", standalone_mode=False) or 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return MISTAKE
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            print(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", file=sys.stderr)
+        print(f"Error: {one_line(error.format_message())}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return warm.interrupted()
     except Exception as error:
         missing = extras.explain(error)
-        if missing is None:
+        known = missing or disk_reason(error)
+        if known is None:
             logging.getLogger("hawk").exception("unexpected error")
-        print(f"error: {missing or f'{type(error).__name__}: {error}'}", file=sys.stderr)
+        print(f"error: {one_line(known or f'{type(error).__name__}: {error}')}", file=sys.stderr)
+        if missing or (isinstance(error, OSError) and error.errno in PATHS):
+            return MISTAKE
     return 1

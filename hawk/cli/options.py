@@ -17,6 +17,9 @@ from hawk.core.paths import RunPaths
 
 log = logging.getLogger("hawk")
 
+# What a run's folder has at least one of, whatever has been made so far.
+PARTS = ("samples", "scores", "drops.parquet", "head_weights", "evaluation", "tables", "cost.parquet")
+
 config_option = click.option(
     "--config", "config_source", required=True, help="A config file, or a part of one as inline JSON."
 )
@@ -67,6 +70,10 @@ def run_of(source: str, run_dir: str | None) -> RunPaths:
         run_dir = f"outputs/{config['run']}"
     if not Path(run_dir).is_dir():
         raise InputError(f"--run-dir: there is no folder {run_dir!r}; run the workflow first.")
+    if not any(Path(run_dir, name).exists() for name in PARTS):
+        raise InputError(
+            f"--run-dir: {run_dir!r} is no run's folder; it has none of {', '.join(PARTS)}. Give outputs/RUN."
+        )
     return RunPaths(run_dir.rstrip("/"))
 
 

@@ -17,7 +17,11 @@ log = logging.getLogger("hawk")
 @click.command("show")
 @click.argument("path")
 def show(path: str) -> None:
-    """Print a file of a run: head weights as bars, or a summary of a table."""
+    """Print a file of a run: head weights as bars, or a summary of a table.
+
+    PATH is a .json or .parquet file, the name of shipped head weights, or a run's folder, whose files are
+    then listed.
+    """
     from hawk.tools.show import show as text_of
 
     click.echo(text_of(path))
@@ -102,9 +106,16 @@ def score(
     definition: str | None,
 ) -> None:
     """Score saved predictions again, without a model. Prints the aggregate as JSON."""
+    from hawk.benchmarks import benchmark, require_data_file
+    from hawk.benchmarks.rules import protocols
+    from hawk.core.errors import unknown
     from hawk.tools.rescore import score_predictions
 
+    if protocol is not None and protocol not in protocols.ALL:
+        raise unknown("--protocol", protocol, protocols.ALL)
     options = {"definition": definition} if definition else {}
+    if definition:
+        require_data_file(benchmark(name, options))
     results = score_predictions(name, protocol, predictions, samples=samples, rows=rows, options=options)
     click.echo(json.dumps(results[0] if len(results) == 1 else results, indent=2, ensure_ascii=False))
 
@@ -194,7 +205,18 @@ def demo(cores: int) -> None:
     raise click.exceptions.Exit(run(cores))
 
 
-@click.command("run", context_settings={"ignore_unknown_options": True})
+class _PassesTargets(click.Command):
+    """Hands ``--`` and what stands behind it, the targets, on to Snakemake; click drops the dashes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        own, targets = args[:end], args[end:]
+        rest = super().parse_args(ctx, own)
+        ctx.params["arguments"] = (*ctx.params["arguments"], *targets)
+        return rest
+
+
+@click.command("run", cls=_PassesTargets, context_settings={"ignore_unknown_options": True})
 @click.option(
     "--configfile", default=None, help="A config file or a shipped config's name; default: the demo's."
 )
@@ -209,7 +231,8 @@ def run(configfile: str | None, arguments: tuple[str, ...]) -> None:
     raise click.exceptions.Exit(run_workflow(configfile, arguments))
 
 
-@click.command("warm", context_settings={"ignore_unknown_options": True})
+# Every word from the command's name on is the command's, "--" included.
+@click.command("warm", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def warm(command: tuple[str, ...]) -> None:
     """Run COMMAND, a local Snakemake, with jobs that need not import torch.

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hawk import benchmarks, pruning
+from hawk.benchmarks import require_data_file
 from hawk.config.queries import own_weights, subset_benchmarks, weights_subset
 from hawk.config.recipes import ablation_named, check_recipes, weights_named
 from hawk.core.errors import InputError, unknown
-from hawk.core.head_weights import shipped
+from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.shipped import resolve
+from hawk.core.values import choice, refuse, shown, text
 from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS
-from hawk.pruning.options import facts, require_other_question, varies_by_seed
+from hawk.pruning.options import check_option, facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
 RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
@@ -40,6 +42,11 @@ def _check_benchmarks(config: dict[str, Any]) -> None:
         for name in config[section]["benchmarks"]:
             if name not in known:
                 raise unknown(f"benchmark in {section}.benchmarks:", name, known)
+    for name, options in config["data"].items():  # used or not: a step that asks all of them stops late
+        try:
+            require_data_file(benchmarks.benchmark(name, options))
+        except ModuleNotFoundError:  # where the workflow is only parsed; its jobs have the libraries
+            continue
 
 
 def _check_preprocessing(config: dict[str, Any]) -> None:
@@ -132,6 +139,16 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
             source,
             allowed,
         )
+    if hub_id and not Path(resolve(source)).is_file():
+        return
+    weights = HeadWeights.load(source)  # a file that cannot be used is told before any job
+    model = config["model"]
+    for key in ("layers", "heads"):
+        if getattr(weights.geometry, key) != model[key]:
+            raise InputError(
+                f"{where}: weights {source!r} are of a model with {getattr(weights.geometry, key)} {key}; "
+                f"model.{key} is {model[key]}."
+            )
 
 
 def _check_cost(config: dict[str, Any]) -> None:
@@ -146,7 +163,9 @@ def _check_cost(config: dict[str, Any]) -> None:
 
 def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
     where = f"evaluation.variants, {variant['name']!r}"
-    method = variant["method"]
+    method = text(variant["method"], f"{where}: method")  # that of a scorer is not in the schema
+    if variant.get("weights") is not None:
+        text(variant["weights"], f"{where}: weights")
     if method not in pruning.REGISTRY:
         raise unknown(f"method in {where}:", method, pruning.REGISTRY)
     known = facts(method)
@@ -160,6 +179,22 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             raise InputError(f"{where}: give seeds, how many there are; seed is then 0, 1, 2 and so on.")
         if key not in VARIANT_KEYS and key not in allowed:
             raise unknown(f"key in {where}:", key, [*VARIANT_KEYS, *allowed])
+        if key in allowed and key != "weights":
+            check_option(method, key, variant[key], where, config["model"]["layers"])
+    for key, kind in (("permute", bool), ("shuffle_query", bool)):
+        if key in variant and not isinstance(variant[key], kind):
+            raise refuse(f"{where}: {key}", variant[key], "true or false")
+    if "seed" in variant:
+        raise InputError(f"{where}: method {method!r} draws nothing and takes no seed.")
+    for key in COMPARISON_KEYS:
+        if key in known.allowed:
+            choice(config["evaluation"][key], f"{where}: evaluation.{key}", known.allowed[key])
+    if known.needs_scorer and not isinstance(variant.get("scorer"), Mapping):
+        raise refuse(
+            f"{where}: scorer", variant.get("scorer"), "a method with its options, as {method: hawk}"
+        )
+    if isinstance(variant.get("scorer"), Mapping) and "method" not in variant["scorer"]:
+        raise InputError(f"{where}: scorer {shown(dict(variant['scorer']))} names no method.")
     weights = variant.get("weights")
     weighted = ", ".join(name for name in pruning.REGISTRY if facts(name).takes_weights)
     if weights is not None and not known.takes_weights:

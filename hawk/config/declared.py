@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from hawk.core.errors import unknown
+from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import PACKAGE
 
 
@@ -51,10 +51,28 @@ def _constants(step: str) -> dict[str, Any]:
     return constants
 
 
-class Section(dict[str, Any]):
+class Part(dict[str, Any]):
+    """A section of a config. A key that it lacks, as inline JSON of one's own may, is told in words."""
+
+    where = ""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], where: str = "") -> Part:
+        """The same, with the sections in it."""
+        part = cls()
+        part.where = where
+        for key, value in values.items():
+            part[key] = cls.of(value, f"{where}{key}.") if type(value) is dict else value
+        return part
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"the config has no key {self.where + str(key)!r}, which this step needs.")
+
+
+class Section(Part):
     """A part of a config that knows which of its keys were declared; any other read raises.
 
-    A declared key that the config does not have is missing as in any dict.
+    A declared key that the config does not have is missing as in any :class:`Part`.
     """
 
     def __init__(self, values: Mapping[str, Any], declared: Mapping[str, Any], where: str, step: str) -> None:
@@ -65,6 +83,8 @@ class Section(dict[str, Any]):
             value = values.get(key)
             if below is None:
                 if key in values:
+                    if type(value) is dict:
+                        value = Part.of(value, f"{where}{key}.")
                     self[key] = value
             else:
                 self[key] = Section(value or {}, below, f"{where}{key}.", step)

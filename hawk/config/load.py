@@ -8,7 +8,6 @@ hand each job the part of the config that its step declares to read, as inline J
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Mapping
 from copy import deepcopy
@@ -19,9 +18,11 @@ from typing import Any
 import yaml
 
 from hawk.config.checks import check
+from hawk.config.declared import Part
 from hawk.config.recipes import expand, refuse_older
 from hawk.core.errors import InputError
 from hawk.core.shipped import config_file, shipped
+from hawk.core.values import parse_json
 from hawk.core.yaml_files import read_yaml
 
 SCHEMA = shipped("config", "schemas", "config.schema.yaml")
@@ -31,11 +32,10 @@ def load_config(source: str | Path) -> dict[str, Any]:
     """A config with defaults filled, from a YAML file or from inline JSON (a part of a config)."""
     text = str(source).strip()
     if text.startswith("{"):
-        try:
-            raw = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"the inline config is not valid JSON: {error}.") from None
-        return fill(raw, "the inline config", partial=True)
+        raw = parse_json(text, "the inline config is not valid JSON")
+        if not isinstance(raw, dict):
+            raise InputError("the inline config is no JSON object.")
+        return Part.of(fill(raw, "the inline config", partial=True))
     path = str(config_file(text))
     return check(fill(read_yaml(path), path), path)
 

@@ -18,9 +18,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hawk.core import values
 from hawk.core.atomic import atomic_path
 from hawk.core.errors import InputError
 from hawk.core.schemas import SAMPLES
+from hawk.core.table_checks import problem
 
 
 def write_table(
@@ -62,17 +64,23 @@ def read_table(
         table = pq.read_table(path, columns=None if missing else columns, partitioning=None)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable parquet file ({error}). Delete it and run again.") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: not a readable parquet file ({reason}). Delete it and run again."
+        ) from None
     if not table.schema.equals(expected, check_metadata=False):
         raise InputError(f"{path}: columns {_fields(table.schema)} are not the expected {_fields(expected)}.")
-    identity_in_file = provenance_of(table, path).get("identity", {})
+    identity_in_file = provenance_of(table, path)["identity"]
     for key, value in (identity or {}).items():
         if identity_in_file.get(key) != value:
             raise InputError(
                 f"{path}: the file says {key} {identity_in_file.get(key)!r}, its path says {value!r}. "
                 "It was moved or mixed up; delete it and run again."
             )
+    bad = problem(table, schema)
+    if bad is not None:
+        raise InputError(f"{path}, {bad}")
     return table
 
 
@@ -85,7 +93,19 @@ def provenance_of(table: pa.Table, path: object) -> dict[str, Any]:
     metadata = table.schema.metadata or {}
     if b"hawk" not in metadata:
         raise InputError(f"{path}: no provenance; this file was not written by hawk.")
-    return json.loads(metadata[b"hawk"])
+    return parse_provenance(metadata[b"hawk"], path)
+
+
+def parse_provenance(raw: bytes, path: object) -> dict[str, Any]:
+    """The provenance block of a file, with its parts ``identity`` and ``settings``; else an InputError."""
+    complaint = f"{path}: its provenance is damaged; delete it and run again"
+    try:
+        block = values.mapping(values.parse_json(raw, complaint), "the block")
+        parts = {key: values.mapping(block.get(key, {}), key) for key in ("identity", "settings")}
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if text.startswith(complaint) else f"{complaint}: {text}") from None
+    return {**block, **parts}
 
 
 def made_by_job(path: str | os.PathLike[str]) -> str | None:
@@ -110,7 +130,7 @@ def made_by_job(path: str | os.PathLike[str]) -> str | None:
 def sample_provenance(path: str, role: str, name: str) -> dict[str, Any]:
     """What results say about the samples they rest on: where from, which, under which holdout."""
     table = read_table(path, SAMPLES, identity={"role": role, "benchmark": name}, columns=["sample_id"])
-    settings = provenance_of(table, path).get("settings", {})
+    settings = provenance_of(table, path)["settings"]
     return {key: settings.get(key) for key in ("origin", "samples", "holdout")}
 
 

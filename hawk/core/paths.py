@@ -11,6 +11,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from hawk.core import values
 from hawk.core.errors import InputError
 
 
@@ -78,7 +79,10 @@ class RunPaths:
             match = _pattern(kind).fullmatch(Path(path).as_posix())
             if match:
                 names = match.groupdict()
-                return cls(names.pop("root")), kind, names
+                root = names.pop("root")
+                for key, value in names.items():
+                    values.name(value, f"output {str(path)!r}: {key}")
+                return cls(root), kind, names
         shapes = " or ".join(_template(kind).replace("{root}", "outputs/<run>") for kind in kinds)
         raise InputError(f"output {str(path)!r} is no path of this step; it writes {shapes}.")
 

@@ -17,6 +17,8 @@ from hawk.core.errors import InputError
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")  # of benchmarks, variants, runs: part of paths
 
+RATIO = re.compile(r"0(\.[0-9]{1,4})?")
+
 
 def shown(value: object) -> str:
     """A value in a message: one line of printable characters, cut where it is long."""
@@ -25,33 +27,49 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
+def one_line(text: object) -> str:
+    """A message on one line that cannot steer a terminal, whatever a library or a file put into it."""
+    words = " ".join(part.strip() for part in str(text).splitlines() if part.strip())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
 def refuse(where: str, value: object, allowed: str) -> InputError:
     return InputError(f"{where} is {shown(value)}; it must be {allowed}.")
 
 
 def read_json(path: str | Path, what: str) -> Any:
-    """The JSON value of a file, one key once; NaN and infinities are refused where they are used."""
+    """The JSON value of a file; a key that is written twice is refused."""
+    try:
+        return parse_json(Path(path).read_bytes(), f"{path}: not {what}")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: this is a folder, not {what}.") from None
+
+
+def parse_json(content: bytes | str, complaint: str) -> Any:
+    """The JSON value of a text. NaN and infinities are left for whoever reads the value to refuse.
+
+    complaint: what the error says, before the reason in brackets.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise InputError(f"{path}: the key {shown(twice)} is written twice.")
+            raise InputError(f"{complaint} (the key {shown(twice)} is written twice).")
         return found
 
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=once)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file.") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: this is a folder, not {what}.") from None
+        content = content.decode("utf-8") if isinstance(content, bytes) else content
+        return json.loads(content, object_pairs_hook=once)
     except RecursionError:
-        raise InputError(f"{path}: not {what} (nested too deeply).") from None
+        raise InputError(f"{complaint} (nested too deeply).") from None
     except InputError:
         raise
     except ValueError as error:  # also of bytes that are no UTF-8, and of digits without end
-        raise InputError(f"{path}: not {what} ({str(error).splitlines()[0]}).") from None
+        raise InputError(f"{complaint} ({str(error).splitlines()[0]}).") from None
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:

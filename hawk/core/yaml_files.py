@@ -15,7 +15,17 @@ MAX_DEPTH = 50
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses keys that are no text, keys given twice, and aliases that grow without bound."""
+    """Refuses keys that are no text, keys given twice, deep nesting, aliases that grow without bound."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH + 1:  # while reading: Python's own limit may be far, and the way there slow
+            raise _Wrong(self.peek_event(), f"nested deeper than {MAX_DEPTH} levels")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -32,8 +42,8 @@ class _Strict(yaml.SafeLoader):
 
 
 class _Wrong(Exception):
-    def __init__(self, node: yaml.Node, text: str) -> None:
-        self.line = node.start_mark.line + 1
+    def __init__(self, node: yaml.Node | yaml.Event, text: str) -> None:
+        self.line = node.start_mark.line + 1 if node.start_mark else 1
         super().__init__(text)
 
 

@@ -65,6 +65,11 @@ class Pruner:
     reads_other_question: ClassVar[bool] = False  # can it be given another sample's question?
     uses_tower: ClassVar[bool] = False  # does it need the vision tower, so no stored features?
     inside_model: ClassVar[bool] = False  # does it remove tokens in ``hooks``, while the model runs?
+    needs_scorer: ClassVar[bool] = False  # must it be given a scorer?
+    # For the config's checks: values of options that have few, and where numbers lie, as "1..", "0..1",
+    # "above 0" or "0..layers" (below the model's number of layers).
+    allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    bounds: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         exact_ratio(self.pruning_ratio)

@@ -8,6 +8,7 @@ inherited as the classes are.
 from __future__ import annotations
 
 import ast
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 from hawk import pruning
 from hawk.core.errors import InputError, unknown
+from hawk.core.values import choice, refuse
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class MethodFacts:
     reads_other_question: bool
     uses_tower: bool
     inside_model: bool
+    needs_scorer: bool
+    allowed: Mapping[str, tuple[Any, ...]]
+    bounds: Mapping[str, str]
 
 
 _READ = tuple(MethodFacts.__annotations__)[4:]  # the names that stand in the source as literals
@@ -55,6 +60,42 @@ def facts(method: str) -> MethodFacts:
     names, values, summary = _read(module, cls)
     options = tuple(name for name in names if name != "pruning_ratio")
     return MethodFacts(method, summary, options, "seed" in options, **values)
+
+
+def option_types(method: str) -> dict[str, str]:
+    """A method's options and their annotations, as written."""
+    facts(method)  # refuses an unknown one
+    module, _, cls = pruning.REGISTRY[method].partition(":")
+    return _read(module, cls)[0]
+
+
+def check_option(method: str, name: str, value: Any, where: str, layers: int) -> None:
+    """Refuse an option's value by its type, and by what its method says of it (allowed, bounds).
+
+    layers: of the run's model.
+    """
+    known = facts(method)
+    kinds = option_types(method).get(name, "Any").split(" | ")
+    checks = {"str": str, "bool": bool, "int": int, "float": int | float, "None": type(None)}
+    if all(kind in checks for kind in kinds):
+        right = any(isinstance(value, checks[kind]) for kind in kinds)
+        if isinstance(value, bool) and "bool" not in kinds:  # Python's True is a 1
+            right = False
+        if isinstance(value, float) and not math.isfinite(value):
+            right = False
+        if not right:
+            said = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
+            kinds = [said.get(kind, "null") for kind in kinds]
+            raise refuse(f"{where}: {name}", value, " or ".join(kinds))
+    if name in known.allowed:
+        choice(value, f"{where}: {name}", known.allowed[name])
+    if name in known.bounds and isinstance(value, int | float):
+        low, _, high = known.bounds[name].removeprefix("above ").partition("..")
+        most = layers - 1 if high == "layers" else float(high or "inf")
+        above = known.bounds[name].startswith("above ")
+        if not float(low) <= value <= most or (above and value == float(low)):
+            words = f"above {low}" if above else f"from {low} to {most:g}" if high else f"{low} or more"
+            raise refuse(f"{where}: {name}", value, words)
 
 
 def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -90,8 +131,8 @@ def require_other_question(variant: Mapping[str, Any]) -> None:
 
 
 @cache
-def _read(module: str, cls: str) -> tuple[list[str], dict[str, Any], str]:
-    """(field names, facts, first line of the docstring) of a class, its bases' included."""
+def _read(module: str, cls: str) -> tuple[dict[str, str], dict[str, Any], str]:
+    """(fields and their annotations, facts, first line of the docstring) of a class, its bases' included."""
     tree = ast.parse(_source(module).read_text(encoding="utf-8"))
     node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls), None)
     if node is None:
@@ -102,7 +143,7 @@ def _read(module: str, cls: str) -> tuple[list[str], dict[str, Any], str]:
         if isinstance(statement, ast.ImportFrom)
         for alias in statement.names
     }
-    names: list[str] = []
+    names: dict[str, str] = {}
     values: dict[str, Any] = {}
     for base in reversed(node.bases):  # the first base wins, as in Python
         where, name = imported.get(ast.unparse(base), (module, ast.unparse(base)))
@@ -114,15 +155,15 @@ def _read(module: str, cls: str) -> tuple[list[str], dict[str, Any], str]:
                 "from its own module, as in: from hawk.pruning.base import Pruner"
             )
         inherited = _read(where, name)
-        names = [*inherited[0], *(name for name in names if name not in inherited[0])]
+        names = {**inherited[0], **names}
         values = {**values, **inherited[1]}
     for statement in node.body:
         name, value = _assigned(statement)
         if name in _READ:
             values[name] = _literal(value, f"{module}: {name} of {cls}")
-        elif isinstance(statement, ast.AnnAssign) and name not in ("", *names) and not name.startswith("_"):
+        elif isinstance(statement, ast.AnnAssign) and name and not name.startswith("_"):
             if "ClassVar" not in ast.unparse(statement.annotation):
-                names.append(name)
+                names[name] = ast.unparse(statement.annotation)
     summary = (ast.get_docstring(node) or "").split("\n")[0]
     return names, values, summary
 

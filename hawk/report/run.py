@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
@@ -71,7 +73,7 @@ class Run:
             tables = [read_drops(paths, name) for name in measured]
             run.drops = pa.concat_tables(tables).to_pandas()
             run.drops_provenance = files.provenance_of(tables[0], paths.drops(measured[0]))
-            stability = {name: read_stability(paths, name) for name in measured}
+            stability = {name: read_stability(paths.stability(name), name)[1] for name in measured}
             run.stability = {name: one for name, one in stability.items() if one is not None}
             run.weights = {
                 one["name"]: HeadWeights.load(paths.head_weights(one["name"]))
@@ -93,14 +95,17 @@ class Run:
 
 
 def read_drops(paths: RunPaths, ablation: str) -> pa.Table:
-    """The drops of one ablation."""
-    return files.read_table(paths.drops(ablation), schemas.DROPS, {"table": "drops", "ablation": ablation})
-
-
-def read_stability(paths: RunPaths, ablation: str) -> dict[str, Any] | None:
-    """How stable they are; None where no head of the weights' layer was measured."""
-    path = paths.stability(ablation)
-    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    if found["ablation"] != ablation:
-        raise InputError(f"{path}: the file says ablation {found['ablation']!r}, its path says {ablation!r}.")
-    return found["stability"]
+    """The drops of one ablation, of heads that its model has."""
+    path = paths.drops(ablation)
+    table = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation})
+    made = files.provenance_of(table, path)["settings"].get("geometry", {})
+    drops = table.select(["layer", "head"]).to_pandas()
+    for key, column in (("layers", "layer"), ("heads", "head")):
+        beyond = drops[drops[column] >= made.get(key, math.inf)]
+        if len(beyond):
+            layer, head = beyond.iloc[0]
+            raise InputError(
+                f"{path}: drops of L{layer}H{head}, but the model has {made[key]} {key}. "
+                "Delete the file and run again."
+            )
+    return table

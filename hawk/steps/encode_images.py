@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hawk.benchmarks.samples import read_samples
+from hawk.config.queries import model_state
 from hawk.core.images import file_hash
 from hawk.core.paths import RunPaths
 from hawk.core.progress import progress
@@ -25,7 +26,7 @@ def encode_images(config: Mapping[str, Any], paths: RunPaths, role: str, benchma
     files = {file.key: file for sample in samples for file in visual_files(vlm.family, sample)}
     block = provenance(
         {"role": role, "benchmark": benchmark},
-        model=dict(vlm.source),
+        model={**vlm.source, "state": model_state(config["model"]["path"])},
         preprocessing=config["preprocessing"],
     )
     with feature_writer(paths.features(role, benchmark), block) as add:

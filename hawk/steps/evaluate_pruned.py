@@ -92,6 +92,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     settings = {
         **session.settings(),
         "token_score": token_score_of(pruner),
+        "scoring": dict(config["scoring"]),
         "variant": variant,
         "pruner": pruners,
         "prompts": None if prompts is None else prompts.sha256,

@@ -45,7 +45,8 @@ READS = (
 # What a reference, its repeats and its heads must share for their differences to mean the heads.
 PAIRED = (
     "protocol", "model", "geometry", "device", "batch_size", "rows_per_batch", "preprocessing", "prompts",
-    "samples", "token_score", "benchmark_version", "selection_ratio", "layer",
+    "samples", "origin", "holdout", "token_score", "layer", "benchmark_version", "selection_ratio",
+    "threads", "seed",
 )  # fmt: skip
 
 
@@ -67,8 +68,9 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
         columns = [*SCORE_COLUMNS, "kept_tokens"]
         table, provenance = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
+        samples.recompute(table, provenance["settings"], path)
         kept[path] = table.column("kept_tokens").to_numpy()
-        settings[path] = provenance.get("settings", {})
+        settings[path] = provenance["settings"]
         return table
 
     reference_run = scores("reference")
@@ -142,6 +144,7 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
         seed=seed,
         recipe=dict(ablation),
         benchmarks=list(config["calibration"]["benchmarks"]),
+        geometry={key: config["model"][key] for key in ("layers", "heads")},
         data={
             benchmark: files.sample_provenance(
                 paths.samples("calibration", benchmark), "calibration", benchmark

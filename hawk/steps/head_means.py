@@ -20,7 +20,7 @@ READS = ("seed", "model", "preprocessing", "features", "generation", "data.{benc
 
 @torch.inference_mode()
 def head_means(session: Session) -> None:
-    """Mean input of ``o_proj`` over the calibration prompts, per layer, ``[heads, head_dim]``."""
+    """Mean input of ``o_proj`` over the calibration prompts, per layer, ``[heads · head_dim]``."""
     vlm, prompts = session.vlm, session.prompts
     mask: list[torch.Tensor] = [torch.empty(0)]
     layers = range(vlm.geometry.layers)  # all: another choice of layers needs no other file

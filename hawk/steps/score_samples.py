@@ -48,7 +48,9 @@ def score_samples(
     for name, _ in jobs:
         if _is_head(name):
             session.vlm.geometry.check(Head.parse(name))
-    means = read_means(session.paths.head_means(session.name)) if intervention == "mean" else None
+    means = None
+    if intervention == "mean":
+        means = read_means(session.paths.head_means(session.name), session.name, session.vlm)
     size = rows_per_batch if intervention in MODES else 1
     # Heads of one layer share what lies below it. Where heads choose tokens every head is another prompt.
     shared = size == 1 and intervention in MODES

@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from hawk.benchmarks import Benchmark, Sample
 from hawk.benchmarks.samples import read_samples
-from hawk.config.queries import benchmark_named
+from hawk.config.queries import benchmark_named, model_state
 from hawk.core.errors import InputError
 from hawk.core.files import sample_provenance
 from hawk.core.ledger import pinned
@@ -117,8 +117,12 @@ class Session:
         if self.features_path is None:
             features = Recomputed(self.vlm, self.samples, self.config["preprocessing"], pruner)
         else:
-            features = FeatureStore(self.features_path)
-            features.check(self.vlm.source, self.config["preprocessing"])
+            features = FeatureStore(self.features_path, {"role": self.role, "benchmark": self.name})
+            state = model_state(self.config["model"]["path"])
+            text = self.vlm.family.text_config(self.vlm.model)
+            features.check(
+                {**self.vlm.source, "state": state}, self.config["preprocessing"], text.hidden_size
+            )
         return Prompts(
             self.vlm, self.benchmark, self.samples, features, self.protocol, self.config["preprocessing"]
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,18 @@ import pyarrow.parquet as pq
 from hawk.analysis.comparison import RETENTION
 from hawk.analysis.controls import CONTROLS
 from hawk.analysis.cost import cost_table
+from hawk.analysis.stability import read_stability
 from hawk.config.queries import POOLED
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
+from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths
 from hawk.core.values import name as checked_name
+from hawk.core.values import read_json
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number
-from hawk.report.run import read_stability
 from hawk.report.tables import terminal_rows, text_table
 
 WIDTH = 80
@@ -32,14 +32,41 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def show(path: str) -> str:
-    """The text for a head-weights or stability JSON, or for any parquet table of a run."""
+    """The text for a head-weights or stability JSON, or for any parquet table of a run.
+
+    Also for shipped head weights by name, and for a run's folder: which of its files can be shown.
+    """
+    path = str(shipped().get(path, path))
     file = Path(path)
+    if file.is_dir():
+        return "\n".join(map(_clip, _overview(file)))
     if not file.is_file():
         raise InputError(f"{path}: there is no such file.")
     readers = {".json": _json, ".parquet": _table}
     if file.suffix not in readers:
         raise InputError(f"{path}: hawk show reads .json and .parquet files of a run, not {file.suffix!r}.")
     return "\n".join(map(_clip, readers[file.suffix](path).splitlines()))
+
+
+def _overview(folder: Path) -> list[str]:
+    run = RunPaths(str(folder))
+    files = [Path(run.cost())]
+    for pattern in (
+        "drops/*.parquet",
+        "stability/*.json",
+        "head_weights/*/*.json",
+        "tables/*.parquet",
+        "evaluation/*/*.parquet",
+        "samples/*/*.parquet",
+    ):
+        files += sorted(folder.glob(pattern))
+    found = [file for file in files if file.is_file()]
+    if not found:
+        raise InputError(
+            f"{folder}: this folder is no run; hawk show takes a run's folder (outputs/RUN), one of its "
+            f".json or .parquet files, or shipped head weights ({', '.join(shipped())})."
+        )
+    return [f"{folder}: a run. hawk show prints each of these files:", *(f"  {file}" for file in found)]
 
 
 def bar(value: float, largest: float, width: int) -> str:
@@ -49,12 +76,9 @@ def bar(value: float, largest: float, width: int) -> str:
 
 
 def _json(path: str) -> str:
-    try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file ({error}).") from None
+    raw = read_json(path, "a JSON file")
     if isinstance(raw, dict) and "stability" in raw and "keys" in raw:
-        return _stability(raw["ablation"], raw["stability"])
+        return _stability(*read_stability(path))
     weights = HeadWeights.load(path)
     return weights_text(weights, inside_null(weights, stability_of(path, weights)))
 
@@ -78,8 +102,8 @@ def stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
     recipe = recipe_of(weights)
     if names["subset"] != POOLED or recipe.get("measure") != "value":
         return None
-    file = Path(run.stability(recipe["ablation"]))
-    return read_stability(run, recipe["ablation"]) if file.is_file() else None
+    file = run.stability(recipe["ablation"])
+    return read_stability(file, recipe["ablation"])[1] if Path(file).is_file() else None
 
 
 # --- head weights -----------------------------------------------------------------------------------

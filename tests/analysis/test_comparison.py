@@ -130,7 +130,7 @@ def test_the_overall_p_is_the_share_of_swapped_images(tmp_path: Path) -> None:
         for variant, score in (("hawk-uniform", reference), ("hawk-zero", ours)):
 
             def put(frame: pd.DataFrame, score: np.ndarray = score) -> pd.DataFrame:
-                frame["score"] = score
+                frame["score"], frame["parsed"] = score, "said"
                 return frame
 
             change(paths.evaluation(name, variant), put)

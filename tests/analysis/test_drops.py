@@ -454,7 +454,8 @@ def test_heads_that_alone_change_anything_are_not_taken_for_noise(tmp_path: Path
         lost = rng.random(256) < {3: 0.2, 7: 0.2}.get(head, 0.0)
         right = np.where(lost, 0.0, reference["score"])
         change(
-            paths.scores("toy", "zero", f"L0H{head}"), lambda frame, right=right: frame.assign(score=right)
+            paths.scores("toy", "zero", f"L0H{head}"),
+            lambda frame, right=right: frame.assign(score=right, parsed="said"),
         )
     measure_drops(config, tmp_path)
     found = stability_of(tmp_path, "zero")

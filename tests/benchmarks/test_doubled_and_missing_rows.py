@@ -8,6 +8,7 @@ import logging
 import hub_rows
 import pandas as pd
 import pytest
+from factories import stored_row
 from test_one_form import PERFECT, without_image
 
 from hawk.benchmarks import benchmark
@@ -104,7 +105,7 @@ def ours(tmp_path, name, rows, written_for=None, protocol="vlmevalkit"):
     identity = {"role": "evaluation", "benchmark": written_for or name}
     table = [to_row(one) for one in samples]
     write_table(tmp_path / "samples.parquet", table, SAMPLES, {"identity": identity})
-    scores = [{"sample_id": samples[number].sample_id, "prediction": text} for number, text in rows]
+    scores = [stored_row(samples[number].sample_id, text) for number, text in rows]
     settings = {"protocol": protocol}
     write_table(tmp_path / "scores.parquet", scores, SCORES, {"identity": identity, "settings": settings})
     return tmp_path / "scores.parquet", tmp_path / "samples.parquet"
@@ -114,7 +115,7 @@ def test_a_doubled_sample_of_our_parquet(tmp_path):
     path, samples = ours(tmp_path, "gqa", [(0, "yes"), (1, "yes")])
     assert score_predictions("gqa", None, path, samples=samples)[0]["value"] == 50.0
     path, samples = ours(tmp_path, "gqa", [(0, "yes"), (1, "yes"), (0, "yes")])
-    with pytest.raises(InputError, match="'20240' more than once"):
+    with pytest.raises(InputError, match=r"row 2 \(sample '20240'\) occurs twice"):
         score_predictions("gqa", None, path, samples=samples)
 
 
@@ -239,7 +240,7 @@ def test_predictions_that_are_none(value, tmp_path):
 
 def test_a_missing_prediction_of_our_parquet(tmp_path):
     path, samples = ours(tmp_path, "gqa", [(0, "yes"), (1, None)])
-    with pytest.raises(InputError, match="sample '20241' has no prediction"):
+    with pytest.raises(InputError, match=r"row 1 \(sample '20241'\) has prediction None; it must be text"):
         score_predictions("gqa", None, path, samples=samples)
 
 

@@ -11,6 +11,7 @@ import json
 import hub_rows
 import pandas as pd
 import pytest
+from factories import stored_row
 
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.bases.dataset import ANSWERS
@@ -90,10 +91,7 @@ def written(form, name, predictions, tmp_path):
                 SAMPLES,
                 {"identity": identity},
             )
-            scores = [
-                {"sample_id": one.sample_id, "prediction": text}
-                for one, text in zip(samples, predictions, strict=True)
-            ]
+            scores = [stored_row(one.sample_id, text) for one, text in zip(samples, predictions, strict=True)]
             write_table(tmp_path / "scores.parquet", scores, SCORES, {"identity": identity})
             return tmp_path / "scores.parquet", tmp_path / "samples.parquet"
         column = answer_column(rows[0])

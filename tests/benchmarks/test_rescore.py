@@ -8,6 +8,7 @@ import hub_rows
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from factories import stored_row
 
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import to_row
@@ -74,10 +75,7 @@ def test_our_parquet(name, protocol, tmp_path):
         {"identity": identity},
     )
     saved = run / "scores" / name / "baseline" / "evaluation.parquet"
-    rows = [
-        {"sample_id": sample.sample_id, "prediction": answer, "parsed": "stale", "score": 0.5}
-        for sample, answer in zip(samples, answers, strict=True)
-    ]
+    rows = [stored_row(sample.sample_id, answer) for sample, answer in zip(samples, answers, strict=True)]
     write_table(saved, rows, SCORES, {"identity": identity, "settings": {"protocol": protocol}})
     (found,) = score_predictions(name, None, saved, rows=tmp_path / "rows.jsonl")
     assert found["protocol"] == protocol
@@ -134,7 +132,7 @@ def test_every_ratio_and_seed_of_an_evaluation_file(tmp_path):
     rows = [to_row(sample) for sample in samples]
     write_table(tmp_path / "samples.parquet", rows, SAMPLES, {"identity": identity})
     saved = [
-        {"sample_id": sample.sample_id, "prediction": answer, "pruning_ratio": ratio, "seed": 0}
+        stored_row(sample.sample_id, answer, pruning_ratio=ratio, seed=0)
         for ratio, answers in (("0.6", ["14", "2013", "Yes", "0.57"]), ("0.8", ["14", "x", "x", "x"]))
         for sample, answer in zip(samples, answers, strict=True)
     ]

@@ -80,7 +80,7 @@ def test_mistakes_end_in_one_line_with_the_reason(words: list[str], message: str
     (tmp_path / "config").symlink_to(ROOT / "config")
     (tmp_path / "data").symlink_to(ROOT / "data")
     done = hawk(*words, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last
@@ -96,7 +96,7 @@ def test_init_reads_the_geometry_and_its_config_is_accepted(tmp_path: Path) -> N
     config = load_config(path)
     assert (config["model"]["layers"], config["model"]["heads"]) == (4, 8)
     done = hawk("init", str(EMBEDDED), "--output", str(path))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "exists; use --force" in done.stderr
 
 

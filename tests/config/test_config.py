@@ -16,6 +16,8 @@ from hawk.config.load import load_config
 from hawk.config.queries import config_subset, weights_subset
 from hawk.config.recipes import ablated_heads
 from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Geometry
 
 RAW = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 
@@ -350,8 +352,8 @@ def test_nothing_left_to_calibrate_on_is_said_at_once(tmp_path: Path) -> None:
 
 def test_weights_of_every_kind_are_accepted(tmp_path: Path) -> None:
     file = tmp_path / "own.json"
-    file.write_text("{}")
-    for source in ("zero", "uniform", "qwen2.5-vl-7b", str(file), "user/repo"):
+    HeadWeights.uniform(Geometry(4, 8, 4, 16)).save(file)
+    for source in ("zero", "uniform", str(file), "user/repo"):
         raw = changed("evaluation.variants", [{"name": "a", "method": "hawk", "weights": source}])
         del raw["evaluation"]["reference"], raw["cost"]["variants"]
         load(raw, tmp_path)

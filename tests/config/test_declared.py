@@ -77,3 +77,11 @@ def test_scoring_jobs_depend_on_no_more_than_they_read(config: dict) -> None:
 def test_an_unknown_step_is_named() -> None:
     with pytest.raises(InputError, match=r"unknown step 'evaluate'.*Did you mean"):
         step_reads("evaluate")
+
+
+def test_a_key_that_an_inline_config_lacks_is_told_in_words() -> None:
+    found = declared({"seed": 0, "calibration": {"samples": 4}}, "prepare_samples", section="calibration",
+                     benchmark="digits")  # fmt: skip
+    assert found["calibration"]["samples"] == 4
+    with pytest.raises(InputError, match=r"no key 'calibration.holdout', which this step needs"):
+        found["calibration"]["holdout"]

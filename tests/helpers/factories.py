@@ -217,6 +217,23 @@ def score_rows(samples: Any, right: np.ndarray, kept: int, visual: int = 64) -> 
     return rows
 
 
+def stored_row(sample_id: str, prediction: str | None, **columns: Any) -> dict[str, Any]:
+    """A row of a score table whose marks say nothing about the prediction: a reader marks it anew."""
+    row = {
+        "sample_id": sample_id,
+        "prediction": prediction,
+        "parsed": "stale",
+        "score": 0.5,
+        "first_word_score": 0.5,
+        "stopped": True,
+        "reference_logprob": -1.0,
+        "prompt_tokens": 30,
+        "visual_tokens": 16,
+        "kept_tokens": 16,
+    }
+    return {**row, **columns}
+
+
 def write_run(
     root: str | Path,
     config: dict[str, Any] | None = None,

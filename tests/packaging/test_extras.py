@@ -71,7 +71,7 @@ def test_hawk_generate_needs_no_more(tmp_path: Path) -> None:
 def test_a_command_that_needs_the_extra_says_so_in_one_line(words: list[str], tmp_path: Path) -> None:
     code = f"import sys; sys.argv = ['hawk', *{words!r}]; from hawk.cli.main import main; main()"
     done = base_only(code, tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {MESSAGE}\n"
 
 

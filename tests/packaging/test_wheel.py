@@ -124,7 +124,7 @@ def test_hawk_run_takes_a_shipped_config_and_profile_by_name(
 
 
 def test_an_unknown_config_is_one_line(installed: dict[str, str], tmp_path: Path) -> None:
-    done = hawk(installed, tmp_path, "run", "--configfile", "nope", code=1)
+    done = hawk(installed, tmp_path, "run", "--configfile", "nope", code=2)
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: config file 'nope'")

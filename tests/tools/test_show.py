@@ -161,7 +161,7 @@ def test_text_from_files_cannot_steer_the_terminal(root: str, tmp_path: Path) ->
     table = pq.read_table(path)
     frame = table.to_pandas()
     frame["prediction"] = "\x1b[2J" + "x" * 200
-    frame["sample_id"] = "\x1b]0;title\x07"
+    frame["sample_id"] = [f"\x1b]0;title\x07{row}" for row in range(len(frame))]
     files.write_table(tmp_path / "x.parquet", frame, schemas.SCORES, files.provenance_of(table, path))
     text = show(str(tmp_path / "x.parquet"))
     assert "\x1b" not in text

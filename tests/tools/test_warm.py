@@ -164,5 +164,5 @@ def waiting_on(output: Path) -> list[str]:
 
 def test_an_unknown_command_is_named(tmp_path: Path) -> None:
     done = hawk(ENVIRONMENT, "warm", "no-such-program")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no-such-program" in done.stderr

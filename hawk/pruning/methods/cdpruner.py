@@ -50,6 +50,7 @@ class CDPruner(Pruner):
     relevance_sign: int = 1
     query_span: str = "instruction"
 
+    allowed = {"relevance_sign": (1, -1), "query_span": ("instruction", "after_vision")}
     paper = "CDPruner, NeurIPS 2025, arXiv 2506.10967"
     uses_query = True
     reads_other_question = True

@@ -51,6 +51,7 @@ class Dart(Pruner):
     text_pivots: int = 5
     layer: int = 0
 
+    bounds = {"image_pivots": "1..", "text_pivots": "0..", "layer": "0..layers"}
     paper = "DART, EMNLP 2025, arXiv 2502.11494"
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ class FacilityLocation(Combined):
 
     power: float = 1.0
 
+    bounds = {"power": "above 0"}
     paper = "Cornuejols, Fisher and Nemhauser 1977; for visual tokens EADP, ECCV 2026"
     scorer_name = "facility_location"
     needs_scorer = False

@@ -52,6 +52,8 @@ class FastV(Pruner):
 
     layer: int = 2
 
+    bounds = {"layer": "1..layers"}
+    allowed = {"position_policy": ("keep",)}
     paper = "FastV, ECCV 2024, arXiv 2403.06764"
     uses_query = True  # of its own prompt: no other question can be put there
     inside_model = True

@@ -25,17 +25,12 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
-from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
+from hawk.core.variants import TOKEN_SCORE
 from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.rotary import rotate
-
-NORMALIZATIONS = TOKEN_SCORE_VALUES["normalization"]
-REDUCTIONS = ("mean", "attention", "max")
-SPANS = TOKEN_SCORE_VALUES["query_span"]
-DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
 # Visual tokens whose norm and product are computed together: on a CPU few enough that the states stay in
@@ -78,6 +73,13 @@ class Hawk(Pruner):
     query_span: str = "instruction"
     score_dtype: str = "float32"
 
+    allowed = {
+        "token_score_normalization": ("l2", "softmax", "minmax", "standardize", "none"),
+        "text_reduction": ("mean", "attention", "max"),
+        "query_span": ("instruction", "after_vision"),
+        "score_dtype": ("float32", "bfloat16", "float16", "float64"),
+    }
+    bounds = {"layer": "0..layers"}
     paper = "HAWK, CVPR 2026, arXiv 2604.07812"
     takes_weights = True
     takes_scoring = ("token_score_normalization", "text_reduction", "rope", "query_span", "layer")
@@ -86,14 +88,9 @@ class Hawk(Pruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, allowed in (
-            ("token_score_normalization", NORMALIZATIONS),
-            ("text_reduction", REDUCTIONS),
-            ("query_span", SPANS),
-            ("score_dtype", DTYPES),
-        ):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, getattr(self, name), allowed)
+        for name, known in self.allowed.items():
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
         if isinstance(self.weights, str):
             object.__setattr__(self, "weights", HeadWeights.load(self.weights))
         self._compare_options()

@@ -40,6 +40,7 @@ class Mmr(Combined):
 
     trade_off: float = 0.5
 
+    bounds = {"trade_off": "0..1"}
     paper = "Maximal marginal relevance, SIGIR 1998; for visual tokens IDPruner, arXiv 2602.13315"
     scorer_name = "mmr"
 

@@ -51,6 +51,8 @@ class MMTok(Pruner):
     vision_weight: float = 0.5
     query_span: str = "instruction"
 
+    allowed = {"query_span": ("instruction", "after_vision")}
+    bounds = {"text_temperature": "above 0", "vision_temperature": "above 0", "vision_weight": "0.."}
     paper = "MMTok, ICLR 2026, arXiv 2508.18264"
     uses_query = True
     reads_other_question = True

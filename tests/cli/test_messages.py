@@ -1,0 +1,143 @@
+"""What people type wrongly on the first day: one clear line, exit code 2, before any work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import EMBEDDED
+
+from hawk.cli.main import cli, command_line
+from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Geometry
+
+ROOT = Path(__file__).parent.parent.parent
+GENERATE = ["generate", str(EMBEDDED), "which digit is red?"]
+PICTURE = ["--image", str(ROOT / "tests/none.png")]
+
+
+def hawk(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["hawk", *words])
+    code = command_line()
+    out, error = capsys.readouterr()
+    assert "Traceback" not in error
+    return code, out, error
+
+
+WRONG = {
+    "a folder that is no run": (["show", "."], "this folder is no run; hawk show takes a run's folder"),
+    "an overlay into a folder": (
+        [*GENERATE, *PICTURE, "--save-overlay", "."],
+        "'.' is a folder; give a file",
+    ),
+    "an overlay of no format": (
+        [*GENERATE, *PICTURE, "--save-overlay", "x.mp3"],
+        "the name must end in .png",
+    ),
+    "an overlay without ending": ([*GENERATE, *PICTURE, "--save-overlay", "x"], "the name must end in .png"),
+    "an overlay under a file": ([*GENERATE, *PICTURE, "--save-overlay", "file/x.png"], "file is no folder"),
+    "no CUDA": ([*GENERATE, *PICTURE, "--device", "cuda:999"], "--device 'cuda:999': torch sees"),
+    "no device": ([*GENERATE, *PICTURE, "--device", "gpu"], "--device 'gpu': allowed are auto"),
+    "figures of all runs": (["make-figures", "--config", "{}", "--run-dir", "."], "is no run's folder"),
+    "a protocol": (
+        ["score", "--benchmark", "mme", "--protocol", "foo", "--predictions", "file"],
+        "unknown --protocol 'foo'",
+    ),
+    "a definition without data": (
+        ["score", "--benchmark", "own", "--definition", "own.yaml", "--predictions", "file"],
+        "its data file none.csv does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_one_clear_line(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, said = WRONG[case]
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("x")
+    Path("own.yaml").write_text(
+        "file: none.csv\ncolumns: {question: q, answer: a, image: i}\nprompt: '{question}'\nparser: text\n"
+        "metric: equal\n"
+    )
+    code, _, error = hawk(words, monkeypatch, capsys)
+    assert code == 2
+    assert said in error.strip().splitlines()[-1]
+
+
+def test_shipped_weights_are_shown_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = hawk(["show", "qwen2.5-vl-7b"], monkeypatch, capsys)
+    assert code == 0
+    assert "Qwen/Qwen2.5-VL-7B-Instruct, layer 0: 28 heads" in out
+
+
+def test_a_runs_folder_lists_what_can_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    HeadWeights.uniform(Geometry(2, 4, 2, 8)).save(tmp_path / "head_weights/zero/pooled.json")
+    code, out, _ = hawk(["show", "."], monkeypatch, capsys)
+    assert code == 0
+    path = out.splitlines()[-1].strip()
+    assert path == "head_weights/zero/pooled.json"
+    assert hawk(["show", path], monkeypatch, capsys)[0] == 0
+
+
+def test_a_prompt_without_pictures_is_said_to_be_unpruned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, error = hawk([*GENERATE, "--max-new-tokens", "1"], monkeypatch, capsys)
+    assert code == 0
+    assert "no visual tokens, so nothing is pruned" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "handed"),
+    [
+        (
+            ["warm", "snakemake", "--cores", "1", "--", "tables"],
+            ("snakemake", "--cores", "1", "--", "tables"),
+        ),
+        (["warm", "echo", "--help"], ("echo", "--help")),
+        (["run", "--cores", "1", "--", "tables"], ("--cores", "1", "--", "tables")),
+        (["run", "--cores", "1"], ("--cores", "1")),
+        (["run", "--", "--configfile"], ("--", "--configfile")),
+    ],
+)
+def test_dashes_before_targets_are_handed_on(
+    words: list[str], handed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, ...]] = []
+    monkeypatch.setattr("hawk.tools.warm.run_beside", lambda command: seen.append(command) or 0)
+    monkeypatch.setattr("hawk.tools.run.run", lambda config, arguments: seen.append(arguments) or 0)
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    assert seen == [handed]
+
+
+def test_an_unused_bad_entry_under_data_is_told_when_the_config_is_read(tmp_path: Path) -> None:
+    from hawk.config.checks import check
+    from hawk.config.load import fill
+
+    raw = {
+        "run": "r",
+        "model": {"path": "someone/model", "layers": 4, "heads": 8},
+        "calibration": {"benchmarks": ["digits"]},
+        "evaluation": {"benchmarks": ["digits"], "variants": [{"name": "v", "method": "random"}]},
+    }
+    check(fill(raw, "c"))
+    (tmp_path / "bad.yaml").write_text("file: 3\n")
+    for entry, said in (
+        ({"unused": {"definition": str(tmp_path / "bad.yaml")}}, "bad.yaml"),
+        ({"unused": {"definition": str(tmp_path / "none.yaml")}}, "none.yaml"),
+        ({"unused": {}}, "unknown benchmark 'unused'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            check(fill({**raw, "data": entry}, "c"))

@@ -1,0 +1,113 @@
+"""Options of variants are checked before any job: by their type, and by what the method says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hawk import pruning
+from hawk.config.checks import check
+from hawk.config.load import fill
+from hawk.core.errors import InputError
+from hawk.core.head_weights import HeadWeights
+from hawk.core.heads import Geometry
+from hawk.pruning.options import facts
+
+
+def checked(**variant: Any) -> dict[str, Any]:
+    reference = {"name": "v", "method": "hawk", **variant}
+    raw = {
+        "run": "r",
+        "model": {"path": "someone/model", "layers": 4, "heads": 8},
+        "calibration": {"benchmarks": ["digits"]},
+        "evaluation": {"benchmarks": ["digits"], "variants": [reference]},
+    }
+    return check(fill(raw, "c"), "c")
+
+
+BAD = [
+    ({"seed": "x"}, "seed"),
+    ({"method": "random", "seed": "x"}, "give seeds"),
+    ({"rope": "maybe"}, "rope is 'maybe'; it must be true or false"),
+    ({"rope": 1}, "rope is 1"),
+    ({"shuffle_query": "x"}, "shuffle_query is 'x'; it must be true or false"),
+    ({"shuffle_query": 1}, "shuffle_query is 1"),
+    ({"permute": "yes"}, "permute"),
+    ({"layer": 99}, "layer is 99; it must be from 0 to 3"),
+    ({"layer": -1}, "layer is -1"),
+    ({"layer": 1.0}, "layer is 1.0; it must be a whole number or null"),
+    ({"layer": True}, "layer is True"),
+    ({"text_reduction": "median"}, "text_reduction is 'median'; .*'mean'"),
+    ({"text_reduction": None}, "text_reduction is None; it must be text"),
+    ({"score_dtype": "int8"}, "score_dtype is 'int8'"),
+    ({"query_span": ["instruction"]}, "query_span is"),
+    ({"view": "../../x"}, "unknown key"),
+    ({"method": "fastv", "layer": 0}, "layer is 0; it must be from 1 to 3"),
+    ({"method": "dart", "image_pivots": 0}, "image_pivots is 0; it must be 1 or more"),
+    ({"method": "dart", "image_pivots": "ten"}, "a whole number"),
+    ({"method": "cdpruner", "relevance_sign": 2}, "relevance_sign is 2"),
+    ({"method": "mmtok", "text_temperature": 0}, "it must be above 0"),
+    ({"method": "mmtok", "vision_weight": float("nan")}, "vision_weight is nan"),
+    ({"method": "mmr"}, "scorer is None; it must be a method with its options"),
+    ({"method": "mmr", "scorer": "hawk"}, "scorer is 'hawk'"),
+    ({"method": "mmr", "scorer": {}}, "names no method"),
+    ({"method": "mmr", "scorer": {"layer": 1}}, "names no method"),
+    ({"method": "mmr", "scorer": {"method": "hawk", "layer": 9}}, "layer is 9"),
+    ({"method": "mmr", "scorer": {"method": "hawk"}, "trade_off": 2}, "from 0 to 1"),
+    ({"method": "visionzip", "layer": "last"}, "layer is 'last'"),
+]
+
+
+@pytest.mark.parametrize(("variant", "said"), BAD, ids=[str(variant) for variant, _ in BAD])
+def test_refused_before_any_job(variant: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        checked(**variant)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"rope": True, "layer": 3, "text_reduction": "max"},
+        {"layer": None},
+        {"method": "mmtok", "vision_weight": 1},
+        {"method": "mmr", "scorer": {"method": "hawk", "rope": True}, "trade_off": 0.25},
+        {"method": "facility_location"},
+        {"method": "visionzip", "layer": -2},
+    ],
+    ids=str,
+)
+def test_right_options_pass(variant: dict[str, Any]) -> None:
+    checked(**variant)
+
+
+@pytest.mark.parametrize("method", sorted(pruning.REGISTRY))
+def test_what_a_method_says_of_its_options_is_what_it_refuses(method: str) -> None:
+    """The facts that the config's checks read, and the class, refuse the same values."""
+    known = facts(method)
+    for name in known.allowed:
+        with pytest.raises(InputError):
+            pruning.pruner(method, **{name: "no such value"})
+    for name, bound in known.bounds.items():
+        assert name in known.options
+        outside = 0 if bound.startswith("above") else float(bound.partition("..")[0]) - 1
+        scorer = {"scorer": {"method": "hawk"}} if known.needs_scorer else {}
+        if bound.startswith("0..layers") and known.takes_weights:
+            continue  # the weights say which layers there are; checked with the model
+        with pytest.raises(InputError):
+            pruning.pruner(method, **{name: outside, **scorer})
+
+
+def test_weight_files_are_read_before_any_job(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    HeadWeights.uniform(Geometry(4, 8, 4, 16)).save(path)
+    checked(weights=str(path))
+    HeadWeights.uniform(Geometry(4, 6, 2, 16)).save(path)
+    with pytest.raises(InputError, match=r"of a model with 6 heads; model.heads is 8"):
+        checked(weights=str(path))
+    path.write_text(json.dumps({"format": 1}))
+    with pytest.raises(InputError, match=r"w.json: the key 'model' is missing"):
+        checked(weights=str(path))
