@@ -160,6 +160,7 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
             "head_dim": 8,
         },
         "token_score": dict(SCORE),
+        "scoring": dict(config["scoring"]),
     }
 
 
