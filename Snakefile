@@ -49,8 +49,8 @@ rule all:
         TABLES,
         COST_TABLES if COST else [],
         # Named here too, so that a lost one is made again even if nothing newer needs it.
-        PATHS.drops(),
-        PATHS.stability(),
+        [PATHS.drops(name) for name in ABLATIONS],
+        [PATHS.stability(name) for name in ABLATIONS],
         [PATHS.head_weights(*pair) for pair in WEIGHT_FILES],
         SCORE_FILES,
         EVALUATION_FILES,

@@ -13,6 +13,8 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "config" / "schemas" / "config.schema.yaml"
+# Definitions whose entries stand in lists, each with a table of its own.
+LISTED = {"ablation": "An ablation", "weights": "A weights recipe", "variant": "A variant"}
 PAGE = ROOT / "config" / "README.md"
 
 INTRODUCTION = """\
@@ -54,9 +56,9 @@ def page(schema: Mapping[str, Any]) -> str:
         if "properties" in node:
             lines += ["", f"### `{key}`", "", f"{node['description']}{_state(key, node, schema)}", ""]
             lines += _table(node, schema)
-    variant = schema["$defs"]["variant"]
-    lines += ["", "### A variant", "", variant["description"], ""]
-    lines += _table(variant, schema)
+    for name, title in LISTED.items():
+        lines += ["", f"### {title}", "", schema["$defs"][name]["description"], ""]
+        lines += _table(schema["$defs"][name], schema)
     return "\n".join(lines) + "\n"
 
 
@@ -88,8 +90,9 @@ def _target(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, 
 
 def _allowed(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """What may stand there, in words."""
-    if node.get("$ref") == "#/$defs/variant":
-        return "a [variant](#a-variant)"
+    title = LISTED.get(node.get("$ref", "").removeprefix("#/$defs/"), "")
+    if title:
+        return f"[{title[0].lower()}{title[1:]}](#{title.lower().replace(' ', '-')})"
     node = _target(node, schema)
     if "enum" in node:
         return ", ".join(f"`{_value(value)}`" for value in node["enum"])

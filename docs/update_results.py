@@ -45,7 +45,7 @@ def verdicts(run: Path) -> list[str]:
 
 def demo() -> list[str]:
     frame, settings = read_retention(str(DEMO))
-    drops = read_table(DEMO / "drops.parquet", DROPS).to_pandas()
+    drops = read_table(DEMO / "drops/zero.parquet", DROPS).to_pandas()
     by_head = drops[drops.intervention == "zero"].groupby("head")["drop"].mean()
     weights = HeadWeights.load(DEMO / "head_weights" / "zero" / "pooled.json").weights
     best = max(range(len(weights)), key=weights.__getitem__)

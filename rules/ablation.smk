@@ -25,15 +25,15 @@ rule head_means:
 
 
 rule score_reference:
-    """What an intervention's drops are measured against."""
+    """What an ablation's drops are measured against."""
     input:
         SCORE_INPUTS,
     output:
-        PATHS.scores("{benchmark}", "{intervention}", "reference"),
+        PATHS.scores("{benchmark}", "{ablation}", "reference"),
     log:
-        f"{LOGS}/scores/{{benchmark}}/{{intervention}}/reference.log",
+        f"{LOGS}/scores/{{benchmark}}/{{ablation}}/reference.log",
     benchmark:
-        f"{TIMES}/scores/{{benchmark}}/{{intervention}}/reference.jsonl"
+        f"{TIMES}/scores/{{benchmark}}/{{ablation}}/reference.jsonl"
     conda:
         "../environment.yml"
     threads: config["model"]["threads"]
@@ -51,11 +51,11 @@ rule score_reference:
 use rule score_reference as repeat_reference with:
     # The reference again with other batches: its flips are the noise floor.
     output:
-        PATHS.scores("{benchmark}", "{intervention}", "{repeat}"),
+        PATHS.scores("{benchmark}", "{ablation}", "{repeat}"),
     log:
-        f"{LOGS}/scores/{{benchmark}}/{{intervention}}/{{repeat}}.log",
+        f"{LOGS}/scores/{{benchmark}}/{{ablation}}/{{repeat}}.log",
     benchmark:
-        f"{TIMES}/scores/{{benchmark}}/{{intervention}}/{{repeat}}.jsonl"
+        f"{TIMES}/scores/{{benchmark}}/{{ablation}}/{{repeat}}.jsonl"
 
 
 # Every head is a job of its own, told by its output's name.
@@ -63,16 +63,16 @@ if not HEAD_GROUPS:
 
     use rule score_reference as ablate_head with:
         output:
-            PATHS.scores("{benchmark}", "{intervention}", "{head}"),
+            PATHS.scores("{benchmark}", "{ablation}", "{head}"),
         log:
-            f"{LOGS}/scores/{{benchmark}}/{{intervention}}/{{head}}.log",
+            f"{LOGS}/scores/{{benchmark}}/{{ablation}}/{{head}}.log",
         benchmark:
-            f"{TIMES}/scores/{{benchmark}}/{{intervention}}/{{head}}.jsonl"
+            f"{TIMES}/scores/{{benchmark}}/{{ablation}}/{{head}}.jsonl"
 
 
-# One rule per group of heads (ablation.heads_per_job). The heads stand in the outputs and not in the
-# params, so regrouping them re-runs nothing. `use rule` cannot name rules in a loop.
-for number, group in enumerate(HEAD_GROUPS):
+# One rule per group of heads (ablation.heads_per_job), for the ablations that have such a group. The heads stand
+# in the outputs and not in the params, so regrouping them re-runs nothing. `use rule` cannot name rules in a loop.
+for number, (group, names) in enumerate(HEAD_GROUPS.items()):
 
     rule:
         name:
@@ -80,11 +80,13 @@ for number, group in enumerate(HEAD_GROUPS):
         input:
             SCORE_INPUTS,
         output:
-            [PATHS.scores("{benchmark}", "{intervention}", head) for head in group],
+            [PATHS.scores("{benchmark}", "{ablation}", head) for head in group],
         log:
-            f"{LOGS}/scores/{{benchmark}}/{{intervention}}/{group[0]}-{group[-1]}.log",
+            f"{LOGS}/scores/{{benchmark}}/{{ablation}}/{group[0]}-{group[-1]}.log",
         benchmark:
-            f"{TIMES}/scores/{{benchmark}}/{{intervention}}/{group[0]}.jsonl"
+            f"{TIMES}/scores/{{benchmark}}/{{ablation}}/{group[0]}.jsonl"
+        wildcard_constraints:
+            ablation="|".join(map(re.escape, names)),
         conda:
             "../environment.yml"
         threads: config["model"]["threads"]

@@ -11,7 +11,7 @@ from pathlib import Path
 # A clone in which hawk is not installed. At the end: an installed hawk comes first.
 sys.path.append(str(Path(str(workflow.current_basedir)).parent))
 
-from hawk.config import queries
+from hawk.config import queries, recipes
 from hawk.config.checks import check
 from hawk.config.declared import step_reads
 from hawk.config.load import fill
@@ -50,18 +50,17 @@ container: os.environ.get("HAWK_CONTAINER", "hawk.sif")
 CALIBRATION = config["calibration"]["benchmarks"]
 EVALUATION = config["evaluation"]["benchmarks"]
 EVALUATION_ROLE = config["evaluation"]["role"]
-INTERVENTIONS = config["ablation"]["interventions"]
-HEADS = [str(head) for head in queries.ablated_heads(config)]
-HEAD_GROUPS = queries.head_groups(config)
+ABLATIONS = [one["name"] for one in config["ablation"]["recipes"]]
+HEAD_GROUPS = recipes.head_groups(config)
 REPEATS = [f"repeat{n}" for n in range(1, config["statistics"]["repeats"] + 1)]
 VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
 # Cost is measured in every run, or shown where a run has been measured already.
 COST = config["cost"]["measure"] or Path(PATHS.cost()).is_file()
 COST_BENCHMARK = queries.cost_benchmark(config)
-WEIGHT_FILES = queries.weight_files(config)  # (intervention, subset)
-# What figures are drawn from. Stability is about heads of the scoring layer; weights need all of them.
+WEIGHT_FILES = queries.weight_files(config)  # (weights recipe, subset)
+# What figures are drawn from. Stability is about heads of an ablation's own layer; weights need all of them.
 RUN_PARTS = ["drops", "retention"]
-if config["scoring"]["layer"] in config["ablation"]["layers"]:
+if any(one["layer"] in recipes.layers(one) for one in config["ablation"]["recipes"]):
     RUN_PARTS.append("stability")
 if WEIGHT_FILES:
     RUN_PARTS.append("weights")
@@ -76,12 +75,19 @@ ROLES = [
     *(("calibration", name) for name in CALIBRATION),
     *((EVALUATION_ROLE, name) for name in EVALUATION),
 ]
-SCORE_FILES = [
-    PATHS.scores(name, intervention, which)
-    for name in CALIBRATION
-    for intervention in INTERVENTIONS
-    for which in ["reference", *REPEATS, *HEADS]
-]
+SCORES = {  # by ablation
+    one["name"]: [
+        PATHS.scores(name, one["name"], which)
+        for name in CALIBRATION
+        for which in [
+            "reference",
+            *REPEATS,
+            *map(str, recipes.ablated_heads(config, one)),
+        ]
+    ]
+    for one in config["ablation"]["recipes"]
+}
+SCORE_FILES = [file for files in SCORES.values() for file in files]
 EVALUATION_FILES = [
     *(PATHS.evaluation(name, variant) for name in EVALUATION for variant in VARIANTS),
     *(PATHS.baseline(name, EVALUATION_ROLE) for name in EVALUATION),
@@ -111,13 +117,32 @@ def benchmark_config(step):
 
 
 def score_config(wildcards):
-    """What a score depends on; nothing of the evaluation."""
-    more = queries.score_more(config, wildcards.get("intervention"))
-    return config_subset("score_samples", more, benchmark=wildcards.benchmark)
+    """What a score depends on: of the ablations its own, and nothing of the evaluation."""
+    return score_subset(wildcards.get("ablation"), wildcards.benchmark)
+
+
+@cache  # of thousands of heads it is the same
+def score_subset(ablation, benchmark):
+    keys = step_reads(
+        "score_samples", queries.score_more(config, ablation), benchmark=benchmark
+    )
+    return queries.config_subset(recipes.with_ablation(config, ablation), *keys)
+
+
+def drops_config(wildcards):
+    """What an ablation's drops depend on: of the ablations only itself."""
+    narrowed = recipes.with_ablation(config, wildcards.ablation, layers=True)
+    return queries.config_subset(narrowed, *step_reads("head_drops"))
+
+
+def weights_config(wildcards):
+    """What head weights depend on: their recipe and its ablation."""
+    narrowed = queries.with_weights(config, wildcards.recipe)
+    return queries.config_subset(narrowed, *step_reads("head_weights"))
 
 
 def variant_config(wildcards):
-    """What a variant's evaluation depends on: itself, not the other variants."""
+    """What a variant's evaluation depends on: itself and its weights, not the other variants."""
     narrowed = queries.with_variants(config, [wildcards.variant])
     keys = step_reads("evaluate_pruned", benchmark=wildcards.benchmark)
     return queries.config_subset(narrowed, *keys)
@@ -148,7 +173,7 @@ def feature_file(role, name="{benchmark}"):
 
 def mean_inputs(wildcards):
     """For the intervention mean, what it puts in."""
-    is_mean = wildcards.intervention == "mean"
+    is_mean = wildcards.ablation in MEAN
     return PATHS.head_means(wildcards.benchmark) if is_mean else []
 
 
@@ -157,7 +182,7 @@ def variant_weights(wildcards):
     variant = queries.variant_named(config, wildcards.variant)
     subset = queries.weights_subset(config, variant, wildcards.benchmark)
     if subset is None:
-        return queries.weights_path(variant) or []
+        return queries.weights_path(config, variant) or []
     return [
         PATHS.head_weights(*subset),
         *(PATHS.samples("calibration", n) for n in CALIBRATION),
@@ -172,12 +197,17 @@ def same_overrides(name, other):
     workflow.get_rule(name).resources.update(SnakemakeResources.from_mapping(given))
 
 
+MEAN = [
+    one["name"]
+    for one in config["ablation"]["recipes"]
+    if one["intervention"] == "mean"
+]
 # Samples, features, and for the intervention mean what it puts in. A function only where it must be:
 # Snakemake calls it in an event loop of its own for each of thousands of jobs.
 SCORE_INPUTS = [
     PATHS.samples("calibration", "{benchmark}"),
     feature_file("calibration"),
-    *([mean_inputs] if "mean" in INTERVENTIONS else []),
+    *([mean_inputs] if MEAN else []),
 ]
 EVALUATION_PASSES = queries.evaluation_passes(config)
 
@@ -185,7 +215,8 @@ EVALUATION_PASSES = queries.evaluation_passes(config)
 wildcard_constraints:
     role="calibration|development|evaluation",
     benchmark="|".join(map(re.escape, dict.fromkeys(CALIBRATION + EVALUATION))),
-    intervention="|".join(INTERVENTIONS),
+    ablation="|".join(map(re.escape, ABLATIONS)),
+    recipe="|".join(map(re.escape, queries.own_weights(config))) or "none",
     head=r"L\d+H\d+",
     repeat=r"repeat\d+",
     variant="|".join(map(re.escape, VARIANTS)),

@@ -3,7 +3,8 @@
 TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
 TABLES += [PATHS.table("controls", ending) for ending in ("parquet", "csv")]
 COST_TABLES = [PATHS.table("cost", ending) for ending in ("csv", "md")]
-RUN_PICTURES = list(pictures(RUN_PARTS, INTERVENTIONS))
+RUN_PICTURES = list(pictures(RUN_PARTS, ABLATIONS))
+USED = queries.with_variants(config, VARIANTS)  # without weights that no variant uses
 FIGURES = [PATHS.figure(picture.name) for picture in RUN_PICTURES]
 # Where Snakemake's own report shows the figures of each section of the page.
 CATEGORIES = {
@@ -70,14 +71,10 @@ rule cost:
 rule make_figures:
     """Heatmaps of drops, head weights beside their null, stability, retention against ratio and speed-up."""
     input:
-        PATHS.drops(),
-        PATHS.stability(),
+        [PATHS.drops(name) for name in ABLATIONS],
+        [PATHS.stability(name) for name in ABLATIONS],
         TABLES,
-        [
-            PATHS.head_weights(intervention, "pooled")
-            for intervention, s in WEIGHT_FILES
-            if s == "pooled"
-        ],
+        [PATHS.head_weights(name) for name in queries.own_weights(config)],
         PATHS.cost() if COST else [],
     output:
         [
@@ -106,7 +103,11 @@ rule kept_tokens:
     input:
         EVALUATION_FILES,
         [feature_file(EVALUATION_ROLE, name) for name in EVALUATION[:4]],
-        [PATHS.head_weights(*pair) for pair in WEIGHT_FILES],
+        [
+            PATHS.head_weights(*pair)
+            for pair in WEIGHT_FILES
+            if pair[0] in queries.own_weights(USED)
+        ],
     output:
         report(
             with_png(PATHS.figure("kept_tokens")),
@@ -125,7 +126,7 @@ rule kept_tokens:
         mem_mb=RESOURCES.memory(RESOURCES.scoring),
     params:
         model=MODEL,
-        config=config_subset("kept_tokens"),
+        config=queries.config_subset(USED, *step_reads("kept_tokens")),
         run=run_dir,
     shell:
         '"${{HAWK_PYTHON:-python}}" -m hawk kept-tokens --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'
@@ -136,7 +137,7 @@ rule make_report:
     input:
         FIGURES,
         TABLES,
-        PATHS.drops(),
+        [PATHS.drops(name) for name in ABLATIONS],
         PATHS.cost() if COST else [],
     output:
         report(

@@ -1,36 +1,39 @@
 rule head_drops:
-    """Drops with intervals, noise floor and stability, from the scores of all heads."""
+    """Drops of one ablation with intervals, noise floor and stability, from the scores of all its heads."""
     input:
-        SCORE_FILES,
+        lambda wildcards: SCORES[wildcards.ablation],
         [PATHS.samples("calibration", name) for name in CALIBRATION],
     output:
-        drops=PATHS.drops(),
-        stability=PATHS.stability(),
+        drops=PATHS.drops("{ablation}"),
+        stability=PATHS.stability("{ablation}"),
     log:
-        f"{LOGS}/head_drops.log",
+        f"{LOGS}/drops/{{ablation}}.log",
     conda:
         "../environment.yml"
     params:
-        config=config_subset("head_drops"),
+        config=drops_config,
         run=run_dir,
     shell:
-        '"${{HAWK_PYTHON:-python}}" -m hawk head-drops --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'
+        '"${{HAWK_PYTHON:-python}}" -m hawk head-drops --config {params.config:q} --run-dir {params.run:q}'
+        " --ablation {wildcards.ablation:q} 2> {log:q}"
 
 
 rule head_weights:
-    """Drops of the scoring layer → normalized head weights."""
+    """Drops of one ablation's own layer → normalized head weights."""
     input:
-        PATHS.drops(),
+        lambda wildcards: PATHS.drops(
+            recipes.weights_named(config, wildcards.recipe)["ablation"]
+        ),
         [PATHS.samples("calibration", name) for name in CALIBRATION],
     output:
-        PATHS.head_weights("{intervention}", "{subset}"),
+        PATHS.head_weights("{recipe}", "{subset}"),
     log:
-        f"{LOGS}/head_weights/{{intervention}}/{{subset}}.log",
+        f"{LOGS}/head_weights/{{recipe}}/{{subset}}.log",
     conda:
         "../environment.yml"
     params:
-        config=config_subset("head_weights"),
+        config=weights_config,
         run=run_dir,
     shell:
         '"${{HAWK_PYTHON:-python}}" -m hawk head-weights --config {params.config:q} --run-dir {params.run:q}'
-        " --intervention {wildcards.intervention:q} --subset {wildcards.subset:q} 2> {log:q}"
+        " --recipe {wildcards.recipe:q} --subset {wildcards.subset:q} 2> {log:q}"

@@ -19,10 +19,10 @@ from hawk.report.tables import read_retention
 
 
 def main(root: Path) -> None:
-    drops = read_table(root / "drops.parquet", DROPS).to_pandas()
-    assert len(drops) == 8 * 5 * 2, f"{len(drops)} drops; 8 heads x 5 benchmarks x 2 interventions are 80"
-    for intervention in ("zero", "selection"):
-        weights = HeadWeights.load(root / f"head_weights/{intervention}/pooled.json")
+    for name in ("zero", "selection"):
+        drops = read_table(root / f"drops/{name}.parquet", DROPS)
+        assert len(drops) == 8 * 5, f"{name}: {len(drops)} drops; 8 heads x 5 benchmarks are 40"
+        weights = HeadWeights.load(root / f"head_weights/{name}/pooled.json")
         assert math.isclose(sum(weights.weights), 1.0)
     evaluated = sorted((root / "evaluation").glob("*/*.parquet"))
     assert len(evaluated) == 50, f"{len(evaluated)} evaluation files; 5 benchmarks x 10 variants are 50"
@@ -39,10 +39,11 @@ def main(root: Path) -> None:
     report = (root / "report.html").read_text(encoding="utf-8")
     external = re.findall(r"""(?:src|href)=["']?(?!#|data:)[^"'> ]+""", report)
     assert not external, f"report.html asks for {external[:3]}"
-    stability = json.loads((root / "stability.json").read_text())
-    assert stability
+    stability = json.loads((root / "stability/zero.json").read_text())
+    assert stability["stability"]
     size = len(report) // 1024
-    print(f"demo checked: {len(drops)} drops, {len(evaluated)} evaluation files, report {size} kB")
+    heads = f"{len(drops)} drops of each ablation"
+    print(f"demo checked: {heads}, {len(evaluated)} evaluation files, report {size} kB")
 
 
 def check_bounds(frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:

@@ -74,24 +74,35 @@ RETENTION = pa.schema(
 )
 
 
+Blocks = Mapping[str, Sequence[Evaluated]]  # benchmark → what each run measured on it
+
+
 def compare(
     config: Mapping[str, Any], evaluated: Sequence[Evaluated]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of ``tables/retention`` and of ``tables/controls``."""
-    draws = _draws(config, evaluated)
+    """The rows of ``tables/retention`` and of ``tables/controls``.
+
+    A benchmark may be there several times, of several runs (models): then a row is the mean over them. They
+    were asked about the same images, so an image is drawn, and swapped in tests, in all models and seeds at
+    once: models and seeds are blocks, never units that would make n larger.
+    """
+    blocks: dict[str, list[Evaluated]] = {}
+    for one in evaluated:
+        blocks.setdefault(one.name, []).append(one)
+    draws = _draws(config, blocks)
     rows = []
     for variant, method, ratio in _conditions(config):
-        cells = [_row(config, results, variant, ratio, draws) for results in evaluated]
-        for row in [*cells, _overall_row(config, evaluated, cells, variant, ratio, draws)]:
+        cells = [_row(config, some, variant, ratio, draws) for some in blocks.values()]
+        for row in [*cells, _overall_row(config, blocks, cells, variant, ratio, draws)]:
             rows.append({"variant": variant, "method": method, "pruning_ratio": ratio, **row})
     _mark_floor(rows)
-    _add_tests(config, evaluated, rows)
+    _add_tests(config, blocks, rows)
     overall = {
         (row["variant"], row["pruning_ratio"]): row["retention"]
         for row in rows
         if row["benchmark"] == OVERALL
     }
-    return rows, control_rows(config, overall, draws["joint"], [results.name for results in evaluated])
+    return rows, control_rows(config, overall, draws["joint"], list(blocks))
 
 
 def _mark_floor(rows: Sequence[dict[str, Any]]) -> None:
@@ -128,32 +139,39 @@ def _is_tested(config: Mapping[str, Any], variant: str) -> bool:
 # --- resampling ---------------------------------------------------------------------------------------
 
 
-def _draws(config: Mapping[str, Any], evaluated: Sequence[Evaluated]) -> dict[str, dict[Cell, np.ndarray]]:
+def _joint(blocks: Blocks) -> JointGroups:
+    return JointGroups([some[0].samples.groups for some in blocks.values()])
+
+
+def _draws(config: Mapping[str, Any], blocks: Blocks) -> dict[str, dict[Cell, np.ndarray]]:
     """Retention in every resample, ``[resamples]``: ``own`` drawn per benchmark, ``joint`` together."""
     resamples, seed = config["statistics"]["resamples"], config["seed"]
-    joint = JointGroups([results.samples.groups for results in evaluated])
+    joint = _joint(blocks)
     counts = joint.counts(resamples, rng_of(seed, "retention"))
-    alone = len(joint.pools) == len(evaluated)  # then a joint draw is a draw within each benchmark
+    alone = len(joint.pools) == len(blocks)  # then a joint draw is a draw within each benchmark
     draws: dict[str, dict[Cell, np.ndarray]] = {"own": {}, "joint": {}}
-    for results, drawn in zip(evaluated, counts, strict=True):
+    for (name, runs), drawn in zip(blocks.items(), counts, strict=True):
         alone_counts = drawn
         if not alone:
-            rng = rng_of(seed, "retention", results.name)
-            alone_counts = bootstrap_counts(len(results.samples.groups), resamples, rng)
-        draws["joint"].update(_retention_draws(config, results, drawn))
-        draws["own"].update(draws["joint"] if alone else _retention_draws(config, results, alone_counts))
+            rng = rng_of(seed, "retention", name)
+            alone_counts = bootstrap_counts(len(runs[0].samples.groups), resamples, rng)
+        draws["joint"].update(_retention_draws(config, name, runs, drawn))
+        draws["own"].update(draws["joint"] if alone else _retention_draws(config, name, runs, alone_counts))
     return draws
 
 
 def _retention_draws(
-    config: Mapping[str, Any], results: Evaluated, counts: np.ndarray
+    config: Mapping[str, Any], name: str, runs: Sequence[Evaluated], counts: np.ndarray
 ) -> dict[Cell, np.ndarray]:
-    value = results.samples.benchmark.value
-    base = resampled_values(counts, results.baseline.sums[0], value)
+    value = runs[0].samples.benchmark.value
+    bases = [resampled_values(counts, results.baseline.sums[0], value) for results in runs]
     drawn = {}
     for variant, _, ratio in _conditions(config):
-        seeds = list(resampled_stack(counts, scored_of(results, variant, ratio).sums, value))
-        drawn[variant, ratio, results.name] = statistics.retention(np.mean(seeds, axis=0), base)
+        kept = []
+        for results, base in zip(runs, bases, strict=True):
+            seeds = list(resampled_stack(counts, scored_of(results, variant, ratio).sums, value))
+            kept.append(statistics.retention(np.mean(seeds, axis=0), base))
+        drawn[variant, ratio, name] = np.mean(kept, axis=0)
     return drawn
 
 
@@ -162,15 +180,15 @@ def _retention_draws(
 
 def _row(
     config: Mapping[str, Any],
-    results: Evaluated,
+    runs: Sequence[Evaluated],
     variant: str,
     ratio: str | None,
     draws: Mapping[str, Mapping[Cell, np.ndarray]],
 ) -> dict[str, Any]:
-    benchmark, scored = results.samples.benchmark, scored_of(results, variant, ratio)
-    natives = benchmark.value(scored.sums.sum(axis=1))  # [seeds]
-    base = benchmark.value(results.baseline.sums[0].sum(axis=0))
-    kept = statistics.retention(natives, base)
+    results = runs[0]  # samples are the same in all runs
+    benchmark, scored = results.samples.benchmark, [scored_of(run, variant, ratio) for run in runs]
+    natives = np.concatenate([benchmark.value(one.sums.sum(axis=1)) for one in scored])  # [runs · seeds]
+    kept = np.concatenate([_by_seed(run, variant, ratio) for run in runs])
     low, high = percentile_interval(draws["own"][variant, ratio, results.name], _level(config))
     published = _published(config, variant, ratio, results.name)
     row: dict[str, Any] = {
@@ -183,24 +201,32 @@ def _row(
         "seeds": len(natives),
         "seed_low": float(np.min(kept)),
         "seed_high": float(np.max(kept)),
-        "kept_tokens": float(np.mean(scored.kept_tokens)),
-        "visual_tokens": float(np.mean(results.baseline.visual_tokens)),
+        "kept_tokens": float(np.mean([one.kept_tokens for one in scored])),
+        "visual_tokens": float(np.mean([run.baseline.visual_tokens for run in runs])),
         "samples": len(results.samples.frame),
         "requested": results.samples.requested,
         "groups": len(results.samples.groups),
-        "unparsed": scored.unparsed,
-        "not_stopped": _known(100.0 * scored.not_stopped),
-        "first_word_retention": _known(statistics.retention(scored.first_word, results.baseline.first_word)),
-        "keeps_token_0": _known(100.0 * scored.keeps_token_0),
+        "unparsed": float(np.mean([one.unparsed for one in scored])),
+        "not_stopped": _known([100.0 * one.not_stopped for one in scored]),
+        "first_word_retention": _known(
+            [
+                statistics.retention(one.first_word, run.baseline.first_word)
+                for one, run in zip(scored, runs, strict=True)
+            ]
+        ),
+        "keeps_token_0": _known([100.0 * one.keeps_token_0 for one in scored]),
         "published": published,
         **_nothing(),
     }
     if _is_tested(config, variant):
         name = config["evaluation"]["reference"]
-        of_reference = results.variants[name][str(ratio)]
-        ours = float(np.mean(statistics.retention(benchmark.value(of_reference.sums.sum(axis=1)), base)))
+        ours = float(np.mean([_by_seed(run, name, ratio).mean() for run in runs]))
         gap = draws["own"][variant, ratio, results.name] - draws["own"][name, ratio, results.name]
-        wins = [statistics.win_tie_loss(a, b) for a, b in _pairs(scored.scores, of_reference.scores)]
+        wins = [
+            statistics.win_tie_loss(a, b)
+            for one, run in zip(scored, runs, strict=True)
+            for a, b in _pairs(one.scores, scored_of(run, name, ratio).scores)
+        ]
         row["difference"] = row["retention"] - ours
         row["difference_low"], row["difference_high"] = (
             float(end) for end in percentile_interval(gap, _level(config))
@@ -211,7 +237,7 @@ def _row(
 
 def _overall_row(
     config: Mapping[str, Any],
-    evaluated: Sequence[Evaluated],
+    blocks: Blocks,
     cells: Sequence[Mapping[str, Any]],
     variant: str,
     ratio: str | None,
@@ -221,9 +247,12 @@ def _overall_row(
         return float(np.mean([cell[key] for cell in cells]))
 
     def drawn(name: str) -> np.ndarray:
-        return np.mean([draws["joint"][name, ratio, results.name] for results in evaluated], axis=0)
+        return np.mean([draws["joint"][name, ratio, one] for one in blocks], axis=0)
 
-    seeds = np.mean([_by_seed(results, variant, ratio) for results in evaluated], axis=0)
+    runs = zip(*blocks.values(), strict=True)
+    seeds = np.concatenate(
+        [np.mean([_by_seed(results, variant, ratio) for results in run], axis=0) for run in runs]
+    )
     low, high = percentile_interval(drawn(variant), _level(config))
     row: dict[str, Any] = {
         "benchmark": OVERALL,
@@ -239,7 +268,7 @@ def _overall_row(
         "visual_tokens": mean("visual_tokens"),
         "samples": sum(cell["samples"] for cell in cells),
         "requested": _sum_if_all([cell["requested"] for cell in cells]),
-        "groups": len(JointGroups([results.samples.groups for results in evaluated]).union),
+        "groups": len(_joint(blocks).union),
         "unparsed": sum(cell["unparsed"] for cell in cells),
         **{
             key: None if any(cell[key] is None for cell in cells) else mean(key)
@@ -259,8 +288,9 @@ def _overall_row(
     return row
 
 
-def _known(value: float | np.ndarray) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _known(by_run: Sequence[float | np.ndarray]) -> float | None:
+    mean = float(np.mean(np.array(by_run, dtype=np.float64)))
+    return None if np.isnan(mean) else mean
 
 
 def _sum_if_all(numbers: Sequence[int | None]) -> int | None:
@@ -309,21 +339,19 @@ def _published(config: Mapping[str, Any], variant: str, ratio: str | None, bench
 # --- tests --------------------------------------------------------------------------------------------
 
 
-def _add_tests(
-    config: Mapping[str, Any], evaluated: Sequence[Evaluated], rows: Sequence[dict[str, Any]]
-) -> None:
+def _add_tests(config: Mapping[str, Any], blocks: Blocks, rows: Sequence[dict[str, Any]]) -> None:
     """Sign-flip p, Holm-adjusted p and verdict into every row that is compared with the reference variant."""
     tested = [row for row in rows if _is_tested(config, row["variant"])]
     if not tested:
         return
     flips = flips_needed(len(tested))
-    joint = JointGroups([results.samples.groups for results in evaluated])
-    places = dict(zip((results.name for results in evaluated), joint.index, strict=True))
+    joint = _joint(blocks)
+    places = dict(zip(blocks, joint.index, strict=True))
     # The overall mean of one benchmark is that benchmark: one hypothesis, tested once.
     tested_names = [*places, OVERALL] if len(places) > 1 else [*places]
     for name in tested_names:
         family = [row for row in tested if row["benchmark"] == name]
-        members = [results for results in evaluated if name in (results.name, OVERALL)]
+        members = [results for runs in blocks.values() for results in runs if name in (results.name, OVERALL)]
         comparisons = []
         for row in family:
             pairings = [_pairing(config, results, row, len(members)) for results in members]

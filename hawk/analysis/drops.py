@@ -1,14 +1,19 @@
-"""The step ``head_drops``: from score files to one drop per benchmark, intervention and head.
+"""The step ``head_drops``: from score files to one drop per benchmark, ablation and head.
 
-A drop is reference − ablated, paired over the same samples, in points of 100 · native / native_max,
-with a bootstrap interval over images. Each intervention is measured against its own reference: the
-untouched model for ``zero`` and ``mean``, the model pruned with uniform weights for ``selection``.
+A drop is paired over the same samples, in points of 100 · native / native_max, with a bootstrap
+interval over images. Each ablation is measured against its own reference: the untouched model for
+``zero`` and ``mean``, the model pruned with uniform weights for ``selection`` and ``keep_only``.
+
+More always speaks for the head. Where it is switched off or left out that is reference − ablated, what
+is lost without it. ``keep_only`` lets it choose the tokens alone, and more retained is better: there the
+sign is turned, ablated − reference. Min-shift takes the smallest of a benchmark's drops from all, which
+cancels the common reference: its weights are those of the retained values themselves.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,21 +30,22 @@ from hawk.analysis.resampling import (
 from hawk.analysis.score_files import (
     SampleIndex,
 )
-from hawk.core.heads import Head, head_table
+from hawk.core.heads import Head
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One benchmark × intervention: everything that its statistics need, summed per image."""
+    """One benchmark × ablation: everything that its statistics need, summed per image."""
 
     samples: SampleIndex
+    ablation: str
     intervention: str
     heads: tuple[Head, ...]
     reference_run: np.ndarray  # [groups, sums]
     ablated: np.ndarray  # [heads, groups, sums]
-    logprob_drop: np.ndarray  # [heads], nats per sample
+    logprob_gap: np.ndarray  # [heads, groups], nats: reference − ablated, summed over samples
     unparsed: np.ndarray  # [heads]
     noise_floor: float  # points
 
@@ -53,7 +59,7 @@ class Measured:
             self,
             heads=tuple(h for h, kept in zip(self.heads, keep, strict=True) if kept),
             ablated=self.ablated[keep],
-            logprob_drop=self.logprob_drop[keep],
+            logprob_gap=self.logprob_gap[keep],
             unparsed=self.unparsed[keep],
         )
 
@@ -62,50 +68,57 @@ class Measured:
         benchmark = self.samples.benchmark
         return statistics.points(benchmark.value(sums), benchmark.native_max)
 
-
-def ablated_heads(config: Mapping[str, Any], intervention: str) -> tuple[Head, ...]:
-    """The heads of a run, in the order of tables. ``selection`` exists at the scoring layer only."""
-    ablation, model = config["ablation"], config["model"]
-    layers = sorted(ablation["layers"])
-    if intervention == "selection":
-        layers = [layer for layer in layers if layer == config["scoring"]["layer"]]
-    chosen = ablation["heads"]
-    return tuple(
-        head for head in head_table(layers, model["heads"]) if chosen == "all" or head.index in chosen
-    )
+    @property
+    def sign(self) -> float:
+        """Of reference − ablated, so that more speaks for the head."""
+        return -1.0 if self.intervention == "keep_only" else 1.0
 
 
 def drop_values(measured: Measured) -> np.ndarray:
     """The drops of all heads, points, ``[heads]``."""
     reference_points = measured.points(measured.reference_run.sum(axis=0))
-    return reference_points - measured.points(measured.ablated.sum(axis=1))
+    drops = measured.sign * (reference_points - measured.points(measured.ablated.sum(axis=1)))
+    return drops + 0.0  # no -0.0
 
 
 def drop_intervals(
     measured: Measured, resamples: int, confidence: float, rng: np.random.Generator
-) -> list[Interval]:
-    """Percentile interval of each head's paired drop; reference and ablated draw the same images."""
+) -> tuple[list[Interval], list[Interval]]:
+    """Percentile interval of each head's paired drop, and of its drop in log-probability.
+
+    Reference and ablated draw the same images.
+    """
     counts = bootstrap_counts(len(measured.samples.groups), resamples, rng)
     benchmark = measured.samples.benchmark
     base = resampled_values(counts, measured.reference_run, benchmark.value)
     intervals = []
     for values in resampled_stack(counts, measured.ablated, benchmark.value):
-        gap = statistics.points(base - values, benchmark.native_max)
+        gap = measured.sign * statistics.points(base - values, benchmark.native_max)
         intervals.append(Interval(*percentile_interval(gap, confidence).tolist()))
-    return intervals
+    rows = np.bincount(measured.samples.codes, minlength=len(measured.samples.groups))
+    drawn = measured.sign * (measured.logprob_gap @ counts.T) / (counts @ rows)  # [heads, resamples]
+    return intervals, [Interval(*one) for one in percentile_interval(drawn, confidence).tolist()]
 
 
-def drop_rows(measured: Measured, intervals: Sequence[Interval]) -> list[dict[str, Any]]:
-    """The rows of ``drops.parquet`` for one benchmark × intervention."""
+def logprob_drops(measured: Measured) -> np.ndarray:
+    """The mean drop of the reference answer's log-probability, nats per sample, ``[heads]``."""
+    return measured.sign * measured.logprob_gap.sum(axis=1) / len(measured.samples.frame)
+
+
+def drop_rows(
+    measured: Measured, intervals: Sequence[Interval], logprob: Sequence[Interval]
+) -> list[dict[str, Any]]:
+    """The rows of ``drops/{ablation}.parquet`` for one benchmark."""
     benchmark = measured.samples.benchmark
     reference = float(benchmark.value(measured.reference_run.sum(axis=0)))
-    rows = []
+    rows, nats = [], logprob_drops(measured)
     for number, (head, drop, interval) in enumerate(
         zip(measured.heads, drop_values(measured).tolist(), intervals, strict=True)
     ):
         rows.append(
             {
                 "benchmark": measured.name,
+                "ablation": measured.ablation,
                 "intervention": measured.intervention,
                 "layer": head.layer,
                 "head": head.index,
@@ -114,7 +127,9 @@ def drop_rows(measured: Measured, intervals: Sequence[Interval]) -> list[dict[st
                 "drop": drop,
                 "ci_low": interval.low,
                 "ci_high": interval.high,
-                "logprob_drop": float(measured.logprob_drop[number]),
+                "logprob_drop": float(nats[number]),
+                "logprob_low": logprob[number].low,
+                "logprob_high": logprob[number].high,
                 "samples": len(measured.samples.frame),
                 "groups": len(measured.samples.groups),
                 "unparsed": int(measured.unparsed[number]),

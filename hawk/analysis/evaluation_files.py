@@ -5,7 +5,7 @@ Refuses to compare what is not comparable: other samples, another protocol, anot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,9 +33,10 @@ from hawk.pruning.options import facts
 EVERYWHERE = (
     "protocol", "model", "geometry", "device", "batch_size", "preprocessing", "threads", "seed",
 )  # fmt: skip
+ACROSS_RUNS = ("protocol", "benchmark_version", "holdout")  # what runs of several models must share
 PER_BENCHMARK = ("samples", "origin", "prompts", "benchmark_version", "holdout")
-# What the variants must share; nothing is scored for the baseline, so its files have none of it.
-PRUNED = ("token_score", "scoring")
+# What the variants must share, whose files alone have it: the run's token score. A variant may have its own.
+PRUNED = ("scoring",)
 MAJORITY_CANDIDATES = 50
 _COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens", "first_word_score", "stopped"]
 
@@ -89,6 +90,20 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
         if ruled:
             require_one_setting(ruled, key)
     return evaluated
+
+
+def read_runs(config: Mapping[str, Any], roots: Sequence[str]) -> list[Evaluated]:
+    """What several runs (models) evaluated on the same samples under the same rules, one after the other."""
+    runs = [read_evaluation(config, root) for root in roots]
+    for own in zip(*runs, strict=True):
+        first = own[0].samples
+        for one in own[1:]:
+            first.require(one.samples.ids, one.samples.path)
+            if not np.array_equal(one.samples.frame["group_id"], first.frame["group_id"]):
+                raise InputError(f"{one.samples.path}: the samples show other images than in {first.path}.")
+        for key in ACROSS_RUNS:
+            require_one_setting({one.samples.path: one.settings.get(key) for one in own}, key)
+    return [one for run in runs for one in run]
 
 
 def _benchmark(

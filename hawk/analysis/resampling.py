@@ -227,31 +227,6 @@ def sign_flip_pvalues(
     return pvalues
 
 
-def linear_sign_flips(shares: np.ndarray, flips: int, rng: np.random.Generator) -> np.ndarray:
-    """The same test where the statistic is a sum over groups: their shares of it, ``[comparisons, groups]``.
-
-    A mean is such a statistic, and all comparisons then take one matrix product per block of flips.
-    """
-    pvalues = np.ones(len(shares))
-    observed = np.abs(shares.sum(axis=1))
-    random = []
-    for number, share in enumerate(shares):
-        differing = share[share != 0.0]
-        if len(differing) > EXACT_GROUPS:
-            random.append(number)
-        elif len(differing):
-            bits = (np.arange(2 ** len(differing))[:, None] >> np.arange(len(differing))) & 1
-            flipped = np.abs((1.0 - 2.0 * bits) @ differing)
-            pvalues[number] = float(_reaches(flipped, observed[number]).mean())
-    if random:
-        random_shares, exceed = shares[random], np.zeros(len(random), dtype=np.int64)
-        for signs in _random_signs(flips, shares.shape[1], rng):
-            flipped = np.abs(random_shares @ signs)
-            exceed += _reaches(flipped, observed[random][:, None]).sum(axis=1)
-        pvalues[random] = (1 + exceed) / (1 + flips)
-    return pvalues
-
-
 def _statistic(parts: Sequence[tuple[Pairing, np.ndarray]], signs: np.ndarray) -> np.ndarray:
     return sum(pairing.statistic(signs[index]) for pairing, index in parts)  # type: ignore[return-value]
 

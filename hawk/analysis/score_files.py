@@ -1,6 +1,6 @@
 """Read score tables fast and check that each is what its path says, over exactly the expected samples.
 
-A run has up to 50,000 score files (benchmarks × interventions × heads), so this reads only the
+A run has up to 50,000 score files (benchmarks × ablations × heads), so this reads only the
 columns that statistics need, with one plain file read per table.
 """
 

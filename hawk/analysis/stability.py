@@ -19,6 +19,7 @@ from hawk.analysis.drops import drop_values
 from hawk.analysis.resampling import JointGroups, rng_of
 from hawk.core import values
 from hawk.core.errors import InputError
+from hawk.core.head_weights import SIGNED
 from hawk.core.heads import Head
 
 if TYPE_CHECKING:
@@ -65,18 +66,25 @@ KEYS = {
 }
 
 
-def read_stability(path: str) -> dict[str, Any]:
-    """What ``stability.json`` says per intervention; InputError for a damaged file."""
+def read_stability(path: str, ablation: str | None = None) -> tuple[str, dict[str, Any] | None]:
+    """The ablation of a ``stability/{ablation}.json`` and how stable its drops are.
+
+    None where no head of the weights' layer was measured. InputError for a damaged file, and for one that is
+    not of ``ablation``.
+    """
     raw = values.read_json(path, "a stability file of a run")
     try:
-        found = values.mapping(values.mapping(raw, "the file").get("interventions"), "interventions")
-        for name, part in found.items():
-            values.name(name, "an intervention")
-            _check_stability(values.mapping(part, name), name)
+        found = values.mapping(raw, "the file")
+        name = values.name(values.member(found, "ablation"), "ablation")
+        part = values.member(found, "stability")
+        if ablation not in (None, name):
+            raise InputError(f"the file says ablation {name!r}, its path says {ablation!r}.")
+        if part is not None:
+            _check_stability(values.mapping(part, "stability"), name)
     except InputError as error:
         text = str(error).removeprefix(f"{path}: ")
-        raise InputError(f"{path}: {text} Delete the file and drops.parquet, and run again.") from None
-    return found
+        raise InputError(f"{path}: {text} Delete the file and that of the drops, and run again.") from None
+    return name, part
 
 
 def _check_stability(part: dict[str, Any], where: str) -> None:
@@ -95,7 +103,7 @@ def _check_stability(part: dict[str, Any], where: str) -> None:
             place = f"{where}.head_null.{key}"
             row = values.member(values.mapping(quantiles, place), name, place)
             for value in values.listed(row, f"{place}.{name}", len(heads)):
-                values.number(value, f"{place}.{name}", 0, 1)
+                values.number(value, f"{place}.{name}", -1 if key == SIGNED else 0, 1)
     null, halves = section(part, "null", where), section(part, "split_half", where)
     benchmarks = section(null, "benchmarks", f"{where}.null")
     own = section(halves, "benchmarks", f"{where}.split_half")
@@ -120,20 +128,20 @@ def _check_stability(part: dict[str, Any], where: str) -> None:
 
 
 def stability(parts: Sequence[Measured], ci_low: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
-    """Nulls, split-half correlations and Spearman between benchmarks of one intervention.
+    """Nulls, split-half correlations and Spearman between benchmarks of one ablation.
 
-    parts: one per benchmark, heads of the scoring layer only. ci_low: lower interval ends of their
+    parts: one per benchmark, heads of the layer of the weights only. ci_low: lower interval ends of their
     drops, points. Plain numbers, as described in :data:`KEYS`.
     """
-    intervention = parts[0].intervention
+    ablation = parts[0].ablation
     joint = JointGroups([part.samples.groups for part in parts])
     drops = [drop_values(part) for part in parts]
     lows = [ci_low[part.name] for part in parts]
-    rng = rng_of(seed, "null", intervention)
+    rng = rng_of(seed, "null", ablation)
     signs = 1.0 - 2.0 * rng.integers(0, 2, size=(NULL_FLIPS, len(joint.union)))
     flipped = [flipped_drops(part, signs[:, index]) for part, index in zip(parts, joint.index, strict=True)]
     names = [part.name for part in parts]
-    pooled, curves = _split_half(parts, joint, rng_of(seed, "split", intervention))
+    pooled, curves = _split_half(parts, joint, rng_of(seed, "split", ablation))
     return {
         "heads": [str(head) for head in parts[0].heads],
         "null": _against_noise(names, drops, flipped),
@@ -209,7 +217,7 @@ def flipped_drops(part: Measured, signs: np.ndarray) -> np.ndarray:
     half = (part.reference_run - part.ablated) / 2.0  # [heads, groups, sums]
     middle = ((part.reference_run + part.ablated) / 2.0).sum(axis=1)  # [heads, sums]
     moved = (signs @ half.transpose(1, 0, 2).reshape(groups, -1)).reshape(flips, *middle.shape)
-    return part.points(middle + moved) - part.points(middle - moved)
+    return part.sign * (part.points(middle + moved) - part.points(middle - moved))
 
 
 def _pool(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -281,7 +289,7 @@ def _part_drops(part: Measured, mask: np.ndarray) -> np.ndarray:
     splits, groups = mask.shape
     sums = (mask @ part.ablated.transpose(1, 0, 2).reshape(groups, -1)).reshape(splits, len(part.heads), -1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return part.points(mask @ part.reference_run)[:, None] - part.points(sums)
+        return part.sign * (part.points(mask @ part.reference_run)[:, None] - part.points(sums))
 
 
 def _curve_point(first: np.ndarray, second: np.ndarray, fraction: float, samples: float) -> dict[str, Any]:

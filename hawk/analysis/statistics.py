@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import SIGNED
 
 log = logging.getLogger(__name__)
 
 MIN_SHIFT = "min_shift"
 POSITIVE_SIGNIFICANT = "positive_significant"
-NORMALIZATIONS = (MIN_SHIFT, POSITIVE_SIGNIFICANT)
+NORMALIZATIONS = (MIN_SHIFT, POSITIVE_SIGNIFICANT, SIGNED)
 
 
 def points(native: np.ndarray | float, native_max: float) -> np.ndarray:
@@ -43,19 +44,22 @@ def is_noise(drop: float, low: float, high: float, floor: float) -> bool:
 
 
 def normalize_drops(drops: np.ndarray, significant: np.ndarray, normalization: str) -> np.ndarray:
-    """One benchmark's drops → weights that sum to 1, over the last axis; NaN where undefined.
+    """One benchmark's drops → weights whose sizes sum to 1, over the last axis; NaN where undefined.
 
     drops: points, ``[..., heads]``. significant: bool, same shape: the drop's interval lies above 0.
     ``min_shift``: (d − min d) / Σ; undefined when all drops are equal. ``positive_significant``:
-    drops that are not significant count 0; undefined when none is left (the caller decides).
+    drops that are not significant count 0; undefined when none is left (the caller decides). ``signed``:
+    d / Σ|d|, so that a head which does harm counts against a token.
     """
     if normalization == MIN_SHIFT:
         shifted = drops - drops.min(axis=-1, keepdims=True)
     elif normalization == POSITIVE_SIGNIFICANT:
         shifted = np.where(significant, np.maximum(drops, 0.0), 0.0)
+    elif normalization == SIGNED:
+        shifted = drops
     else:
-        raise unknown("weights.normalization", normalization, NORMALIZATIONS)
-    total = shifted.sum(axis=-1, keepdims=True)
+        raise unknown("normalization of weights", normalization, NORMALIZATIONS)
+    total = np.abs(shifted).sum(axis=-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(total > 0.0, shifted / total, np.nan)
 
@@ -94,7 +98,8 @@ def pooled_weights(
         heads = len(next(iter(drops.values())))
         log.warning("No head has a significant drop on any benchmark: the weights are uniform.")
         return np.full(heads, 1.0 / heads), {}
-    return np.mean(list(parts.values()), axis=0), parts
+    pooled = np.mean(list(parts.values()), axis=0)
+    return pooled / np.abs(pooled).sum() if normalization == SIGNED else pooled, parts
 
 
 def distance_to_uniform(weights: np.ndarray) -> np.ndarray:

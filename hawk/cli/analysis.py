@@ -15,35 +15,36 @@ log = logging.getLogger("hawk")
 @click.command("head-drops")
 @config_option
 @run_dir_option
-def head_drops(config_source: str, run_dir: str | None) -> None:
-    """Drops of all heads with intervals and noise, and how stable they are.
+@click.option("--ablation", required=True, help="A name in ablation.recipes.")
+def head_drops(config_source: str, run_dir: str | None, ablation: str) -> None:
+    """Drops of all heads of one ablation with intervals and noise, and how stable they are.
 
-    Writes drops.parquet and stability.json.
+    Writes drops/ABLATION.parquet and stability/ABLATION.json.
     """
     compute_alone()
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "head_drops")
     from hawk.steps.head_drops import head_drops as step
 
-    produce(paths.drops(), lambda: step(config, paths))
+    produce(paths.drops(ablation), lambda: step(config, paths, ablation))
 
 
 @click.command("head-weights")
 @config_option
 @run_dir_option
-@click.option("--intervention", required=True, help="Whose drops: zero, mean or selection.")
+@click.option("--recipe", required=True, help="A name in weights.recipes.")
 @click.option("--subset", default="pooled", show_default=True, help="pooled, or without-FAMILY.")
-def head_weights(config_source: str, run_dir: str | None, intervention: str, subset: str) -> None:
-    """Head weights from drops.parquet: head_weights/INTERVENTION/SUBSET.json."""
+def head_weights(config_source: str, run_dir: str | None, recipe: str, subset: str) -> None:
+    """Head weights from the drops of one ablation: head_weights/RECIPE/SUBSET.json."""
     compute_alone()
-    for option, word in (("--intervention", intervention), ("--subset", subset)):
+    for option, word in (("--recipe", recipe), ("--subset", subset)):
         name(word, option)  # part of the output's path, whose folder is made before the step looks
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "head_weights")
     from hawk.steps.head_weights import head_weights as step
 
-    output = paths.head_weights(intervention, subset)
-    produce(output, lambda: step(config, paths, intervention, subset))
+    output = paths.head_weights(recipe, subset)
+    produce(output, lambda: step(config, paths, recipe, subset))
 
 
 @click.command("make-tables")

@@ -74,23 +74,25 @@ def head_means(config_source: str, output: str) -> None:
 def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
     """Score a baseline, a reference, a repeat, or ablated heads.
 
-    OUTPUTS name what to score, all of one benchmark and intervention:
+    OUTPUTS name what to score, all of one benchmark and ablation:
     outputs/RUN/scores/BENCHMARK/baseline/ROLE.parquet,
-    outputs/RUN/scores/BENCHMARK/INTERVENTION/{reference,repeat1,L0H17}.parquet.
+    outputs/RUN/scores/BENCHMARK/ABLATION/{reference,repeat1,L0H17}.parquet.
     """
     parsed = [RunPaths.parse(output, "baseline", "scores") for output in outputs]
     groups = {
-        (paths.root, names["benchmark"], names.get("intervention"), names.get("role", "calibration"))
+        (paths.root, names["benchmark"], names.get("ablation"), names.get("role", "calibration"))
         for paths, _, names in parsed
     }
     if len(groups) != 1:
-        raise InputError("the outputs of one call must share run, benchmark, intervention and role.")
-    ((root, benchmark, intervention, role),) = groups
+        raise InputError("the outputs of one call must share run, benchmark, ablation and role.")
+    ((root, benchmark, name, role),) = groups
     from hawk.config.load import load_config
     from hawk.config.queries import score_more
+    from hawk.config.recipes import ablation_named
 
-    more = score_more(load_config(config_source), intervention)
+    more = score_more(load_config(config_source), name)
     config = read_config(config_source, "score_samples", more, gpu=True, benchmark=benchmark)
+    ablation = None if name is None else ablation_named(config, name)
     rows = config["ablation"]["rows_per_batch"] if more == "rows" else 1
     jobs = {output: names.get("name", "reference") for output, (_, _, names) in zip(outputs, parsed)}
     from hawk.steps.score_samples import score_samples as step
@@ -99,7 +101,7 @@ def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
     with unfinished(list(outputs)) as missing:
         if missing:
             session = Session.open(config, RunPaths(root), benchmark, role)
-            step(session, [(jobs[output], output) for output in missing], intervention, rows)
+            step(session, [(jobs[output], output) for output in missing], ablation, rows)
     for output in outputs:
         log.info("wrote %s", output)
 

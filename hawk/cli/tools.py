@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hawk.cli.options import compute_alone, config_option, run_dir_option, run_of
+from hawk.cli.options import compute_alone, config_option, run_of
 from hawk.core.errors import InputError
 
 log = logging.getLogger("hawk")
@@ -29,12 +29,29 @@ def show(path: str) -> None:
 
 @click.command("compare")
 @config_option
-@run_dir_option
+@click.option(
+    "--run-dir",
+    "run_dirs",
+    multiple=True,
+    help="The run's folder; outputs/RUN by the config's own name if not given. Several: one per model.",
+)
+@click.option("--output", default=None, help="The folder of the tables and plots of several runs.")
 @click.option("--benchmark", default="overall", show_default=True, help="Which table to print.")
-def compare(config_source: str, run_dir: str | None, benchmark: str) -> None:
-    """Comparison tables and plots from evaluation files that exist; prints one table."""
+def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, benchmark: str) -> None:
+    """Comparison tables and plots from evaluation files that exist; prints one table.
+
+    Several runs (the config's evaluation, with other models) are compared together: rows are means over
+    them, and the config's variants, ratios and benchmarks are one family of tests.
+    """
     compute_alone()
-    root = run_of(config_source, run_dir).root
+    from hawk.core.errors import InputError
+
+    roots = [run_of(config_source, one).root for one in run_dirs or (None,)]
+    if len({Path(one).resolve() for one in roots}) != len(roots):
+        raise InputError(f"--run-dir: a folder is given twice among {', '.join(roots)}.")
+    if (len(roots) > 1) != (output is not None):
+        raise InputError("--output: several --run-dir need it, and only they; one run's tables lie in it.")
+    root = output or roots[0]
     from hawk.config.load import load_config
     from hawk.core.errors import unknown
     from hawk.report.tables import read_retention, text_table
@@ -44,7 +61,7 @@ def compare(config_source: str, run_dir: str | None, benchmark: str) -> None:
     config = load_config(config_source)
     if benchmark not in ("overall", *config["evaluation"]["benchmarks"]):
         raise unknown("benchmark", benchmark, ["overall", *config["evaluation"]["benchmarks"]])
-    paths = [*make_tables(config, root), *retention_figures(root)]
+    paths = [*make_tables(config, root, roots), *retention_figures(root)]
     frame, settings = read_retention(root)
     click.echo(text_table(frame, benchmark, settings))
     for path in paths:

@@ -9,12 +9,13 @@ from typing import Any
 
 from hawk import benchmarks, pruning
 from hawk.benchmarks import require_data_file
-from hawk.config.queries import subset_benchmarks, weights_subset
+from hawk.config.queries import own_weights, subset_benchmarks, weights_subset
+from hawk.config.recipes import ablation_named, check_recipes, weights_named
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.shipped import resolve
 from hawk.core.values import choice, refuse, shown, text
-from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS, WEIGHT_SOURCES
+from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS
 from hawk.pruning.options import check_option, facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
@@ -58,18 +59,11 @@ def _check_ablation(config: dict[str, Any]) -> None:
     model, ablation, layer = config["model"], config["ablation"], config["scoring"]["layer"]
     if layer >= model["layers"]:
         raise InputError(f"scoring.layer: {layer} is outside model.layers, 0-{model['layers'] - 1}.")
-    for value in ablation["layers"]:
-        if value >= model["layers"]:
-            raise InputError(f"ablation.layers: {value} is outside model.layers, 0-{model['layers'] - 1}.")
     if ablation["heads"] != "all":
         for value in ablation["heads"]:
             if value >= model["heads"]:
                 raise InputError(f"ablation.heads: {value} is outside model.heads, 0-{model['heads'] - 1}.")
-    if "selection" in ablation["interventions"] and ablation["layers"] != [layer]:
-        raise InputError(
-            f"ablation.interventions: 'selection' exists only at scoring.layer ({layer}), but "
-            f"ablation.layers is {ablation['layers']}. Run other layers with 'zero' or 'mean' only."
-        )
+    check_recipes(config)
 
 
 def _check_evaluation(config: dict[str, Any]) -> None:
@@ -86,7 +80,6 @@ def _check_evaluation(config: dict[str, Any]) -> None:
             )
     for key, ratios in (
         ("evaluation.ratios", evaluation["ratios"]),
-        ("ablation.selection_ratio", [config["ablation"]["selection_ratio"]]),
         ("cost.ratios", config["cost"]["ratios"] or []),
     ):
         for ratio in ratios:
@@ -140,8 +133,12 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
         source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
     )
     if not hub_id and source not in shipped() and not Path(resolve(source)).is_file():
-        allowed = ["uniform", *config["ablation"]["interventions"], *shipped()]
-        raise unknown(f"weights in {where} (no file, and no Hub id user/repo):", source, allowed)
+        allowed = ["uniform", *own_weights(config), *shipped()]
+        raise unknown(
+            f"weights in {where} (no name in weights.recipes, no file, and no Hub id user/repo):",
+            source,
+            allowed,
+        )
     if hub_id and not Path(resolve(source)).is_file():
         return
     weights = HeadWeights.load(source)  # a file that cannot be used is told before any job
@@ -207,19 +204,14 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             f"{where}: permute shuffles the weights of method {weighted}, not of {method!r}; where a scorer "
             "has them, write it into the scorer, as {method: hawk, weights: ..., permute: true}."
         )
-    if weights in WEIGHT_SOURCES:
-        if weights not in config["ablation"]["interventions"]:
+    if weights in own_weights(config):
+        layer = variant.get("layer", config["scoring"]["layer"])
+        ablation = ablation_named(config, weights_named(config, weights)["ablation"])
+        if ablation["layer"] != layer:
             raise InputError(
-                f"{where}: weights {weights!r} need that intervention in ablation.interventions, "
-                f"which are {config['ablation']['interventions']}."
+                f"{where}: weights {weights!r} are of layer {ablation['layer']} (ablation "
+                f"{ablation['name']!r}), and the variant scores tokens in layer {layer}."
             )
-        if config["scoring"]["layer"] not in config["ablation"]["layers"]:
-            raise InputError(
-                f"{where}: weights come from scoring.layer {config['scoring']['layer']}, which "
-                f"ablation.layers {config['ablation']['layers']} do not include."
-            )
-        if config["ablation"]["heads"] != "all":
-            raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
     elif weights not in (None, "uniform"):
         _check_weights_exist(config, where, weights)
     scorer = variant.get("scorer")

@@ -19,6 +19,7 @@ import yaml
 
 from hawk.config.checks import check
 from hawk.config.declared import Part
+from hawk.config.recipes import expand, refuse_older
 from hawk.core.errors import InputError
 from hawk.core.shipped import config_file, shipped
 from hawk.core.values import parse_json
@@ -61,7 +62,10 @@ def _validator() -> Any:
 
 
 def fill(raw: Mapping[str, Any], where: str, partial: bool = False) -> dict[str, Any]:
-    """Check against the schema and fill its defaults. A partial config may lack whole sections."""
+    """Check against the schema, fill its defaults and complete the recipes.
+
+    A partial config may lack whole sections, and is complete in what it has.
+    """
     import jsonschema
 
     config = deepcopy(dict(raw))
@@ -69,10 +73,13 @@ def fill(raw: Mapping[str, Any], where: str, partial: bool = False) -> dict[str,
     if partial:
         _drop_required(schema)
     else:
+        refuse_older(config, where)
         _fill_defaults(config, schema)
     error = jsonschema.exceptions.best_match(_validator()(schema).iter_errors(config))
     if error is not None:
         raise InputError(f"{where}: {_explain(error)}")
+    if not partial:
+        expand(config)
     return config
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hawk.benchmarks import Benchmark, all_families, benchmark
+from hawk.config.recipes import CHOOSING, ablation_named, weights_named, with_ablation
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import shipped
-from hawk.core.heads import Head, head_table
 from hawk.core.shipped import resolve
-from hawk.core.variants import WEIGHT_SOURCES, weight_source
+from hawk.core.variants import TOKEN_SCORE, weight_source
 
 POOLED = "pooled"
 WITHOUT = "without-"
@@ -42,25 +42,22 @@ def subset_benchmarks(config: Mapping[str, Any], subset: str) -> list[str]:
 # --- what the workflow asks ------------------------------------------------------------------------
 
 
-def ablated_heads(config: Mapping[str, Any]) -> list[Head]:
-    """The heads whose drops this run measures, layer by layer."""
-    heads = config["ablation"]["heads"]
-    every = head_table(config["ablation"]["layers"], config["model"]["heads"])
-    return every if heads == "all" else [head for head in every if head.index in heads]
-
-
-def head_groups(config: Mapping[str, Any]) -> list[list[str]]:
-    """The heads of every job where several share one, consecutive; empty where each has its own."""
-    heads = [str(head) for head in ablated_heads(config)]
-    per_job = config["ablation"]["heads_per_job"]
-    size = len(heads) if per_job == "all" else per_job
-    return [] if size == 1 else [heads[i : i + size] for i in range(0, len(heads), size)]
-
-
 def with_variants(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The config with only these variants: a job must not depend on the others."""
+    """The config with only these variants and the weights that they use: a job must not depend on others."""
     chosen = [variant for variant in config["evaluation"]["variants"] if variant["name"] in names]
-    return {**config, "evaluation": {**config["evaluation"], "variants": chosen}}
+    used = {weight_source(variant) for variant in chosen}
+    recipes = [recipe for recipe in config["weights"]["recipes"] if recipe["name"] in used]
+    return {
+        **config,
+        "evaluation": {**config["evaluation"], "variants": chosen},
+        "weights": {"recipes": recipes},
+    }
+
+
+def with_weights(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The config with only this weights recipe and its ablation."""
+    recipe = weights_named(config, name)
+    return {**with_ablation(config, recipe["ablation"], layers=True), "weights": {"recipes": [recipe]}}
 
 
 def evaluation_passes(config: Mapping[str, Any]) -> int:
@@ -69,10 +66,15 @@ def evaluation_passes(config: Mapping[str, Any]) -> int:
     return len(config["evaluation"]["ratios"]) * seeds
 
 
-def weights_path(variant: Mapping[str, Any]) -> str | None:
+def own_weights(config: Mapping[str, Any]) -> list[str]:
+    """The names of the weights that this run makes: what ``weights`` of a variant may name."""
+    return [one["name"] for one in config["weights"]["recipes"]]
+
+
+def weights_path(config: Mapping[str, Any], variant: Mapping[str, Any]) -> str | None:
     """The weights file that a variant, or its scorer, gives by path: an input of its evaluation."""
     source = weight_source(variant)
-    is_path = source not in (None, "uniform", *WEIGHT_SOURCES) and source not in shipped()
+    is_path = source not in (None, "uniform", *own_weights(config)) and source not in shipped()
     path = resolve(source) if is_path else ""
     return path if Path(path).is_file() else None
 
@@ -143,23 +145,19 @@ def samples_section(role: str) -> str:
     return "calibration" if role == "calibration" else "evaluation"
 
 
-def score_more(config: Mapping[str, Any], intervention: str | None) -> str | None:
+def score_more(config: Mapping[str, Any], ablation: str | None) -> str | None:
     """Which further keys a scoring job reads: a key of ``READS_MORE`` of the step score_samples.
 
-    A job of ``selection`` reads how tokens are scored, one of several heads in a batch reads how many;
-    the others must not depend on either.
+    A baseline reads none; a job of several heads in a batch reads how many.
     """
-    if intervention == "selection":
-        return "selection"
-    rows = config.get("ablation", {}).get("rows_per_batch", 1)
-    return "rows" if intervention in ("zero", "mean") and rows > 1 else None
+    if ablation is None:
+        return None
+    rows = config["ablation"].get("rows_per_batch", 1)
+    return "rows" if rows > 1 and ablation_named(config, ablation)["intervention"] not in CHOOSING else "one"
 
 
 def weight_files(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(intervention, subset) of every weight file: pooled, and what the evaluation asks for."""
-    ablation = config["ablation"]
-    if ablation["heads"] != "all" or config["scoring"]["layer"] not in ablation["layers"]:
-        return []
+    """(weights recipe, subset) of every weight file: pooled, and what the evaluation asks for."""
 
     def families(names: list[str]) -> set[str]:
         return {benchmark(name, config["data"].get(name)).family for name in names}
@@ -170,18 +168,18 @@ def weight_files(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     if config["calibration"]["holdout"] == "leave_one_benchmark_out" and len(calibrated) > 1:
         evaluated = families(config["evaluation"]["benchmarks"])
         subsets += [f"without-{family}" for family in sorted(calibrated | evaluated)]
-    return [(intervention, subset) for intervention in ablation["interventions"] for subset in subsets]
+    return [(recipe, subset) for recipe in own_weights(config) for subset in subsets]
 
 
 def weights_subset(
     config: Mapping[str, Any], variant: Mapping[str, Any], name: str
 ) -> tuple[str, str] | None:
-    """(intervention, subset) of the run's weight file that a variant uses on a benchmark, or None.
+    """(weights recipe, subset) of the run's file that a variant uses on a benchmark, or None.
 
     Leaving one benchmark out leaves out its whole family: benchmarks that share images.
     """
     source = weight_source(variant)
-    if source not in WEIGHT_SOURCES:
+    if source not in own_weights(config):
         return None
     if config["calibration"]["holdout"] != "leave_one_benchmark_out":
         return source, "pooled"
@@ -189,9 +187,5 @@ def weights_subset(
 
 
 def token_score_options(scoring: Mapping[str, Any]) -> dict[str, Any]:
-    """The config's ``scoring`` section as options of :class:`hawk.Hawk`."""
-    return {
-        "token_score_normalization": scoring["normalization"],
-        "rope": scoring["rope"],
-        "query_span": scoring["query_span"],
-    }
+    """The section ``scoring``, or an ablation that chooses tokens, as options of :class:`hawk.Hawk`."""
+    return {option: scoring[key] for key, option in TOKEN_SCORE.items()}

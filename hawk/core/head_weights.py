@@ -18,6 +18,7 @@ from hawk.core.shipped import shipped as shipped_files
 from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
 
 FORMAT = 1
+SIGNED = "signed"  # the weight_normalization under which a head may count against a token
 SUM_TOLERANCE = 1e-6  # of a sum of rounded shares
 SHIPPED = shipped_files("data", "head_weights")
 
@@ -27,7 +28,8 @@ class HeadWeights:
     """Non-negative weights over the heads of the scoring layer, summing to 1 (HAWK, section 3).
 
     ``weights[i]`` belongs to query head ``i`` of layer ``layer``. ``token_score`` holds the options
-    (normalization, rope, query_span) under which the weights were calibrated.
+    (normalization, reduction, rope, query_span) under which the weights were calibrated. With the
+    ``weight_normalization`` "signed" (not the paper's) they may be negative, and their sizes sum to 1.
     """
 
     weights: tuple[float, ...]
@@ -43,11 +45,16 @@ class HeadWeights:
     provenance: Mapping[str, Any] = field(default_factory=lambda: {"source": "built in Python"})
 
     def __post_init__(self) -> None:
-        check_weights(self.weights, self.geometry.heads, "head weights")
+        check_weights(self.weights, self.geometry.heads, "head weights", self.is_signed)
         if not 0 <= self.layer < self.geometry.layers:
             raise InputError(
                 f"head weights: layer {self.layer} is outside the model's 0-{self.geometry.layers - 1}."
             )
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a head may count against a token."""
+        return self.weight_normalization == SIGNED
 
     @classmethod
     def uniform(cls, geometry: Geometry, layer: int = 0) -> HeadWeights:
@@ -60,8 +67,8 @@ class HeadWeights:
 
         revision: a commit, branch or tag of the Hub repository; a commit never changes.
         Raises InputError for a missing file, another format, and any value that is not as it must be:
-        weights finite, not negative and summing to 1, names that may be part of a path, words that are
-        safe to print, a known token score, some provenance.
+        weights finite, not negative (unless signed) and summing to 1, names that may be part of a path,
+        words that are safe to print, a known token score, some provenance.
         """
         path = _resolve(str(source), revision)
         raw = values.read_json(path, "a head-weights file")
@@ -131,17 +138,19 @@ class HeadWeights:
             )
 
 
-def check_weights(weights: tuple[float, ...] | list[float], heads: int, what: str) -> None:
-    """Refuse a wrong count, values that are not finite numbers, negative ones, and all zeros."""
+def check_weights(
+    weights: tuple[float, ...] | list[float], heads: int, what: str, signed: bool = False
+) -> None:
+    """Refuse a wrong count, values that are no finite numbers, negative ones unless signed, and all zeros."""
     if len(weights) != heads:
         raise InputError(f"{what}: {len(weights)} weights for {heads} heads.")
     for index, value in enumerate(weights):
-        if values.number(value, f"{what}: the weight of head {index}") < 0:
+        if values.number(value, f"{what}: the weight of head {index}") < 0 and not signed:
             raise InputError(f"{what}: head {index} has weight {value!r}; it must be 0 or more.")
     if not any(weights):
-        raise InputError(f"{what}: all weights are 0; at least one must be positive.")
-    if not math.isfinite(sum(weights)):
-        raise InputError(f"{what}: the weights sum to {sum(weights)}; they are too large for a sum.")
+        raise InputError(f"{what}: all weights are 0; at least one must be another number.")
+    if not math.isfinite(_size(weights)):
+        raise InputError(f"{what}: the sizes of the weights sum to {_size(weights)}; too large for a sum.")
 
 
 def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,11 +171,15 @@ def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
     heads = sizes["heads"]
     if heads % sizes["kv_heads"]:
         raise InputError(f"model: {heads} heads cannot share {sizes['kv_heads']} key-value heads evenly.")
-    weights = _weights(values.member(raw, "weights"), "weights", heads)
+    normalization = values.text(values.member(raw, "weight_normalization"), "weight_normalization")
+    signed = normalization == SIGNED
+    weights = _weights(values.member(raw, "weights"), "weights", heads, signed)
     parts = values.mapping(values.member(raw, "per_benchmark"), "per_benchmark")
     samples = values.mapping(values.member(raw, "samples"), "samples")
     score = values.mapping(values.member(raw, "token_score"), "token_score")
     groups, provenance = (values.member(raw, key) for key in ("calibration_groups", "provenance"))
+    if score:
+        score = {"reduction": "mean", **score}  # older files do not say it: there was no other
     if score and set(score) != set(TOKEN_SCORE):
         raise values.refuse("token_score", score, f"empty, or an object of {', '.join(TOKEN_SCORE)}")
     for benchmark in (*parts, *samples):
@@ -181,16 +194,14 @@ def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
         "geometry": Geometry(**sizes),
         "layer": values.whole(values.member(raw, "layer"), "layer", 0, 100_000),
         "model": named,
-        "weight_normalization": values.text(
-            values.member(raw, "weight_normalization"), "weight_normalization"
-        ),
+        "weight_normalization": normalization,
         "intervention": values.text(values.member(raw, "intervention"), "intervention"),
         "token_score": {
             key: values.choice(value, f"token_score.{key}", TOKEN_SCORE_VALUES[key])
             for key, value in score.items()
         },
         "per_benchmark": {
-            benchmark: _weights(part, f"per_benchmark.{benchmark}", heads)
+            benchmark: _weights(part, f"per_benchmark.{benchmark}", heads, signed)
             for benchmark, part in parts.items()
         },
         "samples": {
@@ -202,17 +213,21 @@ def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _weights(value: Any, where: str, heads: int) -> tuple[float, ...]:
-    """Weights as a file has them: checked, and summing to 1."""
+def _weights(value: Any, where: str, heads: int, signed: bool) -> tuple[float, ...]:
+    """Weights as a file has them: checked, and their sizes summing to 1."""
     found = values.listed(value, where)
-    check_weights(found, heads, where)
-    if abs(sum(found) - 1) > SUM_TOLERANCE:
-        raise InputError(f"{where}: the weights sum to {sum(found):g}; those of a file must sum to 1.")
+    check_weights(found, heads, where, signed)
+    if abs(_size(found) - 1) > SUM_TOLERANCE:
+        raise InputError(f"{where}: the weights sum to {_size(found):g}; those of a file must sum to 1.")
     return tuple(found)
 
 
+def _size(weights: Sequence[float]) -> float:
+    return sum(map(abs, weights))
+
+
 def _shares(weights: tuple[float, ...]) -> list[float]:
-    total = sum(weights)
+    total = _size(weights)
     # Those that sum to 1 keep every digit.
     return list(weights) if abs(total - 1) <= SUM_TOLERANCE else [weight / total for weight in weights]
 

@@ -105,9 +105,7 @@ def _heads(weights: Any, noise: Sequence[bool] | None, drops: Mapping[str, Seque
         lines.append("| " + " | ".join(cells) + " |")
     about = f"Uniform weights would be {1 / len(weights.weights):.4f} each."
     if drops:
-        about += (
-            " A drop is in points of the benchmark's metric: how much is lost with the head switched off."
-        )
+        about += " A drop is in points of the benchmark's metric: how much the head is worth."
     return "\n".join([about, "", *lines])
 
 
@@ -148,8 +146,8 @@ def picture(weights: Any) -> bytes:
     from PIL import Image, ImageDraw, ImageFont
 
     rows = {"pooled": weights.weights, **weights.per_benchmark}
-    total = {name: sum(values) or 1.0 for name, values in rows.items()}
-    largest = max(max(values) / total[name] for name, values in rows.items()) or 1.0
+    total = {name: sum(map(abs, values)) or 1.0 for name, values in rows.items()}
+    largest = max(max(map(abs, values)) / total[name] for name, values in rows.items()) or 1.0
     font = ImageFont.load_default()
     left = max(int(font.getlength(name)) for name in rows) + 2 * MARGIN
     heads = len(weights.weights)
@@ -168,7 +166,7 @@ def picture(weights: Any) -> bytes:
 
 
 def colour(share: float) -> tuple[int, int, int]:
-    """0 is nearly white, 1 dark blue; a single hue, so that it reads in grey as well."""
-    low, high = (247, 251, 255), (8, 48, 107)
-    red, green, blue = (round(a + (b - a) * min(max(share, 0.0), 1.0)) for a, b in zip(low, high))
+    """0 is nearly white, 1 dark blue; -1, of a head that counts against a token, dark red."""
+    low, high = (247, 251, 255), (8, 48, 107) if share >= 0 else (103, 0, 13)
+    red, green, blue = (round(a + (b - a) * min(abs(share), 1.0)) for a, b in zip(low, high))
     return red, green, blue

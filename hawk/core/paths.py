@@ -33,19 +33,20 @@ class RunPaths:
     def head_means(self, benchmark: str) -> str:
         return f"{self.root}/scores/{benchmark}/head_means.safetensors"
 
-    def scores(self, benchmark: str, intervention: str, name: str) -> str:
+    def scores(self, benchmark: str, ablation: str, name: str) -> str:
         """``name`` is ``reference``, ``repeat1`` … or a head such as ``L0H17``."""
-        return f"{self.root}/scores/{benchmark}/{intervention}/{name}.parquet"
+        return f"{self.root}/scores/{benchmark}/{ablation}/{name}.parquet"
 
-    def drops(self) -> str:
-        return f"{self.root}/drops.parquet"
+    def drops(self, ablation: str) -> str:
+        """One file per ablation; the folder as a whole is one table to pandas and pyarrow."""
+        return f"{self.root}/drops/{ablation}.parquet"
 
-    def stability(self) -> str:
-        return f"{self.root}/stability.json"
+    def stability(self, ablation: str) -> str:
+        return f"{self.root}/stability/{ablation}.json"
 
-    def head_weights(self, intervention: str, subset: str = "pooled") -> str:
+    def head_weights(self, recipe: str, subset: str = "pooled") -> str:
         """``subset`` is ``pooled`` or ``without-{family}``."""
-        return f"{self.root}/head_weights/{intervention}/{subset}.json"
+        return f"{self.root}/head_weights/{recipe}/{subset}.json"
 
     def evaluation(self, benchmark: str, variant: str) -> str:
         return f"{self.root}/evaluation/{benchmark}/{variant}.parquet"

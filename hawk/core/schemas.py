@@ -50,15 +50,21 @@ EVALUATION = pa.schema(
 DROPS = pa.schema(
     [
         ("benchmark", pa.string()),
+        ("ablation", pa.string()),  # its name in ablation.recipes
         ("intervention", pa.string()),
         ("layer", pa.int32()),
         ("head", pa.int32()),
         ("reference_value", pa.float64()),  # native
-        ("ablated_value", pa.float64()),  # native
-        ("drop", pa.float64()),  # points of 100 · native / native_max
+        ("ablated_value", pa.float64()),  # native; of keep_only: with the tokens that this head alone chose
+        # Points of 100 · native / native_max; more always speaks for the head. zero, mean, selection: what is
+        # lost without it, reference − ablated. keep_only: what it retains beyond the reference, ablated −
+        # reference. The reference is one for all heads, and min-shift cancels it.
+        ("drop", pa.float64()),
         ("ci_low", pa.float64()),
         ("ci_high", pa.float64()),
-        ("logprob_drop", pa.float64()),  # nats per sample
+        ("logprob_drop", pa.float64()),  # nats per sample, of the same sign
+        ("logprob_low", pa.float64()),
+        ("logprob_high", pa.float64()),
         ("samples", pa.int32()),
         ("groups", pa.int32()),
         ("unparsed", pa.int32()),

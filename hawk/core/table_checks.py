@@ -22,7 +22,7 @@ KEYS: list[tuple[pa.Schema, tuple[str, ...]]] = [
     (SAMPLES, ("sample_id",)),
     (SCORES, ("sample_id",)),
     (EVALUATION, ("sample_id", "pruning_ratio", "seed")),
-    (DROPS, ("benchmark", "intervention", "layer", "head")),
+    (DROPS, ("benchmark", "ablation", "layer", "head")),
     (COST, ("variant", "pruning_ratio", "repeat")),
 ]
 # The tables of the comparison, whose columns stand beside the analysis: told by a column of theirs.
@@ -31,12 +31,14 @@ SUMMARY_KEYS = {
     "control": ("variant", "control", "pruning_ratio"),
 }
 _WHOLE = ("layer", "head", "seed", "repeat", "unparsed", "prompt_tokens", "visual_tokens", "kept_tokens")
-_FINITE = ("reference_value", "ablated_value", "drop", "logprob_drop", "noise_floor")
+_FINITE = (
+    "reference_value", "ablated_value", "drop", "logprob_drop", "logprob_low", "logprob_high", "noise_floor",
+)  # fmt: skip
 _ENDS = ("ci_low", "ci_high")
 _MILLISECONDS = ("vision_ms", "token_score_ms", "prefill_ms", "decode_ms_per_token", "total_ms")
 # Where one column bounds another: (smaller, larger).
 _ORDERED = (
-    ("kept_tokens", "visual_tokens"), ("ci_low", "ci_high"),
+    ("kept_tokens", "visual_tokens"), ("ci_low", "ci_high"), ("logprob_low", "logprob_high"),
     ("unparsed", "samples"), ("groups", "samples"), ("seed_low", "seed_high"),
     ("difference_low", "difference_high"),
 )  # fmt: skip

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# Interventions whose drops a run turns into weights: what ``weights`` of a variant may name.
-WEIGHT_SOURCES = ("zero", "mean", "selection")
-# Options of the token score, in ``scoring``.
-TOKEN_SCORE = ("normalization", "rope", "query_span")
+# Options of the token score, in ``scoring`` and in ablations that choose tokens, and as hawk.Hawk has them.
+TOKEN_SCORE = {
+    "normalization": "token_score_normalization",
+    "reduction": "text_reduction",
+    "rope": "rope",
+    "query_span": "query_span",
+}
 TOKEN_SCORE_VALUES: dict[str, tuple[str | bool, ...]] = {
     "normalization": ("l2", "softmax", "minmax", "standardize", "none"),
+    "reduction": ("mean", "attention", "max"),
     "rope": (False, True),
     "query_span": ("instruction", "after_vision", "authors"),
 }

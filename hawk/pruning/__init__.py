@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 # method → "module:class". Adding a pruner is one new file and one line here.
 REGISTRY: dict[str, str] = {
     "hawk": "hawk.pruning.methods.hawk:Hawk",
-    "hawk_signed": "hawk.pruning.methods.signed:SignedHawk",
     "fastv": "hawk.pruning.methods.fastv:FastV",
     "divprune": "hawk.pruning.methods.divprune:DivPrune",
     "cdpruner": "hawk.pruning.methods.cdpruner:CDPruner",

@@ -34,11 +34,11 @@ def _panels(run: Run, prefix: str) -> list[dict[str, Any]]:
         return []
     return [
         _panel(run, str(name), f"{prefix}{name}", part)
-        for name, part in run.drops.groupby("intervention", sort=False)
+        for name, part in run.drops.groupby("ablation", sort=False)
     ]
 
 
-def _panel(run: Run, intervention: str, title: str, part: pd.DataFrame) -> dict[str, Any]:
+def _panel(run: Run, ablation: str, title: str, part: pd.DataFrame) -> dict[str, Any]:
     benchmarks = list(dict.fromkeys(part["benchmark"]))
     heads = sorted({Head(layer, head) for layer, head in zip(part["layer"], part["head"], strict=True)})
     rows = part.set_index(["benchmark", "layer", "head"]).sort_index()
@@ -59,15 +59,19 @@ def _panel(run: Run, intervention: str, title: str, part: pd.DataFrame) -> dict[
         panel[key] = [[int(value) for value in line] for line in column(key)]
     for key in ("noise_floor", "samples", "groups"):  # the same for all heads of a benchmark
         panel[key] = [_rounded(line[0], 2) for line in column(key)]
-    return {**panel, **_weights(run, intervention, heads)}
+    return {**panel, **_weights(run, ablation, heads)}
 
 
-def _weights(run: Run, intervention: str, heads: Sequence[Head]) -> dict[str, Any]:
-    """Per head its weight, where 95 % of weights lie if no head matters, and whether it lies there too."""
-    head_weights = run.weights.get(intervention)
-    if head_weights is None:
+def _weights(run: Run, ablation: str, heads: Sequence[Head]) -> dict[str, Any]:
+    """Per head its weight, where 95 % of weights lie if no head matters, and whether it lies there too.
+
+    The weights are those of the first recipe that is made of the ablation.
+    """
+    made = [one["name"] for one in run.config["weights"]["recipes"] if one["ablation"] == ablation]
+    recipe = next((name for name in made if name in run.weights), None)
+    if recipe is None:
         return {"weight": [None] * len(heads)}
-    stability = run.stability.get(intervention)
+    head_weights, stability = run.weights[recipe], run.null_of(recipe)
     null = (stability or {}).get("head_null", {}).get(head_weights.weight_normalization)
     noise = inside_null(head_weights, stability)
 

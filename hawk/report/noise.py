@@ -11,7 +11,7 @@ from hawk.core.head_weights import HeadWeights
 def inside_null(weights: HeadWeights, stability: Mapping[str, Any] | None) -> list[bool] | None:
     """Per head: whether its weight lies in the middle 95 % of the weights that no head's mattering gives.
 
-    stability: the intervention's part of ``stability.json`` (``head_null``: quantiles 0.025 and 0.975 per
+    stability: that of the weights' ablation (``head_null``: quantiles 0.025 and 0.975 per
     head, from reference and ablated runs swapped at random per image). Its null is of the weights pooled
     over all calibration benchmarks: do not ask about other subsets. None where there is no such null.
     """

@@ -19,7 +19,7 @@ def section_pictures(run: Run, section: str) -> str:
     A picture that another step draws, with the model, is left out until that step has run.
     """
     text, still = "", ""
-    for picture in figures.pictures(run.holds, run.interventions, section):
+    for picture in figures.pictures(run.holds, run.ablations, section):
         figure = picture.figure
         path = Path(run.paths.figure(picture.name, figure.ending))
         if not path.is_file():

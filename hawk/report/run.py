@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
@@ -25,10 +26,10 @@ class Run:
 
     config: Mapping[str, Any]
     paths: RunPaths
-    drops: pd.DataFrame | None = None
+    drops: pd.DataFrame | None = None  # of all ablations
     drops_provenance: Mapping[str, Any] = field(default_factory=dict)
-    stability: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, HeadWeights] = field(default_factory=dict)
+    stability: Mapping[str, Any] = field(default_factory=dict)  # by ablation
+    weights: Mapping[str, HeadWeights] = field(default_factory=dict)  # by weights recipe
     retention: pd.DataFrame | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     controls: pd.DataFrame | None = None
@@ -44,9 +45,17 @@ class Run:
         return names | {name for name in ("stability", "weights") if getattr(self, name)}
 
     @property
-    def interventions(self) -> list[str]:
+    def ablations(self) -> list[str]:
         """Those whose drops were measured."""
-        return [] if self.drops is None else list(dict.fromkeys(self.drops["intervention"]))
+        return [] if self.drops is None else list(dict.fromkeys(self.drops["ablation"]))
+
+    def null_of(self, recipe: str) -> Mapping[str, Any] | None:
+        """The stability of a weights recipe's ablation, if its null is one of these weights.
+
+        It is of drops in value; of those in log-probability there is none.
+        """
+        found = next(one for one in self.config["weights"]["recipes"] if one["name"] == recipe)
+        return self.stability.get(found["ablation"]) if found["measure"] == "value" else None
 
     @property
     def confidence(self) -> float:
@@ -58,47 +67,45 @@ class Run:
     def read(cls, config: Mapping[str, Any], root: str) -> Run:
         run = cls(config, RunPaths(root))
         paths = run.paths
-        if Path(paths.drops()).is_file():
-            table = files.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
-            run.drops = table.to_pandas()
-            run.drops_provenance = files.provenance_of(table, paths.drops())
-            run.stability = read_stability(paths.stability())
-            run._check_heads()
+        names = [one["name"] for one in config["ablation"]["recipes"]]
+        measured = [name for name in names if Path(paths.drops(name)).is_file()]
+        if measured:
+            tables = [read_drops(paths, name) for name in measured]
+            run.drops = pa.concat_tables(tables).to_pandas()
+            run.drops_provenance = files.provenance_of(tables[0], paths.drops(measured[0]))
+            stability = {name: read_stability(paths.stability(name), name)[1] for name in measured}
+            run.stability = {name: one for name, one in stability.items() if one is not None}
             run.weights = {
-                name: HeadWeights.load(paths.head_weights(name))
-                for name in dict.fromkeys(run.drops["intervention"])
-                if Path(paths.head_weights(name)).is_file()
+                one["name"]: HeadWeights.load(paths.head_weights(one["name"]))
+                for one in config["weights"]["recipes"]
+                if Path(paths.head_weights(one["name"])).is_file()
             }
         if Path(paths.table("retention", "parquet")).is_file():
             run.retention, run.settings = read_retention(root)
             if Path(paths.table("controls", "parquet")).is_file():
                 run.controls = read_controls(root)
         if Path(paths.cost()).is_file():
-            measured = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
-            run.cost, run.cost_made = measured.to_pandas(), files.provenance_of(measured, paths.cost())
+            cost = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
+            run.cost, run.cost_made = cost.to_pandas(), files.provenance_of(cost, paths.cost())
         if Path(paths.head_scores()).is_file():
             run.examples = json.loads(Path(paths.head_scores()).read_text(encoding="utf-8"))["examples"]
         if run.drops is None and run.retention is None:
-            raise InputError(
-                f"{root}: neither drops.parquet nor tables/retention.parquet; nothing to report."
-            )
+            raise InputError(f"{root}: neither drops nor tables/retention.parquet; nothing to report.")
         return run
 
-    def _check_heads(self) -> None:
-        """Drops are of heads that the run's model has; stability is of interventions that have drops."""
-        assert self.drops is not None
-        drops, made = self.drops, self.drops_provenance["settings"].get("geometry", {})
-        for key, column in (("layers", "layer"), ("heads", "head")):
-            beyond = drops[drops[column] >= made.get(key, math.inf)]
-            if len(beyond):
-                layer, head = beyond.iloc[0][["layer", "head"]]
-                raise InputError(
-                    f"{self.paths.drops()}: drops of L{layer}H{head}, but the model has {made[key]} {key}. "
-                    "Delete the file and run again."
-                )
-        unknown = sorted(set(self.stability) - set(self.interventions))
-        if unknown:
+
+def read_drops(paths: RunPaths, ablation: str) -> pa.Table:
+    """The drops of one ablation, of heads that its model has."""
+    path = paths.drops(ablation)
+    table = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation})
+    made = files.provenance_of(table, path)["settings"].get("geometry", {})
+    drops = table.select(["layer", "head"]).to_pandas()
+    for key, column in (("layers", "layer"), ("heads", "head")):
+        beyond = drops[drops[column] >= made.get(key, math.inf)]
+        if len(beyond):
+            layer, head = beyond.iloc[0]
             raise InputError(
-                f"{self.paths.stability()}: about intervention {unknown[0]!r}, of which {self.paths.drops()} "
-                "has no drops. Delete both and run again."
+                f"{path}: drops of L{layer}H{head}, but the model has {made[key]} {key}. "
+                "Delete the file and run again."
             )
+    return table

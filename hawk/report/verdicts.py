@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.analysis.controls import is_calibrated, is_ceiling, is_floor
-from hawk.core.variants import WEIGHT_SOURCES, weight_source
+from hawk.core.variants import weight_source
 from hawk.report import tables
 from hawk.report.columns import NOT_STOPPED
 from hawk.report.numbers import interval, number, p_text
@@ -54,15 +54,30 @@ def _difference(row: Mapping[str, Any]) -> str:
     return f"{name} {number(row['difference'], sign=True)} {bounds}{seeds}"
 
 
-def recipe(frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any]) -> list[Statement]:
-    """Does HAWK with calibrated weights beat its controls? Says plainly where it does not."""
+def paper_weights(config: Mapping[str, Any]) -> set[str]:
+    """The weights recipes that are the paper's: heads set to zero, min-shift of the drop in value."""
+    zero = {one["name"] for one in config["ablation"]["recipes"] if one["intervention"] == "zero"}
+    paper = {"normalization": "min_shift", "measure": "value"}
+    return {
+        one["name"]
+        for one in config["weights"]["recipes"]
+        if one["ablation"] in zero and paper.items() <= one.items()
+    }
+
+
+def recipe(
+    frame: pd.DataFrame, controls: pd.DataFrame, settings: Mapping[str, Any], paper: Collection[str] = ()
+) -> list[Statement]:
+    """Does HAWK with calibrated weights beat its controls? Says plainly where it does not.
+
+    paper: the weights recipes that are the paper's.
+    """
     out: list[Statement] = []
     variants = {name: {"name": name, **variant} for name, variant in settings["variants"].items()}
     for name, variant in variants.items():
         if not is_calibrated(variant):
             continue
-        paper = variant.get("weights") == "zero" and settings.get("normalization") == "min_shift"
-        title = f"{name} (the paper's recipe)" if paper else name
+        title = f"{name} (the paper's recipe)" if variant.get("weights") in paper else name
         if name != settings.get("reference"):
             out += _tested(frame, settings, name, title)
         if controls is None:
@@ -154,7 +169,7 @@ def notes(
             out.append(
                 Statement(
                     "warning",
-                    f"Intervention {name}: on {', '.join(flagged)} the drops of the heads differ no more "
+                    f"Ablation {name}: on {', '.join(flagged)} the drops of the heads differ no more "
                     "than noise alone would make them. Their share of the weights may be noise.",
                 )
             )
@@ -162,7 +177,7 @@ def notes(
             out.append(
                 Statement(
                     "warning",
-                    f"Intervention {name}: over all benchmarks, heads differ no more than noise alone "
+                    f"Ablation {name}: over all benchmarks, heads differ no more than noise alone "
                     "would make them. Use more calibration samples before trusting the weights.",
                 )
             )
@@ -204,7 +219,7 @@ def fewer_samples(
 
 def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:
     """Variants with weights that this run did not measure."""
-    measured_here = (*WEIGHT_SOURCES, "uniform", None)
+    measured_here = (*(recipe["name"] for recipe in config["weights"]["recipes"]), "uniform", None)
     return [
         variant["name"]
         for variant in config["evaluation"]["variants"]

@@ -36,6 +36,7 @@ READS = (
     "features",
     "generation",
     "scoring",
+    "weights.recipes",
     "calibration.holdout",
     "evaluation.ratios",
     "evaluation.rounding",

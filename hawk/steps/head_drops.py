@@ -1,4 +1,4 @@
-"""The step head_drops: drops of all heads, and how stable they are."""
+"""The step head_drops: drops of all heads of one ablation, and how stable they are."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from hawk.analysis import statistics
-from hawk.analysis.drops import Measured, ablated_heads, drop_intervals, drop_rows
-from hawk.analysis.resampling import (
-    rng_of,
-)
+from hawk.analysis.drops import Measured, drop_intervals, drop_rows
+from hawk.analysis.resampling import group_sums, rng_of
 from hawk.analysis.score_files import (
     SCORE_COLUMNS,
     SampleIndex,
@@ -24,6 +22,7 @@ from hawk.analysis.score_files import (
     shared_setting,
 )
 from hawk.analysis.stability import KEYS, stability
+from hawk.config.recipes import ablated_heads, ablation_named
 from hawk.core import atomic, files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
@@ -35,9 +34,9 @@ READS = (
     "run",
     "seed",
     "model",
-    "scoring",
-    "ablation",
-    "calibration",
+    "ablation.recipes",
+    "ablation.heads",
+    "calibration.benchmarks",
     "statistics",
     "data",
     "generation.protocol",
@@ -46,24 +45,26 @@ READS = (
 # What a reference, its repeats and its heads must share for their differences to mean the heads.
 PAIRED = (
     "protocol", "model", "geometry", "device", "batch_size", "rows_per_batch", "preprocessing", "prompts",
-    "samples", "origin", "holdout", "token_score", "scoring", "benchmark_version", "selection_ratio",
+    "samples", "origin", "holdout", "token_score", "layer", "benchmark_version", "selection_ratio",
     "threads", "seed",
 )  # fmt: skip
 
 
-def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention: str) -> Measured:
-    """Read reference, repeats and all heads of one benchmark × intervention, with all checks."""
+def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Mapping[str, Any]) -> Measured:
+    """Read reference, repeats and all heads of one benchmark × ablation, with all checks."""
+    own = ablation["name"]
     samples = SampleIndex.read(
         paths.samples("calibration", name),
-        benchmark_of(config, name, paths.scores(name, intervention, "reference")),
+        benchmark_of(config, name, paths.scores(name, own, "reference")),
         {"benchmark": name, "role": "calibration"},
     )
-    identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
+    names = {"ablation": own, "intervention": ablation["intervention"]}
+    identity = {"benchmark": name, "role": "calibration", **names}
     settings: dict[str, dict[str, Any]] = {}
     kept: dict[str, np.ndarray] = {}
 
     def scores(which: str, **more: str) -> pa.Table:
-        path = paths.scores(name, intervention, which)
+        path = paths.scores(name, own, which)
         columns = [*SCORE_COLUMNS, "kept_tokens"]
         table, provenance = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
@@ -78,12 +79,13 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
         int((scores(f"repeat{number}").column("score").to_numpy() != right).sum())
         for number in range(1, config["statistics"]["repeats"] + 1)
     ]
-    heads = ablated_heads(config, intervention)
-    sums, logprob_drop, unparsed = [], [], []
+    heads = ablated_heads(config, ablation)
+    sums, logprob_gap, unparsed = [], [], []
     for head in heads:
         table = scores(str(head), head=str(head))
         sums.append(samples.sums(table))
-        logprob_drop.append(float((logprob - table.column("reference_logprob").to_numpy()).mean()))
+        gap = logprob - table.column("reference_logprob").to_numpy()
+        logprob_gap.append(group_sums(gap[:, None], samples.codes, len(samples.groups))[:, 0])
         unparsed.append(table.column("parsed").null_count)
     for key in PAIRED:
         require_one_setting({path: shared_setting(values, key) for path, values in settings.items()}, key)
@@ -100,57 +102,58 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, intervention:
     if len(hardware) > 1:
         log.warning(
             "%s, %s: scored on %s; answers may differ by rounding between them, which adds to the noise",
-            name, intervention, ", ".join(sorted(map(str, hardware))),
+            name, own, ", ".join(sorted(map(str, hardware))),
         )  # fmt: skip
     return Measured(
         samples=samples,
-        intervention=intervention,
+        ablation=own,
+        intervention=ablation["intervention"],
         heads=heads,
         reference_run=samples.sums(reference_run),
         ablated=np.stack(sums),
-        logprob_drop=np.array(logprob_drop),
+        logprob_gap=np.stack(logprob_gap),
         unparsed=np.array(unparsed),
         noise_floor=statistics.noise_floor(float(np.mean(flips)), len(right)),
     )
 
 
-def head_drops(config: Mapping[str, Any], paths: RunPaths) -> None:
-    """Write ``drops.parquet`` and ``stability.json``.
+def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
+    """Write ``drops/{name}.parquet`` and ``stability/{name}.json`` of the ablation of that name.
 
-    Reads every score file of calibration benchmarks × interventions × heads of the run.
+    Reads every score file of calibration benchmarks × heads of the ablation. Stability is about the heads
+    that become weights; it is null where their layer is not measured.
     """
+    ablation = ablation_named(config, name)
     options, seed = config["statistics"], config["seed"]
     rows: list[dict[str, Any]] = []
-    report: dict[str, Any] = {}
-    for intervention in config["ablation"]["interventions"]:
-        parts: list[Measured] = []
-        lows: dict[str, np.ndarray] = {}
-        for name in config["calibration"]["benchmarks"]:
-            measured = measure(config, paths, name, intervention)
-            # The same images are drawn for every intervention: their drops stay comparable.
-            rng = rng_of(seed, "drops", name)
-            intervals = drop_intervals(measured, options["resamples"], options["confidence"], rng)
-            rows += drop_rows(measured, intervals)
-            scoring = [h.layer == config["scoring"]["layer"] for h in measured.heads]
-            lows[name] = np.array([interval.low for interval in intervals])[scoring]
-            parts.append(measured.only(np.array(scoring)))
-            log.info("%s, %s: %d heads", name, intervention, len(measured.heads))
-        if parts[0].heads:
-            report[intervention] = stability(parts, lows, seed)
+    parts: list[Measured] = []
+    lows: dict[str, np.ndarray] = {}
+    for benchmark in config["calibration"]["benchmarks"]:
+        measured = measure(config, paths, benchmark, ablation)
+        # The same images are drawn for every ablation: their drops stay comparable.
+        rng = rng_of(seed, "drops", benchmark)
+        intervals, logprob = drop_intervals(measured, options["resamples"], options["confidence"], rng)
+        rows += drop_rows(measured, intervals, logprob)
+        scoring = [head.layer == ablation["layer"] for head in measured.heads]
+        lows[benchmark] = np.array([interval.low for interval in intervals])[scoring]
+        parts.append(measured.only(np.array(scoring)))
+        log.info("%s, %s: %d heads", benchmark, name, len(measured.heads))
     file_provenance = provenance(
-        {"table": "drops"},
+        {"table": "drops", "ablation": name},
         statistics=dict(options),
         seed=seed,
-        interventions=list(config["ablation"]["interventions"]),
+        recipe=dict(ablation),
         benchmarks=list(config["calibration"]["benchmarks"]),
         geometry={key: config["model"][key] for key in ("layers", "heads")},
         data={
-            name: files.sample_provenance(paths.samples("calibration", name), "calibration", name)
-            for name in config["calibration"]["benchmarks"]
+            benchmark: files.sample_provenance(
+                paths.samples("calibration", benchmark), "calibration", benchmark
+            )
+            for benchmark in config["calibration"]["benchmarks"]
         },
     )
+    found = stability(parts, lows, seed) if parts[0].heads else None
     # The table last: whoever finds it finds the file beside it as well.
-    atomic.write_json(
-        paths.stability(), {"keys": KEYS, "interventions": report, "provenance": file_provenance}
-    )
-    files.write_table(paths.drops(), rows, schemas.DROPS, file_provenance)
+    report = {"keys": KEYS, "ablation": name, "stability": found, "provenance": file_provenance}
+    atomic.write_json(paths.stability(name), report)
+    files.write_table(paths.drops(name), rows, schemas.DROPS, file_provenance)

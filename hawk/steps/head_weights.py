@@ -11,41 +11,55 @@ from hawk.analysis import statistics
 from hawk.analysis.score_files import read_scores, require_one_setting
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import POOLED, subset_benchmarks
+from hawk.config.recipes import CHOOSING, ablation_named, weights_named
 from hawk.core import files, schemas
-from hawk.core.errors import InputError, unknown
+from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.variants import TOKEN_SCORE
 
-READS = ("run", "seed", "model", "scoring", "ablation", "calibration", "statistics", "weights", "data")
+READS = (
+    "run",
+    "seed",
+    "model",
+    "scoring",
+    "ablation.recipes",
+    "ablation.heads",
+    "calibration",
+    "statistics",
+    "weights.recipes",
+    "data",
+)
 
 
-def head_weights(config: Mapping[str, Any], paths: RunPaths, intervention: str, subset: str = POOLED) -> None:
-    """Write the weights of ``scoring.layer`` from one intervention's drops."""
-    if intervention not in config["ablation"]["interventions"]:
-        raise unknown("intervention", intervention, config["ablation"]["interventions"])
+def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: str = POOLED) -> None:
+    """Write the weights of one recipe, from the drops of its ablation."""
+    recipe = weights_named(config, name)
+    ablation = ablation_named(config, recipe["ablation"])
+    own, layer, heads = ablation["name"], ablation["layer"], config["model"]["heads"]
     names = subset_benchmarks(config, subset)
-    layer, heads = config["scoring"]["layer"], config["model"]["heads"]
-    drops, lows, samples = _drops(paths.drops(), intervention, names, layer, heads)
-    normalization = config["weights"]["normalization"]
+    drops, lows, samples = _drops(paths.drops(own), own, names, layer, heads, recipe["measure"])
+    normalization = recipe["normalization"]
     weights, parts = statistics.pooled_weights(drops, lows, normalization)
 
-    settings = _settings(paths, intervention, names)
-    token_score = {key: config["scoring"][key] for key in TOKEN_SCORE}
-    made_with = settings["token_score"]  # empty where no token was scored: zero, mean
+    settings = _settings(paths, ablation, names)
+    # Where no token was scored (zero, mean) the weights are meant for the run's own token score.
+    source = ablation if ablation["intervention"] in CHOOSING else config["scoring"]
+    token_score = {key: source[key] for key in TOKEN_SCORE}
+    made_with = settings["token_score"]
     if made_with and made_with != token_score:
         raise InputError(
-            f"{paths.scores(names[0], intervention, 'reference')}: made with token_score {made_with}; "
-            f"the config's scoring has {token_score}. Delete the older and run again."
+            f"{paths.scores(names[0], own, 'reference')}: made with token_score {made_with}; "
+            f"the config has {token_score}. Delete the older and run again."
         )
     groups: list[str] = []
-    for name in names:
+    for one in names:
         table = files.read_table(
-            paths.samples("calibration", name),
+            paths.samples("calibration", one),
             schemas.SAMPLES,
-            {"benchmark": name, "role": "calibration"},
+            {"benchmark": one, "role": "calibration"},
             ["group_id"],
         )
         groups += table.column("group_id").to_pylist()
@@ -55,31 +69,34 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, intervention: str, 
         layer=layer,
         model={key: settings["model"].get(key) for key in ("id", "revision", "family")},
         weight_normalization=normalization,
-        intervention=intervention,
+        intervention=ablation["intervention"],
         token_score=token_score,
-        per_benchmark={name: tuple(float(w) for w in part) for name, part in parts.items()},
+        per_benchmark={one: tuple(float(w) for w in part) for one, part in parts.items()},
         samples=samples,
         calibration_groups=groups_hash(groups),
         provenance=provenance(
-            {"intervention": intervention, "subset": subset},
+            {"recipe": name, "subset": subset},
+            recipe=dict(recipe),
+            ablation=dict(ablation),
             benchmarks=names,
             data={
-                name: files.sample_provenance(paths.samples("calibration", name), "calibration", name)
-                for name in names
+                one: files.sample_provenance(paths.samples("calibration", one), "calibration", one)
+                for one in names
             },
-            left_out=[name for name in names if name not in parts],
+            left_out=[one for one in names if one not in parts],
             statistics=dict(config["statistics"]),
             seed=config["seed"],
         ),
-    ).save(paths.head_weights(intervention, subset))
+    ).save(paths.head_weights(name, subset))
 
 
 def _drops(
-    path: str, intervention: str, names: list[str], layer: int, heads: int
+    path: str, ablation: str, names: list[str], layer: int, heads: int, measure: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, int]]:
-    """Drops and lower interval ends (points, ``[heads]``) and sample counts per benchmark."""
-    frame = files.read_table(path, schemas.DROPS, {"table": "drops"}).to_pandas()
-    frame = frame[(frame["intervention"] == intervention) & (frame["layer"] == layer)]
+    """Drops and lower interval ends (points or nats, ``[heads]``) and sample counts per benchmark."""
+    value, low = {"value": ("drop", "ci_low"), "logprob": ("logprob_drop", "logprob_low")}[measure]
+    frame = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation}).to_pandas()
+    frame = frame[frame["layer"] == layer]
     drops, lows, samples = {}, {}, {}
     for name in names:
         rows = frame[frame["benchmark"] == name].sort_values("head")
@@ -87,22 +104,22 @@ def _drops(
         if heads_in_table != list(range(heads)):
             missing = sorted(set(range(heads)) - set(heads_in_table))
             raise InputError(
-                f"{path}: benchmark {name!r}, intervention {intervention!r}, layer {layer}: "
-                f"{len(heads_in_table)} heads for {heads}; missing {missing}. Weights need every head of "
-                "scoring.layer: set ablation.heads to 'all' and list that layer in ablation.layers."
+                f"{path}: benchmark {name!r}, ablation {ablation!r}, layer {layer}: "
+                f"{len(heads_in_table)} heads for {heads}; missing {missing}. Weights need every head of the "
+                "layer: set ablation.heads to 'all' and list that layer in the ablation's layers."
             )
-        drops[name] = rows["drop"].to_numpy()
-        lows[name] = rows["ci_low"].to_numpy()
+        drops[name] = rows[value].to_numpy()
+        lows[name] = rows[low].to_numpy()
         samples[name] = int(rows["samples"].iloc[0])
     return drops, lows, samples
 
 
-def _settings(paths: RunPaths, intervention: str, names: list[str]) -> dict[str, Any]:
-    """Model, geometry and, for selection, token-score options that the reference was scored with."""
+def _settings(paths: RunPaths, ablation: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """Model, geometry and, where heads chose tokens, the token score that the reference was made with."""
     settings_by_path: dict[str, dict[str, Any]] = {}
     for name in names:
-        path = paths.scores(name, intervention, "reference")
-        _, provenance = read_scores(path, {"benchmark": name, "intervention": intervention}, ["sample_id"])
+        path = paths.scores(name, ablation["name"], "reference")
+        _, provenance = read_scores(path, {"benchmark": name, "ablation": ablation["name"]}, ["sample_id"])
         settings = provenance.get("settings", {})
         for key in ("model", "geometry", "token_score"):
             if not isinstance(settings.get(key), dict):

@@ -41,6 +41,7 @@ READS = (
     "features",
     "generation",
     "scoring",
+    "weights.recipes",
     "evaluation",
     "calibration",
     "data",

@@ -11,7 +11,7 @@ from hawk.report.figures.style import save, style
 from hawk.report.run import Run
 from hawk.report.tables import read_retention
 
-READS = ()  # the tables and weights say which figures there are
+READS = ("ablation.recipes", "weights.recipes")  # beside them the tables say which figures there are
 
 
 def make_figures(config: Mapping[str, Any], root: str) -> list[str]:
@@ -28,6 +28,6 @@ def retention_figures(root: str) -> list[str]:
 def _draw(run: Run, section: str | None = None) -> list[str]:
     out: list[str] = []
     with style():
-        for picture in pictures(run.holds, run.interventions, section, "make_figures"):
+        for picture in pictures(run.holds, run.ablations, section, "make_figures"):
             out += save(draw(picture, run), run.paths, picture.name)
     return out

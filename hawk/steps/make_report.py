@@ -20,7 +20,8 @@ READS = (
     "model",
     "calibration.holdout",
     "calibration.samples",
-    "weights.normalization",
+    "ablation.recipes",
+    "weights.recipes",
     "evaluation.variants",
 )
 

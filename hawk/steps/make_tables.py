@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from hawk.analysis.comparison import RETENTION, compare
 from hawk.analysis.controls import CONTROLS
-from hawk.analysis.evaluation_files import read_evaluation
+from hawk.analysis.evaluation_files import read_runs
 from hawk.core import atomic, files
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
@@ -20,14 +20,18 @@ from hawk.report.tables import csv_text, markdown
 READS = ("seed", "data", "generation.protocol", "statistics", "evaluation")
 
 
-def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
+def make_tables(config: Mapping[str, Any], root: str, runs: Sequence[str] = ()) -> list[str]:
     """Compare all variants of a run and write ``tables/retention`` and ``tables/controls``.
 
     ``retention`` as parquet, CSV and Markdown, ``controls`` as parquet and CSV; returns the paths.
+    runs: folders of several runs (models) to compare together; the tables then go below ``root``.
     """
-    evaluated = read_evaluation(config, root)
+    runs = runs or [root]
+    evaluated = read_runs(config, runs)
     rows, controls = compare(config, evaluated)
-    paths, role = RunPaths(root), config["evaluation"]["role"]
+    paths, first, role = RunPaths(root), RunPaths(runs[0]), config["evaluation"]["role"]
+    names = config["evaluation"]["benchmarks"]
+    models = [results.settings.get("model") for results in evaluated[:: len(names)]]
     file_provenance = provenance(
         {"table": "retention"},
         statistics=dict(config["statistics"]),
@@ -39,10 +43,8 @@ def make_tables(config: Mapping[str, Any], root: str) -> list[str]:
         rules={key: config["evaluation"].get(key) for key in COMPARISON_KEYS},
         ratios=sorted({row["pruning_ratio"] for row in rows if row["pruning_ratio"] is not None}),
         majority_answer={results.name: results.majority_answer for results in evaluated},
-        data={
-            results.name: files.sample_provenance(paths.samples(role, results.name), role, results.name)
-            for results in evaluated
-        },
+        runs=dict(zip(runs, models, strict=True)),
+        data={name: files.sample_provenance(first.samples(role, name), role, name) for name in names},
         variants={
             variant["name"]: {k: v for k, v in variant.items() if k != "name"}
             for variant in config["evaluation"]["variants"]

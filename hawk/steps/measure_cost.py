@@ -13,14 +13,13 @@ from typing import Any
 
 from hawk.analysis.cost import UNPRUNED
 from hawk.benchmarks.samples import read_samples
-from hawk.config.queries import benchmark_named, cost_benchmark
+from hawk.config.queries import benchmark_named, cost_benchmark, own_weights
 from hawk.core.errors import InputError, unknown
 from hawk.core.files import write_table
 from hawk.core.paths import RunPaths
 from hawk.core.progress import progress
 from hawk.core.provenance import provenance
 from hawk.core.schemas import COST
-from hawk.core.variants import WEIGHT_SOURCES
 from hawk.inference.phases import Phases, generate_by_phase
 from hawk.inference.preprocessing import (
     sample_inputs,
@@ -42,6 +41,7 @@ READS = (
     "generation",
     "scoring",
     "cost",
+    "weights.recipes",
     "evaluation.benchmarks",
     "evaluation.ratios",
     "evaluation.rounding",
@@ -108,6 +108,15 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
     for name in wanted or ():
         if name not in names:
             raise unknown("variant in cost.variants", name, names)
+    own = own_weights(config)
+
+    def uniform(variant: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The variant, or the scorer in it, with uniform weights where it has the run's own."""
+        if variant.get("weights") in own:
+            return {**variant, "weights": "uniform"}
+        scorer = variant.get("scorer")
+        return {**variant, "scorer": uniform(scorer)} if isinstance(scorer, Mapping) else variant
+
     pruners: dict[tuple[str, str], Pruner | None] = {(UNPRUNED, "0"): None}
     for variant in variants:
         if wanted is not None and variant["name"] not in wanted:
@@ -119,16 +128,8 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
             log.info("cost: %s is left out; nobody can be told where the object is", variant["name"])
             continue
         for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
-            pruners[variant["name"], ratio] = build(config, _uniform(variant), ratio, 0, vlm.geometry)
+            pruners[variant["name"], ratio] = build(config, uniform(variant), ratio, 0, vlm.geometry)
     return pruners
-
-
-def _uniform(variant: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The variant, or the scorer in it, with uniform weights where it has the run's own."""
-    if variant.get("weights") in WEIGHT_SOURCES:
-        return {**variant, "weights": "uniform"}
-    scorer = variant.get("scorer")
-    return {**variant, "scorer": _uniform(scorer)} if isinstance(scorer, Mapping) else variant
 
 
 def _row(variant: str, ratio: str, repeat: int, phases: Sequence[Phases]) -> dict[str, Any]:

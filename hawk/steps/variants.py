@@ -8,18 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from hawk.config.queries import token_score_options
+from hawk.config.queries import own_weights, token_score_options
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
-from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, VARIANT_KEYS, WEIGHT_SOURCES
+from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, VARIANT_KEYS
 from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
 from hawk.pruning.options import any_fact, facts, require_other_question, with_scorers
-
-# Options of a token score whose names differ between weight files and methods.
-# What a weight file and the section ``scoring`` call an option of HAWK that has another name there.
-_OPTION = {"normalization": "token_score_normalization"}
 
 
 def build(
@@ -32,7 +28,7 @@ def build(
 ) -> Pruner:
     """The pruner of a variant at one ratio and seed, under the comparison's rules for all.
 
-    weights_path is the run's own weight file where ``variant.weights`` names an intervention, or
+    weights_path is the run's own weight file where ``variant.weights`` names a weights recipe, or
     where that of the scorer does which a variant combines with something else.
     """
     require_other_question(variant)
@@ -66,9 +62,8 @@ def _options(
         weights = load_weights(config, variant, geometry, weights_path)
         options["weights"] = permuted(weights, seed) if variant.get("permute") else weights
         del score["layer"]  # the weights say of which layer they are, and that was checked
-        if variant.get("weights", "uniform") not in ("uniform", *WEIGHT_SOURCES):
-            # Weights from elsewhere are used as they were made, not as this run scores its own.
-            score |= {_OPTION.get(key, key): value for key, value in weights.token_score.items()}
+        # Weights are used as they were made, with a token score of their own ablation or of another run.
+        score |= {TOKEN_SCORE[key]: value for key, value in weights.token_score.items()}
     if method.seeded:
         options["seed"] = seed
     return {**{key: score[key] for key in method.takes_scoring if key in score}, **options}
@@ -77,7 +72,7 @@ def _options(
 def token_score_of(pruner: Pruner) -> dict[str, Any]:
     """The token score that a pruner, or the scorer in it, really uses; empty where it has none."""
     for part in (pruner, getattr(pruner, "scorer", None)):
-        found = {key: getattr(part, _OPTION.get(key, key), None) for key in TOKEN_SCORE}
+        found = {key: getattr(part, option, None) for key, option in TOKEN_SCORE.items()}
         if None not in found.values():
             return found
     return {}
@@ -99,7 +94,7 @@ def load_weights(
     layer = variant.get("layer", config["scoring"]["layer"])
     if source == "uniform":
         return HeadWeights.uniform(geometry, layer)
-    if source in WEIGHT_SOURCES:
+    if source in own_weights(config):
         if path is None:
             raise InputError(f"variant {variant['name']!r} needs the run's {source!r} weight file.")
         source = path

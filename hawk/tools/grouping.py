@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hawk.config.queries import ablated_heads
+from hawk.config.recipes import ablated_heads
 from hawk.tools.cards import Timing
 
 LONGEST = 2.0  # hours that a job may take: what many clusters' short queues allow
@@ -30,16 +30,16 @@ def groupings(config: Mapping[str, Any], count: Callable[[str, str], int], timin
 
     Heads of a later layer that share a job share the layers below it: not counted, so an upper bound.
     """
-    heads, configured = len(ablated_heads(config)), config["ablation"]["heads_per_job"]
+    ablated = [len(ablated_heads(config, one)) for one in config["ablation"]["recipes"]]
+    heads, configured = max(ablated, default=0), config["ablation"]["heads_per_job"]
     samples = [count("calibration", name) for name in config["calibration"]["benchmarks"]]
-    interventions = len(config["ablation"]["interventions"])
     each = timing.score + (0.0 if config["features"] == "stored" else timing.encode)
     sizes = sorted({1, min(7, heads), heads, heads if configured == "all" else min(configured, heads)})
     choices = []
     for size in sizes:
-        jobs = len(samples) * interventions * math.ceil(heads / size)
+        jobs = len(samples) * sum(math.ceil(one / size) for one in ablated)
         starts = jobs * timing.start
-        work = sum(samples) * interventions * heads * each
+        work = sum(samples) * sum(ablated) * each
         longest = timing.start + size * max(samples, default=0) * each
         total = starts + work
         choices.append(

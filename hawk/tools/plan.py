@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import SHARES, read_samples
-from hawk.config.queries import ablated_heads, weight_files
+from hawk.config.queries import weight_files
+from hawk.config.recipes import ablated_heads
 from hawk.core.paths import RunPaths
 from hawk.steps.prepare_samples import prepare_samples
 from hawk.tools import cards
@@ -57,12 +58,13 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     """The stages of a run in order. ``count`` says how many samples a role takes of a benchmark."""
     calibration = config["calibration"]["benchmarks"]
     evaluation, role = config["evaluation"]["benchmarks"], config["evaluation"]["role"]
-    interventions = config["ablation"]["interventions"]
-    heads = len(ablated_heads(config))
-    per_job = heads if config["ablation"]["heads_per_job"] == "all" else config["ablation"]["heads_per_job"]
+    ablations = config["ablation"]["recipes"]
+    heads = [len(ablated_heads(config, one)) for one in ablations]
+    per_job = config["ablation"]["heads_per_job"]
+    jobs = sum(1 if per_job == "all" else math.ceil(count / per_job) for count in heads)
     drawn = sum(count("calibration", name) for name in calibration)
     evaluated = sum(count(role, name) for name in evaluation)
-    sweeps = len(calibration) * len(interventions)
+    sweeps = len(calibration) * len(ablations)
     repeats = config["statistics"]["repeats"]
     variants = config["evaluation"]["variants"]
     runs = len(config["evaluation"]["ratios"]) * sum(variant.get("seeds", 1) for variant in variants)
@@ -71,19 +73,21 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     planned = [Stage("samples", roles, samples=drawn + evaluated)]
     if stored:
         planned.append(Stage("features", roles, gpu=True, images=drawn + evaluated))
-    if "mean" in interventions:
+    if any(one["intervention"] == "mean" for one in ablations):
         planned.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
     planned += [
-        _scores("reference", sweeps, drawn * len(interventions), stored),
-        _scores("repeats", sweeps * repeats, drawn * len(interventions) * repeats, stored),
+        _scores("reference", sweeps, drawn * len(ablations), stored),
+        _scores("repeats", sweeps * repeats, drawn * len(ablations) * repeats, stored),
         _scores(
-            "ablation", sweeps * math.ceil(heads / per_job), drawn * len(interventions) * heads, stored,
-            sweeps * heads,
+            "ablation", len(calibration) * jobs, drawn * sum(heads), stored, len(calibration) * sum(heads),
         ),
         _scores("baseline", len(evaluation), evaluated, stored),
         _scores("evaluation", len(evaluation) * len(variants), evaluated * runs, stored),
         # drops, weights, tables, figures, kept tokens, report; cost has a table and a figure
-        Stage("weights, tables, report", 5 + len(weight_files(config)) + 2 * config["cost"]["measure"]),
+        Stage(
+            "weights, tables, report",
+            4 + len(ablations) + len(weight_files(config)) + 2 * config["cost"]["measure"],
+        ),
     ]  # fmt: skip
     if config["cost"]["measure"]:
         planned.append(_cost(config))
@@ -128,7 +132,7 @@ def plan(
             "an estimate, or --measure 8, which times 8 samples on this machine, with the model loaded."
         )  # fmt: skip
     parts = [table(planned, timing, stored), *map(_paragraph, remarks)]
-    if len(ablated_heads(config)) > 1:
+    if any(len(ablated_heads(config, one)) > 1 for one in config["ablation"]["recipes"]):
         choices = groupings(config, count, timing)
         parts += [grouping_table(choices), _paragraph(advice(choices))]
     return "\n\n".join(parts)

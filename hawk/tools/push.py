@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from hawk.core.errors import InputError
-from hawk.core.files import read_table
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import DROPS
 from hawk.report.noise import inside_null
-from hawk.tools.show import stability_of
+from hawk.report.run import read_drops
+from hawk.tools.show import recipe_of, stability_of
 
 
 def push(path: str, repo_id: str, private: bool | None = None, token: str | None = None) -> str:
@@ -35,10 +33,11 @@ def _drops(path: str, weights: HeadWeights) -> dict[str, list[float]] | None:
         run, *_ = RunPaths.parse(path, "head_weights")
     except InputError:
         return None  # weights from elsewhere
-    if not Path(run.drops()).is_file():
+    ablation = recipe_of(weights).get("ablation")
+    if ablation is None or not Path(run.drops(ablation)).is_file():
         return None
-    frame: Any = read_table(run.drops(), DROPS, {"table": "drops"}).to_pandas()
-    frame = frame[(frame["intervention"] == weights.intervention) & (frame["layer"] == weights.layer)]
+    frame = read_drops(run, ablation).to_pandas()
+    frame = frame[frame["layer"] == weights.layer]
     found = {
         str(name): rows.sort_values("head")["drop"].tolist() for name, rows in frame.groupby("benchmark")
     }

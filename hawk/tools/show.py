@@ -20,6 +20,7 @@ from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths
+from hawk.core.values import name as checked_name
 from hawk.core.values import read_json
 from hawk.report import columns
 from hawk.report.noise import inside_null
@@ -49,8 +50,10 @@ def show(path: str) -> str:
 
 def _overview(folder: Path) -> list[str]:
     run = RunPaths(str(folder))
-    files = [Path(run.drops()), Path(run.stability()), Path(run.cost())]
+    files = [Path(run.cost())]
     for pattern in (
+        "drops/*.parquet",
+        "stability/*.json",
         "head_weights/*/*.json",
         "tables/*.parquet",
         "evaluation/*/*.parquet",
@@ -74,10 +77,20 @@ def bar(value: float, largest: float, width: int) -> str:
 
 def _json(path: str) -> str:
     raw = read_json(path, "a JSON file")
-    if isinstance(raw, dict) and "interventions" in raw and "keys" in raw:
-        return _stability(read_stability(path))
+    if isinstance(raw, dict) and "stability" in raw and "keys" in raw:
+        return _stability(*read_stability(path))
     weights = HeadWeights.load(path)
     return weights_text(weights, inside_null(weights, stability_of(path, weights)))
+
+
+def recipe_of(weights: HeadWeights) -> dict[str, Any]:
+    """The recipe that a run made the weights by, as their file says; empty where it says none."""
+    settings = weights.provenance.get("settings")
+    recipe = settings.get("recipe") if isinstance(settings, dict) else None
+    if not isinstance(recipe, dict) or "ablation" not in recipe:
+        return {}
+    checked_name(recipe["ablation"], "recipe.ablation of the head weights")  # becomes part of a path
+    return recipe
 
 
 def stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
@@ -86,10 +99,11 @@ def stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
         run, _, names = RunPaths.parse(path, "head_weights")
     except InputError:
         return None  # weights from elsewhere
-    file = Path(run.stability())
-    if names["subset"] != POOLED or not file.is_file():
+    recipe = recipe_of(weights)
+    if names["subset"] != POOLED or recipe.get("measure") != "value":
         return None
-    return read_stability(str(file)).get(names["intervention"])
+    file = run.stability(recipe["ablation"])
+    return read_stability(file, recipe["ablation"])[1] if Path(file).is_file() else None
 
 
 # --- head weights -----------------------------------------------------------------------------------
@@ -124,11 +138,11 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     head += "".join(f" {name[:size]:>{size}}" for name, size in zip(names, columns[:fitting], strict=False))
     lines += ["", head.rstrip()]
     # Shipped files may hold raw weights: shares are what scoring uses.
-    total = sum(weights.weights)
-    largest = max(weights.weights)
+    total = sum(map(abs, weights.weights))
+    largest = max(map(abs, weights.weights))
     for index, label in enumerate(labels):
         value = weights.weights[index]
-        line = f"{label:<{width}} {value / total:6.3f} {marks[index]}{bar(value, largest, room):<{room}}"
+        line = f"{label:<{width}} {value / total:6.3f} {marks[index]}{bar(abs(value), largest, room):<{room}}"
         for name, size in zip(names, columns[:fitting], strict=False):
             line += f" {weights.per_benchmark[name][index]:>{size}.3f}"
         lines.append(line.rstrip())
@@ -140,9 +154,9 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     return "\n".join(lines)
 
 
-def _stability(interventions: dict[str, Any]) -> str:
+def _stability(name: str, measured: dict[str, Any] | None) -> str:
     lines = []
-    for name, measured in interventions.items():
+    if measured is not None:
         halves = {"pooled": measured["split_half"]["pooled"], **measured["split_half"]["benchmarks"]}
         rows = [["", "spread", "noise", "p", "distance", "noise", "halves", ""]]
         null = {"pooled": measured["null"]["pooled"], **measured["null"]["benchmarks"]}
@@ -188,11 +202,11 @@ def _table(path: str) -> str:
 def _drops(table: pa.Table, path: str) -> str:
     frame = table.to_pandas()
     lines = []
-    for (intervention, name), part in frame.groupby(["intervention", "benchmark"], sort=False):
+    for (ablation, name), part in frame.groupby(["ablation", "benchmark"], sort=False):
         first = part.iloc[0]
         lines.append(
             _clip(
-                f"{name}, {intervention}: reference {number(first['reference_value'])}, "
+                f"{name}, {ablation}: reference {number(first['reference_value'])}, "
                 f"{int(first['samples'])} samples, {int(first['groups'])} images, "
                 f"noise floor {number(first['noise_floor'])}"
             )

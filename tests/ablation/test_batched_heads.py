@@ -14,6 +14,7 @@ from conftest import ROOT
 
 from hawk.benchmarks.samples import read_samples
 from hawk.config.load import fill
+from hawk.config.recipes import ablation_named
 from hawk.core.files import digest, read_table, write_table
 from hawk.core.images import item_key
 from hawk.core.paths import RunPaths
@@ -34,7 +35,9 @@ def config(small_model: Path) -> dict[str, Any]:
     part = {
         "run": "rows",
         "model": {"path": str(small_model), "device": "cpu", "layers": 2, "heads": 2},
-        "ablation": {"interventions": ["zero", "mean"], "layers": [0, 1]},
+        "ablation": {
+            "recipes": [{"name": one, "intervention": one, "layers": [0, 1]} for one in ("zero", "mean")]
+        },
         "calibration": {"benchmarks": ["digits"], "samples": 5},
         "evaluation": {"benchmarks": ["digits"], "variants": [{"name": "blind", "method": "blind"}]},
         "generation": {"batch_size": 6},
@@ -57,7 +60,7 @@ def score(
     """Score in one process; name → file."""
     files = {name: f"{paths.root}/{folder}/{name}.parquet" for name in names}
     session = Session.open(config, paths, "digits", "calibration")
-    score_samples(session, list(files.items()), intervention, rows_per_batch=rows)
+    score_samples(session, list(files.items()), ablation_named(config, intervention), rows_per_batch=rows)
     return files
 
 
@@ -108,7 +111,8 @@ from hawk.core.paths import RunPaths
 from hawk.steps.score_samples import score_samples
 from hawk.steps.session import Session
 config, root, jobs = json.loads(sys.argv[1])
-score_samples(Session.open(config, RunPaths(root), "digits", "calibration"), jobs, intervention="zero")
+score_samples(Session.open(config, RunPaths(root), "digits", "calibration"), jobs,
+              {"name": "zero", "intervention": "zero"})
 print(int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) // 1024)
 """
 

@@ -14,6 +14,7 @@ from tiny_random import MODELS
 from hawk.ablation.ablate_heads import AblateHeads
 from hawk.ablation.shared_layers import LayersBelow
 from hawk.config.load import fill
+from hawk.config.recipes import ablation_named
 from hawk.core.files import digest
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths
@@ -84,7 +85,9 @@ def test_one_process_for_all_heads_writes_the_files_of_one_each(
         {
             "run": "layers",
             "model": {"path": str(small_model), "device": "cpu", "layers": 2, "heads": 2},
-            "ablation": {"interventions": ["zero", "mean"], "layers": [0, 1]},
+            "ablation": {
+                "recipes": [{"name": one, "intervention": one, "layers": [0, 1]} for one in ("zero", "mean")]
+            },
             "calibration": {"benchmarks": ["digits"], "samples": 7},
             "evaluation": {"benchmarks": ["digits"], "variants": [{"name": "blind", "method": "blind"}]},
             "generation": {"batch_size": 4},
@@ -99,7 +102,7 @@ def test_one_process_for_all_heads_writes_the_files_of_one_each(
     def score(folder: str, names: list[str]) -> dict[str, str]:
         files = {name: str(tmp_path / folder / f"{name}.parquet") for name in names}
         session = Session.open(config, paths, "digits", "calibration")
-        score_samples(session, list(files.items()), intervention)
+        score_samples(session, list(files.items()), ablation_named(config, intervention))
         return {name: digest(path) for name, path in files.items()}
 
     names = ["L1H1", "reference", "L0H0", "L1H0", "L0H1"]

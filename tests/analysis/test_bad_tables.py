@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from factories import make_config, toy_benchmarks, write_run
+from factories import make_config, measure_drops, toy_benchmarks, write_run
 
 from hawk.analysis.evaluation_files import read_evaluation
 from hawk.analysis.stability import read_stability
@@ -20,7 +20,6 @@ from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.report.run import Run
-from hawk.steps.head_drops import head_drops
 
 Edit = Callable[[pd.DataFrame], Any]
 
@@ -30,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     root = str(tmp_path_factory.mktemp("run"))
     with toy_benchmarks():
         config = write_run(root, make_config(statistics={"resamples": 100, "confidence": 0.95, "repeats": 1}))
-        head_drops(config, RunPaths(root))
+        measure_drops(config, root)
     return root, config
 
 
@@ -160,7 +159,7 @@ def test_evaluation_tables(run: tuple[str, dict[str, Any]], case: str) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"token_score": {"normalization": "softmax", "rope": False, "query_span": "instruction"}},
+        {"scoring": {"layer": 0, "normalization": "softmax", "rope": False, "query_span": "instruction"}},
         {"threads": 9},
         {"seed": 5},
         {"device": "cuda"},
@@ -233,7 +232,7 @@ DROPS = {
 def test_drops(run: tuple[str, dict[str, Any]], case: str) -> None:
     root, config = run
     edit, said = DROPS[case]
-    with Changed(RunPaths(root).drops(), schemas.DROPS, edit), pytest.raises(InputError, match=said):
+    with Changed(RunPaths(root).drops("zero"), schemas.DROPS, edit), pytest.raises(InputError, match=said):
         Run.read(config, root)
 
 
@@ -247,9 +246,10 @@ def test_what_is_untouched_is_read(run: tuple[str, dict[str, Any]]) -> None:
 STABILITY: dict[str, tuple[Any, str]] = {
     "no JSON": ("{", "not a stability file"),
     "null": (None, "the file is None"),
-    "no interventions": ({}, "interventions is None"),
-    "an intervention of nothing": ({"interventions": {"zero": {}}}, "zero.heads"),
-    "a name that is none": ({"interventions": {"\x1b[2J": {}}}, "an intervention is"),
+    "no ablation": ({}, "'ablation' is missing"),
+    "an ablation of nothing": ({"ablation": "zero", "stability": {}}, "'zero.heads' is missing"),
+    "a name that is none": ({"ablation": "\x1b[2J", "stability": {}}, "ablation is"),
+    "of another ablation": ({"ablation": "mean", "stability": None}, "says ablation 'mean'"),
 }
 
 
@@ -259,14 +259,14 @@ def test_stability_files(tmp_path: Path, case: str) -> None:
     path = tmp_path / "stability.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(InputError, match=said) as caught:
-        read_stability(str(path))
+        read_stability(str(path), "zero")
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("value", [None, "x", float("nan"), -1, [], {}])
 def test_every_number_of_a_stability_file_that_is_shown(run: tuple[str, dict[str, Any]], value: Any) -> None:
     """Each leaf under what is shown is replaced in turn; none goes through."""
-    path = Path(RunPaths(run[0]).stability())
+    path = Path(RunPaths(run[0]).stability("zero"))
     good = json.loads(path.read_text())
     refused = 0
     for keys in (
@@ -275,7 +275,7 @@ def test_every_number_of_a_stability_file_that_is_shown(run: tuple[str, dict[str
         ("head_null", "min_shift", "q025"), ("heads",), ("null", "benchmarks"), ("split_half",),
     ):  # fmt: skip
         raw = json.loads(json.dumps(good))
-        part = raw["interventions"]["zero"]
+        part = raw["stability"]
         for key in keys[:-1]:
             part = part[key]
         part[keys[-1]] = value

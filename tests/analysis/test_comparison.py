@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from factories import Toy, make_config, toy_benchmarks, write_run
 from literal_tables import Literal, cell, change
 
@@ -18,6 +20,7 @@ from hawk.analysis.evaluation_files import majority
 from hawk.analysis.resampling import JointGroups, rng_of
 from hawk.analysis.score_files import SampleIndex
 from hawk.benchmarks.base import Sample
+from hawk.cli.tools import compare as compare_command
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
@@ -258,8 +261,7 @@ def test_where_the_baseline_is_zero_nothing_is_tested_or_claimed(tmp_path: Path)
     tested = frame[frame["p_value"].notna()]
     assert set(tested["benchmark"]) == {"shared", "pairs"}
     np.testing.assert_allclose(tested["p_adjusted"], statistics.holm(tested["p_value"]))
-    settings = {**settings, "normalization": "min_shift"}
-    said = verdicts.recipe(frame, read_controls(root), settings)
+    said = verdicts.recipe(frame, read_controls(root), settings, {"zero"})
     said += verdicts.against_reference_variant(frame, settings) + verdicts.notes(config, {}, frame, "model")
     text = "\n".join(one.text for one in said)
     assert "hawk-zero (the paper's recipe): how it compares with" in text
@@ -272,3 +274,118 @@ def test_equal_is_not_more() -> None:
     controls = pd.DataFrame({"control": ["grid", "random"], "difference": [0.0, 1.0], "pruning_ratio": "0.8"})
     (said,) = verdicts._described(controls, "hawk", {})
     assert said.text == "hawk retains no less than grid, random at 80 % removed (described, not tested)."
+
+
+# --- several runs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_models(tmp_path: Path) -> tuple[list[str], dict[str, Any]]:
+    """Two models asked the same questions about the same images, answering them otherwise."""
+    _, config = written(tmp_path / "one")
+    for seed, name in enumerate(("one", "two")):
+        write_run(tmp_path / name, config, seed=seed)
+    return [str(tmp_path / name) for name in ("one", "two")], config
+
+
+def test_several_models_are_blocks_and_their_images_the_units(two_models, tmp_path: Path) -> None:
+    """Means of each run's own table; p by literal swaps of an image in both models at once."""
+    roots, config = two_models
+    single = []
+    for root in roots:
+        make_tables(config, root)
+        single.append(read_retention(root)[0])
+    make_tables(config, str(tmp_path / "both"), roots)
+    both, settings = read_retention(str(tmp_path / "both"))
+    assert list(settings["runs"]) == roots
+    for key in ("retention", "difference", "native_value", "kept_tokens", "wins"):
+        np.testing.assert_allclose(both[key], (single[0][key] + single[1][key]) / 2, equal_nan=True)
+    assert both["samples"].equals(single[0]["samples"])  # another model adds no sample
+    assert both["groups"].equals(single[0]["groups"])
+    one = both[(both["variant"] == "divprune") & (both["benchmark"] == "toy")].iloc[0]
+    own = [frame[(frame["variant"] == "divprune") & (frame["benchmark"] == "toy")] for frame in single]
+    values = [float(frame["retention"].iloc[0]) for frame in own]
+    assert (one["seeds"], one["seed_low"], one["seed_high"]) == (2, min(values), max(values))
+
+    shares = {name: np.zeros(32) for name in roots}
+    for root in roots:
+        paths = RunPaths(root)
+        groups = pd.read_parquet(paths.samples("evaluation", "toy"))["group_id"].rank(method="dense") - 1
+        base = pd.read_parquet(paths.baseline("toy", "evaluation"))["score"].sum()
+        for variant, sign in (("divprune", 1), ("hawk-uniform", -1)):
+            scores = pd.read_parquet(paths.evaluation("toy", variant))["score"]
+            np.add.at(shares[root], groups.astype(int), sign * 100 * scores / base / 2)
+    total = sum(shares.values())
+    assert one["difference"] == pytest.approx(total.sum())
+    signs = np.random.default_rng(7).choice([-1.0, 1.0], size=(40_000, 32))
+    expected = (np.abs(signs @ total) >= abs(total.sum()) - 1e-9).mean()
+    assert one["p_value"] == pytest.approx(expected, abs=0.012)
+
+
+def test_a_copy_of_a_model_makes_nothing_more_certain(tmp_path: Path) -> None:
+    root, config = written(tmp_path / "one")
+    shutil.copytree(root, tmp_path / "copy")
+    make_tables(config, root)
+    single, _ = read_retention(root)
+    make_tables(config, str(tmp_path / "both"), [root, str(tmp_path / "copy")])
+    both, _ = read_retention(str(tmp_path / "both"))
+    for key in ("p_value", "ci_low", "ci_high", "difference_low", "difference_high"):
+        np.testing.assert_allclose(both[key], single[key], equal_nan=True)
+    # Control: were the copy's images others, twice as many swaps would be drawn, and p be smaller.
+    paths = RunPaths(root)
+    groups = pd.read_parquet(paths.samples("evaluation", "toy"))["group_id"].rank(method="dense") - 1
+    scores = [
+        pd.read_parquet(paths.evaluation("toy", variant)).query("seed == 0")["score"].to_numpy()
+        for variant in ("hawk-zero", "hawk-uniform")
+    ]
+    share = np.bincount(groups.astype(int), weights=scores[0] - scores[1])
+    row = single[(single["variant"] == "hawk-zero") & (single["benchmark"] == "toy")].iloc[0]
+
+    def p_of(shares: np.ndarray) -> float:
+        signs = np.random.default_rng(7).choice([-1.0, 1.0], size=(40_000, len(shares)))
+        return float((np.abs(signs @ shares) >= abs(shares.sum()) - 1e-9).mean())
+
+    assert p_of(share) == pytest.approx(row["p_value"], abs=0.012)
+    assert p_of(np.tile(share, 2)) < row["p_value"] / 2
+
+
+def test_runs_of_other_images_or_rules_are_refused(two_models, tmp_path: Path) -> None:
+    roots, config = two_models
+    path = RunPaths(roots[1]).samples("evaluation", "toy")
+    table = files.read_table(path, schemas.SAMPLES)
+    made, frame = files.provenance_of(table, path), table.to_pandas()
+    frame["group_id"] = frame["group_id"].to_numpy()[::-1]
+    files.write_table(path, frame, schemas.SAMPLES, made)
+    with pytest.raises(InputError, match="two/samples/evaluation/toy.parquet: the samples show other images"):
+        make_tables(config, str(tmp_path / "both"), roots)
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["one", "two"], "several --run-dir need it"),
+        (["one", "--output", "both"], "several --run-dir need it, and only they"),
+        (["one", "./one", "--output", "both"], "a folder is given twice among one, ./one"),
+    ],
+)
+def test_the_command_needs_a_place_for_several_runs(
+    two_models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [
+        word for one in words for word in ((one,) if one in ("--output", "both") else ("--run-dir", one))
+    ]
+    with pytest.raises(InputError, match=said):
+        CliRunner().invoke(compare_command, ["--config", "{}", *given], catch_exceptions=False)
+
+
+def test_the_command_compares_several_runs(two_models, tmp_path: Path, monkeypatch) -> None:
+    roots, config = two_models
+    monkeypatch.setattr("hawk.config.load.load_config", lambda source: config)
+    given = [word for root in roots for word in ("--run-dir", root)]
+    words = ["--config", "any", *given, "--output", str(tmp_path / "both")]
+    done = CliRunner().invoke(compare_command, words, catch_exceptions=False)
+    assert "divprune" in done.output
+    assert (tmp_path / "both" / "figures" / "retention.svg").is_file()
+    assert not (tmp_path / "one" / "tables").exists()

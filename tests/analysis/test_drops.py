@@ -13,7 +13,17 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from factories import make_config, toy_benchmarks, write_run
+from factories import (
+    SCORE,
+    ablation,
+    drops_of,
+    make_config,
+    measure_drops,
+    stability_of,
+    toy_benchmarks,
+    weights,
+    write_run,
+)
 from scipy import stats
 
 from hawk.analysis.resampling import bootstrap_counts, rng_of
@@ -24,13 +34,13 @@ from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
-from hawk.steps.head_drops import head_drops, measure
+from hawk.steps.head_drops import measure
 from hawk.steps.head_weights import head_weights
 
 
-def made_weights(config: dict[str, Any], root: str, intervention: str, subset: str = "pooled") -> HeadWeights:
-    head_weights(config, RunPaths(root), intervention, subset)
-    return HeadWeights.load(RunPaths(root).head_weights(intervention, subset))
+def made_weights(config: dict[str, Any], root: str, recipe: str, subset: str = "pooled") -> HeadWeights:
+    head_weights(config, RunPaths(root), recipe, subset)
+    return HeadWeights.load(RunPaths(root).head_weights(recipe, subset))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     config = make_config(calibration={"benchmarks": ["toy", "shared", "pairs"], "samples": 64})
     config["statistics"] = {"resamples": 100, "confidence": 0.95, "repeats": 2}
     write_run(root, config)
-    head_drops(config, RunPaths(root))
+    measure_drops(config, root)
     return root, config
 
 
@@ -55,10 +65,6 @@ def copy(made: tuple[str, dict[str, Any]], tmp_path: Path) -> tuple[str, dict[st
     """The same, to be broken."""
     shutil.copytree(made[0], tmp_path / "run")
     return str(tmp_path / "run"), json.loads(json.dumps(made[1]))
-
-
-def drops_of(root: str) -> pd.DataFrame:
-    return files.read_table(RunPaths(root).drops(), schemas.DROPS).to_pandas()
 
 
 def change(path: str, edit, identity: dict[str, str] | None = None) -> None:
@@ -167,7 +173,7 @@ def test_each_intervention_is_measured_against_its_own_reference(copy) -> None:
 
     change(paths.scores("toy", "selection", "reference"), all_wrong)
     before = drops_of(root)
-    head_drops(config, RunPaths(root))
+    measure_drops(config, root)
     after = drops_of(root)
     moved = (before["drop"] != after["drop"]).to_numpy()
     expected = ((before["benchmark"] == "toy") & (before["intervention"] == "selection")).to_numpy()
@@ -177,24 +183,29 @@ def test_each_intervention_is_measured_against_its_own_reference(copy) -> None:
 def test_the_same_input_gives_the_same_files(copy) -> None:
     root, config = copy
     paths = RunPaths(root)
-    before = files.digest(paths.drops()), json.loads(Path(paths.stability()).read_text())["interventions"]
-    head_drops(config, RunPaths(root))
-    after = files.digest(paths.drops()), json.loads(Path(paths.stability()).read_text())["interventions"]
-    assert before == after
-    head_drops({**config, "seed": 1}, RunPaths(root))
-    assert files.digest(paths.drops()) != before[0]
+    before = files.digest(paths.drops("zero")), stability_of(root, "zero")
+    measure_drops(config, root)
+    assert (files.digest(paths.drops("zero")), stability_of(root, "zero")) == before
+    measure_drops({**config, "seed": 1}, root)
+    assert files.digest(paths.drops("zero")) != before[0]
 
 
-def test_selection_has_only_the_scoring_layer(tmp_path: Path) -> None:
+def test_weights_and_their_stability_are_of_one_layer_whatever_else_is_measured(tmp_path: Path) -> None:
     config = make_config()
-    config["ablation"] = {**config["ablation"], "layers": [0, 1]}
+    config["ablation"]["recipes"] = [ablation("zero", layers=[0, 1]), ablation("selection")]
     write_run(tmp_path, config)
-    head_drops(config, RunPaths(str(tmp_path)))
+    measure_drops(config, tmp_path)
     layers = drops_of(str(tmp_path)).groupby("intervention")["layer"].agg(set)
     assert layers["zero"] == {0, 1}
     assert layers["selection"] == {0}
-    found = json.loads((tmp_path / "stability.json").read_text())["interventions"]
-    assert found["zero"]["heads"] == ["L0H0", "L0H1", "L0H2", "L0H3"]
+    assert stability_of(tmp_path, "zero")["heads"] == ["L0H0", "L0H1", "L0H2", "L0H3"]
+    config["ablation"]["recipes"][0]["layer"] = 1
+    measure_drops(config, tmp_path)
+    assert stability_of(tmp_path, "zero")["heads"] == ["L1H0", "L1H1", "L1H2", "L1H3"]
+    assert made_weights(config, str(tmp_path), "zero").layer == 1
+    config["ablation"]["recipes"][0]["layers"] = [0]
+    measure_drops(config, tmp_path)  # for a heatmap alone
+    assert stability_of(tmp_path, "zero") is None
 
 
 # --- refusals ---------------------------------------------------------------------------------------
@@ -215,12 +226,12 @@ def test_scores_of_other_samples_are_refused(copy, edit, said: str) -> None:
     path = RunPaths(root).scores("toy", "zero", "L0H2")
     change(path, edit)
     with pytest.raises(InputError, match=said) as error:
-        head_drops(config, RunPaths(root))
+        measure_drops(config, root)
     assert path in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "identity", [{"head": "L0H1"}, {"benchmark": "pairs"}, {"intervention": "mean"}, {"role": "evaluation"}]
+    "identity", [{"head": "L0H1"}, {"benchmark": "pairs"}, {"ablation": "mean"}, {"role": "evaluation"}]
 )
 def test_a_file_that_contradicts_its_path_is_refused(copy, identity: dict[str, str]) -> None:
     root, config = copy
@@ -228,7 +239,7 @@ def test_a_file_that_contradicts_its_path_is_refused(copy, identity: dict[str, s
     change(path, lambda frame: frame, identity)
     key, value = next(iter(identity.items()))
     with pytest.raises(InputError, match=f"{key} '{value}', its path says") as error:
-        head_drops(config, RunPaths(root))
+        measure_drops(config, root)
     assert path in str(error.value)
 
 
@@ -237,10 +248,10 @@ def test_missing_and_broken_files_are_named(copy) -> None:
     path = Path(RunPaths(root).scores("toy", "zero", "L0H2"))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"L0H2.parquet: not a readable parquet"):
-        head_drops(config, RunPaths(root))
+        measure_drops(config, root)
     path.unlink()
     with pytest.raises(InputError, match=r"L0H2.parquet: there is no such file"):
-        head_drops(config, RunPaths(root))
+        measure_drops(config, root)
 
 
 def remade(path: str, **settings: Any) -> None:
@@ -268,7 +279,7 @@ def test_a_head_scored_otherwise_than_its_reference_is_refused(copy, setting: di
     root, config = copy
     remade(RunPaths(root).scores("toy", "zero", "L0H2"), **setting)
     with pytest.raises(InputError, match=rf"L0H2.parquet: {next(iter(setting))} .* cannot be compared"):
-        head_drops(config, RunPaths(root))
+        measure_drops(config, root)
 
 
 def test_another_gpu_of_a_node_is_no_other_device_and_another_kind_is_told(
@@ -280,7 +291,7 @@ def test_another_gpu_of_a_node_is_no_other_device_and_another_kind_is_told(
     for number, path in enumerate(sorted(folder.glob("*.parquet"))):
         kind = "H100" if path.stem == "L0H2" else "A100"
         remade(str(path), device=f"cuda:{number % 2}", hardware=kind)
-    head_drops(config, RunPaths(root))
+    measure_drops(config, root)
     assert "toy, zero: scored on A100, H100" in caplog.text
     assert drops_of(root).equals(expected)
 
@@ -288,13 +299,13 @@ def test_another_gpu_of_a_node_is_no_other_device_and_another_kind_is_told(
 def test_nothing_is_written_by_a_step_that_fails(copy) -> None:
     root, config = copy
     paths = RunPaths(root)
-    Path(paths.drops()).unlink()
-    Path(paths.stability()).unlink()
+    Path(paths.drops("selection")).unlink()
+    Path(paths.stability("selection")).unlink()
     Path(paths.scores("pairs", "selection", "L0H3")).unlink()
     with pytest.raises(InputError):
-        head_drops(config, RunPaths(root))
-    assert not Path(paths.drops()).exists()
-    assert not Path(paths.stability()).exists()
+        measure_drops(config, root)
+    assert not Path(paths.drops("selection")).exists()
+    assert not Path(paths.stability("selection")).exists()
 
 
 # --- weights ----------------------------------------------------------------------------------------
@@ -314,14 +325,14 @@ def test_weights_are_the_formula_of_the_paper(copy, intervention: str) -> None:
     assert (loaded.layer, loaded.intervention) == (0, intervention)
     assert (loaded.geometry.heads, loaded.geometry.kv_heads, loaded.geometry.head_dim) == (4, 2, 8)
     assert loaded.model == {"id": "data/models/toy", "revision": None, "family": "toy_vl"}
-    assert loaded.token_score == {"normalization": "l2", "rope": False, "query_span": "instruction"}
+    assert loaded.token_score == SCORE
     assert loaded.samples == {"toy": 64, "shared": 64, "pairs": 64}
 
 
 def test_selection_scored_with_another_token_score_is_refused(copy) -> None:
     root, config = copy
-    config["scoring"] = {**config["scoring"], "normalization": "softmax"}
-    with pytest.raises(InputError, match="made with token_score .*'l2'.* the config's scoring has .*softmax"):
+    config["ablation"]["recipes"][1]["normalization"] = "softmax"
+    with pytest.raises(InputError, match="made with token_score .*'l2'.* the config has .*softmax"):
         head_weights(config, RunPaths(root), "selection")
 
 
@@ -349,7 +360,7 @@ def test_a_subset_leaves_out_a_whole_family(copy) -> None:
 
 def test_positive_significant_weights_follow_the_intervals(copy) -> None:
     root, config = copy
-    config["weights"] = {"normalization": "positive_significant"}
+    config["weights"]["recipes"] = [weights("zero", normalization="positive_significant")]
     loaded = made_weights(config, root, "zero")
     table = drops_of(root).query("intervention == 'zero' and benchmark == 'toy'").sort_values("head")
     kept = np.where(table["ci_low"] > 0, table["drop"], 0.0)
@@ -359,31 +370,31 @@ def test_positive_significant_weights_follow_the_intervals(copy) -> None:
 
 def test_weights_need_every_head_of_the_scoring_layer(tmp_path: Path) -> None:
     config = make_config()
-    config["ablation"] = {**config["ablation"], "heads": [0, 2], "interventions": ["zero"]}
+    config["ablation"] = {**config["ablation"], "heads": [0, 2], "recipes": [ablation("zero")]}
     write_run(tmp_path, config)
-    head_drops(config, RunPaths(str(tmp_path)))
+    measure_drops(config, tmp_path)
     with pytest.raises(InputError, match=r"missing \[1, 3\]"):
         head_weights(config, RunPaths(str(tmp_path)), "zero")
     assert not (tmp_path / "head_weights").exists()
-    with pytest.raises(InputError, match="unknown intervention 'mean'"):
+    with pytest.raises(InputError, match="unknown weights recipe 'mean'"):
         head_weights(config, RunPaths(str(tmp_path)), "mean")
 
 
 def test_all_drops_equal_leaves_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = make_config()
-    config["ablation"] = {**config["ablation"], "interventions": ["zero"]}
+    config["ablation"] = {**config["ablation"], "recipes": [ablation("zero")]}
     write_run(tmp_path, config)
     paths = RunPaths(tmp_path)
     for name in config["calibration"]["benchmarks"]:
         reference = pd.read_parquet(paths.scores(name, "zero", "reference"))
         for head in range(4):
             change(paths.scores(name, "zero", f"L0H{head}"), lambda frame, same=reference: same)
-    head_drops(config, RunPaths(str(tmp_path)))
+    measure_drops(config, tmp_path)
     with caplog.at_level(logging.WARNING), pytest.raises(InputError, match="same drop"):
         head_weights(config, RunPaths(str(tmp_path)), "zero")
     assert "toy" in caplog.text
     assert not (tmp_path / "head_weights").exists()
-    found = json.loads((tmp_path / "stability.json").read_text())["interventions"]["zero"]
+    found = stability_of(tmp_path, "zero")
     assert found["null"]["pooled"]["explained_by_null"]
     assert found["split_half"]["pooled"]["full"] == 0.0
 
@@ -395,7 +406,7 @@ def test_flipped_drops_are_literal_swaps(made) -> None:
     root, config = made
     rng = np.random.default_rng(0)
     for name in ("toy", "pairs"):
-        part = measure(config, RunPaths(root), name, "zero")
+        part = measure(config, RunPaths(root), name, ablation("zero"))
         signs = rng.choice([-1.0, 1.0], size=(5, 32))
         found = flipped_drops(part, signs)
         for line, drops in zip(signs, found, strict=True):
@@ -410,7 +421,7 @@ def test_flipped_drops_are_literal_swaps(made) -> None:
 def write_noise_run(root: Path, seed: int, effect: float = 0.0) -> dict[str, Any]:
     config = make_config()
     config["model"] = {**config["model"], "heads": 12}
-    config["ablation"] = {**config["ablation"], "interventions": ["zero"]}
+    config["ablation"] = {**config["ablation"], "recipes": [ablation("zero")]}
     config["calibration"] = {"benchmarks": ["toy"], "samples": 256}
     config["evaluation"] = {**config["evaluation"], "benchmarks": []}
     write_run(root, config, {"zero": [effect] * 2 + [0.0] * 10}, seed)
@@ -422,8 +433,8 @@ def test_the_null_explains_noise_but_not_heads_that_matter(tmp_path: Path) -> No
     for effect in flagged:
         for seed in range(6):
             root = tmp_path / f"{effect}-{seed}"
-            head_drops(write_noise_run(root, seed, effect), RunPaths(str(root)))
-            found = json.loads((root / "stability.json").read_text())["interventions"]["zero"]
+            measure_drops(write_noise_run(root, seed, effect), root)
+            found = stability_of(root, "zero")
             flagged[effect] += found["null"]["benchmarks"]["toy"]["explained_by_null"]
             null = found["head_null"]["min_shift"]
             assert sum(null["mean"]) == pytest.approx(1.0)
@@ -446,8 +457,8 @@ def test_heads_that_alone_change_anything_are_not_taken_for_noise(tmp_path: Path
             paths.scores("toy", "zero", f"L0H{head}"),
             lambda frame, right=right: frame.assign(score=right, parsed="said"),
         )
-    head_drops(config, RunPaths(str(tmp_path)))
-    found = json.loads((tmp_path / "stability.json").read_text())["interventions"]["zero"]
+    measure_drops(config, tmp_path)
+    found = stability_of(tmp_path, "zero")
     one = found["null"]["benchmarks"]["toy"]
     assert not one["explained_by_null"]
     assert one["distance_p"] > 0.05  # why the distance cannot decide it
@@ -458,12 +469,12 @@ def test_heads_that_alone_change_anything_are_not_taken_for_noise(tmp_path: Path
 
 def test_more_samples_rank_real_effects_more_reliably(tmp_path: Path) -> None:
     config = make_config()
-    config["ablation"] = {**config["ablation"], "interventions": ["zero"]}
+    config["ablation"] = {**config["ablation"], "recipes": [ablation("zero")]}
     config["calibration"] = {"benchmarks": ["toy", "shared"], "samples": 512}
     config["evaluation"] = {**config["evaluation"], "benchmarks": []}
     write_run(tmp_path, config, {"zero": [0.05, 0.15, 0.3, 0.5]})
-    head_drops(config, RunPaths(str(tmp_path)))
-    found = json.loads((tmp_path / "stability.json").read_text())["interventions"]["zero"]
+    measure_drops(config, tmp_path)
+    found = stability_of(tmp_path, "zero")
     curve = found["split_half"]["benchmarks"]["toy"]["curve"]
     assert [point["samples"] for point in curve] == [32, 64, 128, 256]
     assert curve[0]["correlation"] < curve[-1]["correlation"]
@@ -477,8 +488,8 @@ def test_more_samples_rank_real_effects_more_reliably(tmp_path: Path) -> None:
 
 
 def test_every_key_of_the_stability_file_is_explained(made) -> None:
-    found = json.loads(Path(RunPaths(made[0]).stability()).read_text())
-    zero = found["interventions"]["zero"]
+    found = json.loads(Path(RunPaths(made[0]).stability("zero")).read_text())
+    zero = found["stability"]
     keys = {"null", "head_null", "split_half"} | set(zero["null"]["pooled"])
     keys |= set(zero["split_half"]["pooled"]) | {"spearman", "samples"}
     assert keys <= set(found["keys"])

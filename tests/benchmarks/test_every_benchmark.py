@@ -30,6 +30,7 @@ from hawk.steps.score_samples import score_samples
 from hawk.steps.session import Session
 from hawk.tools.rescore import score_predictions
 
+ZERO = {"name": "zero", "intervention": "zero", "layer": 0, "layers": [0]}
 VARIANTS = ("hawk-zero", "hawk-uniform", "blind")
 HEADS = 8
 
@@ -47,7 +48,8 @@ def config(tmp_path, monkeypatch):
         "heads": HEADS,
     }
     config["preprocessing"] |= {"min_pixels": None, "max_pixels": None}
-    config["ablation"]["interventions"] = ["zero"]
+    config["ablation"]["recipes"] = [ZERO]
+    config["weights"]["recipes"] = config["weights"]["recipes"][:1]
     config["calibration"]["samples"] = config["evaluation"]["samples"] = 28  # MME: a pair of each category
     variants = [one for one in config["evaluation"]["variants"] if one["name"] in VARIANTS]
     config["evaluation"] |= {"variants": variants, "ratios": [0.8]}
@@ -69,8 +71,8 @@ def test_from_rows_to_the_table(config, tmp_path):
     heads = [f"L0H{number}" for number in range(HEADS)]
     for name in calibrated:
         jobs = [(what, paths.scores(name, "zero", what)) for what in ("reference", "repeat1", *heads)]
-        score_samples(Session.open(config, paths, name, "calibration"), jobs, intervention="zero")
-    head_drops(config, paths)
+        score_samples(Session.open(config, paths, name, "calibration"), jobs, ZERO)
+    head_drops(config, paths, "zero")
     head_weights(config, paths, "zero")
     for name in evaluated:
         baseline = paths.baseline(name, "evaluation")
@@ -93,7 +95,7 @@ def test_from_rows_to_the_table(config, tmp_path):
         (again,) = score_predictions(name, None, paths.baseline(name, "evaluation"))
         assert again["value"] == pytest.approx(rows.loc[("baseline", "0", name), "native_value"])
     assert rows.loc[("baseline", "0", "mme"), "published"] == 2315
-    drops = pd.read_parquet(paths.drops())
+    drops = pd.read_parquet(paths.drops("zero"))
     assert drops.groupby("benchmark")["head"].nunique().to_dict() == dict.fromkeys(calibrated, HEADS)
     data = provenance_of(table, path)["settings"]["data"]
     assert {name: one["origin"]["id"] for name, one in data.items()} == {

@@ -56,7 +56,7 @@ def small(config: dict, model: Path) -> dict:
         "heads": real_geometry.HEADS,
         "device": "cpu",
     }
-    config["ablation"] |= {"heads_per_job": "all", "interventions": ["zero"]}
+    config["ablation"] |= {"heads_per_job": "all", "recipes": [{"name": "zero", "intervention": "zero"}]}
     config["calibration"]["samples"] = 2
     config["evaluation"] |= {"ratios": [0.8], "variants": variants(*KEPT)}
     config["statistics"]["resamples"] = 200
@@ -95,11 +95,11 @@ def test_ready_config_from_rows_to_table(tmp_path, model):
 @pytest.mark.long
 def test_selection_gives_drops(tmp_path, model):
     config = fixture_config(tmp_path, model)
-    config["ablation"]["interventions"] = ["selection"]
+    config["ablation"]["recipes"] = [{"name": "selection", "intervention": "selection"}]
     config["calibration"]["benchmarks"] = config["evaluation"]["benchmarks"] = ["chartqa"]
     config["evaluation"]["variants"] = variants("hawk-uniform")
-    run = run_to("outputs/qwen2-5-vl-7b/drops.parquet", tmp_path, config)
-    drops = pd.read_parquet(run / "drops.parquet")
+    run = run_to("outputs/qwen2-5-vl-7b/drops/selection.parquet", tmp_path, config)
+    drops = pd.read_parquet(run / "drops")
     assert sorted(drops["head"]) == list(range(28))
     assert drops["logprob_drop"].abs().gt(0).any()  # other tokens are chosen, other probabilities come out
 
@@ -135,8 +135,8 @@ def test_mme_gives_drops(tmp_path, model):
     config["ablation"]["heads"] = [0, 27]
     config["calibration"] |= {"benchmarks": ["mme"], "samples": 28}
     config["evaluation"] |= {"benchmarks": ["mme"], "variants": variants("hawk-uniform")}
-    run = run_to("outputs/qwen2-5-vl-7b/drops.parquet", tmp_path, config)
-    drops = pd.read_parquet(run / "drops.parquet").set_index("head")
+    run = run_to("outputs/qwen2-5-vl-7b/drops/zero.parquet", tmp_path, config)
+    drops = pd.read_parquet(run / "drops").set_index("head")
     assert list(drops.index) == [0, 27]
     assert drops["samples"].eq(28).all()
     assert drops["logprob_drop"].abs().gt(0).all()
@@ -161,7 +161,7 @@ def check(run: Path, config: dict) -> None:
     markdown = (run / "tables" / "retention.md").read_text(encoding="utf-8")
     assert "published" in markdown
     # 28 heads, a weight each, from the ablation of the calibration benchmarks.
-    drops = pd.read_parquet(run / "drops.parquet")
+    drops = pd.read_parquet(run / "drops")
     assert drops.groupby(["benchmark", "intervention"])["head"].nunique().eq(28).all()
     assert set(drops["benchmark"]) == set(config["calibration"]["benchmarks"])
     # The models' texts differ between images, and are scored again to the same values.

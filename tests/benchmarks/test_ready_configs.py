@@ -23,7 +23,7 @@ JOBS = {
     "qwen2_5_vl_7b": {
         "prepare_samples": 19,  # 6 calibration and 13 evaluation tables
         "encode_images": 19,
-        "score_reference": 12,  # 6 benchmarks x 2 interventions
+        "score_reference": 12,  # 6 benchmarks x 2 ablations
         "repeat_reference": 12,
         "ablate_heads": 48,  # x 4 groups of 7 heads
         "score_baseline": 13,
@@ -34,7 +34,7 @@ JOBS = {
     "qwen2_5_vl_7b_video": {
         "prepare_samples": 4,
         "encode_images": 4,
-        "ablate_heads": 16,  # 2 benchmarks x 2 interventions x 4 groups of 7 heads
+        "ablate_heads": 16,  # 2 benchmarks x 2 ablations x 4 groups of 7 heads
         "score_baseline": 2,
         "evaluate_pruned": 24,
     },

@@ -13,7 +13,8 @@ from conftest import ROOT
 
 from hawk.config import load as hawk_config
 from hawk.config.load import load_config
-from hawk.config.queries import ablated_heads, config_subset, weights_subset
+from hawk.config.queries import config_subset, weights_subset
+from hawk.config.recipes import ablated_heads
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
@@ -49,6 +50,8 @@ def load(raw: dict, tmp_path: Path) -> dict:
     return load_config(path)
 
 
+ZERO = {"name": "zero", "intervention": "zero"}
+ALONE = {"name": "a", "intervention": "keep_only"}
 WRONG = [
     ("seeed", 1, r"unknown key 'seeed'.*Did you mean 'seed'"),
     ("evaluation.ratio", [0.5], r"unknown key 'evaluation.ratio'.*Did you mean 'ratios'"),
@@ -66,7 +69,11 @@ WRONG = [
     ),
     ("evaluation.variants", [{"name": "a", "method": "grid", "rop": True}], r"unknown key in .*'a': 'rop'"),
     ("evaluation.variants", [{"name": "a", "method": "grid", "weights": "zero"}], "belong to method hawk"),
-    ("evaluation.variants", [{"name": "a", "method": "hawk", "weights": "mean"}], "need that intervention"),
+    (
+        "evaluation.variants",
+        [{"name": "a", "method": "hawk", "weights": "mean"}],
+        r"unknown weights in .*'a' \(no name in weights.recipes.*'mean'",
+    ),
     ("evaluation.variants", [{"name": "a", "method": "grid"}] * 2, "'a' is used more than once"),
     (
         "evaluation.variants",
@@ -95,28 +102,61 @@ WRONG = [
     (
         "evaluation.variants",
         [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", "weights": "old/zero.json"}}],
-        r"unknown weights in .*'a: scorer' \(no file.*'old/zero.json'",
+        r"unknown weights in .*'a: scorer' \(no name in weights.recipes, no file.*'old/zero.json'",
     ),
     ("evaluation.published", {"0.8": {"mne": 1}}, r"evaluation.published, '0.8': 'mne'.*mean 'mme'"),
     ("generation.batch_size", 0, r"generation.batch_size: 0 is less than the minimum of 1"),
     ("model.heads", 9, r"model.heads is 9, but .*config.json says num_attention_heads 8"),
     ("model.layers", 5, r"model.layers is 5, but .*num_hidden_layers 4"),
     ("model.path", "data/models/none", r"there is no folder 'data/models/none'"),
-    ("ablation.layers", [4], r"ablation.layers: 4 is outside model.layers, 0-3"),
+    ("ablation.recipes", [{**ZERO, "layers": [4]}], r"recipes, 'zero': layer 4 is outside model.layers, 0-3"),
+    ("ablation.recipes", [{**ZERO, "layer": 4}], r"recipes, 'zero': layer 4 is outside model.layers, 0-3"),
+    ("ablation.recipes", [ZERO, ZERO], r"ablation.recipes: the name 'zero' is used more than once"),
+    ("ablation.recipes", [{**ZERO, "name": "baseline"}], r"the name 'baseline' is taken by the scores of"),
+    ("ablation.recipes", [{**ZERO, "ratio": 0.5}], r"'zero': ratio belongs to selection and keep_only, not"),
+    (
+        "ablation.recipes",
+        [{**ALONE, "layers": [0]}],
+        r"'a': layers belongs to zero and mean, not to 'keep_only'",
+    ),
+    ("ablation.recipes", [{**ALONE, "ratio": 0.33333}], r"'a': ratio 0.33333 has more than four decimals"),
+    ("ablation.recipes", [{**ALONE, "ratio": float("nan")}], r"recipes.0.ratio: nan is not of type 'number'"),
+    (
+        "ablation.recipes",
+        [{**ALONE, "intervention": "keep"}],
+        r"recipes.0.intervention: 'keep' is not one of",
+    ),
+    (
+        "ablation.recipes",
+        [{**ALONE, "reductoin": "max"}],
+        r"unknown key .*reductoin'. Did you mean 'reduction'",
+    ),
+    ("weights.recipes", [{"name": "a", "ablation": "zreo"}], r"'a': ablation .*'zreo'. Did you mean 'zero'"),
+    (
+        "weights.recipes",
+        [{"name": "uniform", "ablation": "zero"}],
+        r"'uniform': the name is taken by weights",
+    ),
+    ("weights.recipes", [{"name": "a", "ablation": "zero", "measure": "margin"}], r"'margin' is not one of"),
+    ("ablation.interventions", ["zero"], r"ablation.interventions is now .*recipes: \[{name: zero, interven"),
+    ("ablation.selection_ratio", 0.8, r"ablation.selection_ratio is now part of recipes; .*ratio: 0.8}"),
+    ("ablation.layers", [0], r"ablation.layers is now part of recipes; .*layers: \[0, 1\]}"),
+    (
+        "weights.normalization",
+        "min_shift",
+        r"weights.normalization is now part of recipes; write in section w",
+    ),
     ("ablation.heads", [8], r"ablation.heads: 8 is outside model.heads, 0-7"),
-    ("ablation.layers", [0, 1], r"'selection' exists only at scoring.layer \(0\)"),
     ("scoring.layer", 7, r"scoring.layer: 7 is outside"),
     ("run", "a/b", r"run: 'a/b' does not match"),
     ("seed", 2.0, r"seed: 2.0 is not of type 'integer'"),
     ("seed", True, r"seed: True is not of type 'integer'"),
-    ("ablation.layers", [0.0], r"ablation.layers.0: 0.0 is not of type 'integer'"),
+    ("ablation.recipes", [{**ZERO, "layers": [0.0]}], r"recipes.0.layers.0: 0.0 is not of type 'integer'"),
     ("generation.batch_size", 4.0, r"generation.batch_size: 4.0 is not of type 'integer'"),
     ("model.threads", 2.0, r"model.threads: 2.0 is not of type 'integer'"),
     ("cost.repeats", 10**6, r"cost.repeats: 1000000 is greater than the maximum of 10000"),
     ("statistics.resamples", 10**12, r"statistics.resamples: 1000000000000 is greater than the maximum"),
     ("statistics.confidence", float("nan"), r"statistics.confidence: nan is not of type 'number'"),
-    ("ablation.selection_ratio", float("nan"), r"ablation.selection_ratio: nan is not of type 'number'"),
-    ("ablation.selection_ratio", 0.33333, r"ablation.selection_ratio: 0.33333 has more than four decimals"),
     ("cost.ratios", [0.12345], r"cost.ratios: 0.12345 has more than four decimals"),
     ("evaluation.published", {"0.8": {"mme": float("nan")}}, r"evaluation.published.0.8.mme: nan is not of"),
     ("preprocessing", {"min_pixels": 9, "max_pixels": 4}, r"min_pixels 9 is larger than max_pixels 4"),
@@ -188,27 +228,62 @@ def test_defaults_are_filled_and_described(tmp_path: Path) -> None:
     assert config["scoring"] == {
         "layer": 0,
         "normalization": "l2",
+        "reduction": "mean",
         "rope": False,
         "query_span": "instruction",
     }
     assert config["statistics"]["resamples"] == 2000
-    assert config["weights"]["normalization"] == "min_shift"
+
+
+def test_recipes_are_completed_from_the_scoring_section(tmp_path: Path) -> None:
+    raw = changed("ablation.recipes", [ZERO, {**ALONE, "layer": 1, "reduction": "attention"}])
+    raw["scoring"] = {"layer": 2, "rope": True}
+    del raw["weights"], raw["evaluation"]["reference"], raw["cost"]
+    raw["evaluation"]["variants"] = [{"name": "h", "method": "hawk", "weights": "a", "layer": 1}]
+    config = load(raw, tmp_path)
+    zero, alone = config["ablation"]["recipes"]
+    assert zero == {**ZERO, "layer": 2, "layers": [2]}
+    assert alone == {
+        **ALONE, "layer": 1, "ratio": 0.8, "normalization": "l2", "reduction": "attention", "rope": True,
+        "query_span": "instruction",
+    }  # fmt: skip
+    made = {"normalization": "min_shift", "measure": "value"}
+    assert config["weights"]["recipes"] == [{"name": n, "ablation": n, **made} for n in ("zero", "a")]
+    assert [str(head) for head in ablated_heads(config, alone)] == [f"L1H{i}" for i in range(8)]
+    raw["evaluation"]["variants"][0]["layer"] = 0
+    with pytest.raises(InputError, match=r"'h': weights 'a' are of layer 1 .*scores tokens in layer 0"):
+        load(raw, tmp_path)
+    raw["ablation"]["heads"] = [0]  # then there are no weights, and a variant cannot ask for them
+    with pytest.raises(InputError, match=r"unknown weights in .*'h'.*Allowed: qwen2.5-vl-7b, uniform"):
+        load(raw, tmp_path)
+    raw["weights"] = {"recipes": [{"name": "a", "ablation": "a"}]}
+    with pytest.raises(InputError, match=r"weights.recipes, 'a': head weights need every head"):
+        load(raw, tmp_path)
+
+
+def test_weights_of_a_layer_that_is_not_measured_are_refused(tmp_path: Path) -> None:
+    raw = changed("ablation.recipes", [{**ZERO, "layers": [1, 2]}])
+    raw["weights"] = {"recipes": [{"name": "w", "ablation": "zero"}]}
+    with pytest.raises(InputError, match=r"'w': weights are of layer 0, which the layers \[1, 2\] of abl"):
+        load(raw, tmp_path)
 
 
 def test_a_part_of_a_config_is_a_config_of_a_job(tmp_path: Path) -> None:
     config = load(RAW, tmp_path)
-    text = config_subset(config, "seed", "model", "ablation.selection_ratio", "data.digits")
+    text = config_subset(config, "seed", "model", "ablation.heads", "data.digits")
     assert json.loads(text) == {
         "seed": 0,
         "model": config["model"],
-        "ablation": {"selection_ratio": 0.8},
+        "ablation": {"heads": "all"},
     }
     assert load_config(text)["model"]["heads"] == 8
 
 
 def test_heads_and_weight_files(tmp_path: Path) -> None:
     config = load(RAW, tmp_path)
-    assert [str(head) for head in ablated_heads(config)] == [f"L0H{i}" for i in range(8)]
+    assert [str(head) for head in ablated_heads(config, config["ablation"]["recipes"][0])] == [
+        f"L0H{i}" for i in range(8)
+    ]
     hawk_zero, uniform = config["evaluation"]["variants"][0], config["evaluation"]["variants"][2]
     assert weights_subset(config, hawk_zero, "digits") == ("zero", "pooled")
     assert weights_subset(config, uniform, "digits") is None
@@ -231,7 +306,15 @@ def test_the_rules_of_a_comparison_hold_for_every_variant() -> None:
 
     geometry = Geometry(layers=4, heads=8, kv_heads=4, head_dim=16)
     rules = {"rounding": "floor", "budget": "per_image", "position_policy": "rebase"}
-    config = {"scoring": {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}}
+    config = {
+        "scoring": {
+            "layer": 0,
+            "normalization": "l2",
+            "reduction": "mean",
+            "rope": False,
+            "query_span": "instruction",
+        }
+    }
     variants = [
         {"name": "a", "method": "hawk", "weights": "uniform"},
         {"name": "b", "method": "divprune"},
@@ -276,7 +359,7 @@ def test_weights_of_every_kind_are_accepted(tmp_path: Path) -> None:
         load(raw, tmp_path)
 
 
-SCORING = {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}
+SCORING = {"layer": 0, "normalization": "l2", "reduction": "mean", "rope": False, "query_span": "instruction"}
 HAWK = {"method": "hawk", "weights": "uniform"}
 
 
@@ -338,7 +421,6 @@ def test_configs_of_embedded_models_are_valid(name: str) -> None:
         ({"method": "hawk", "weights": "zero", "seeds": 3}, "seeds 3 would measure the same thing"),
         ({"method": "mmr", "scorer": {"method": "grid"}, "seeds": 2}, "seeds 2 would measure the same thing"),
         ({"method": "random", "seed": 7}, "give seeds, how many there are"),
-        ({"method": "hawk_signed", "signed": [1.0] * 8, "weights": "zero"}, "weights belong to method hawk"),
         ({"method": "fastv", "shuffle_query": True}, "shuffle_query changes nothing for method 'fastv'"),
         ({"method": "divprune", "seeds": 1}, None),
         ({"method": "random", "seeds": 3}, None),
@@ -355,3 +437,18 @@ def test_seeds_only_where_something_is_drawn(variant: dict, message: str | None,
         return
     with pytest.raises(InputError, match=message):
         load(raw, tmp_path)
+
+
+def test_the_study_evaluates_what_development_tried_on_the_same_calibration() -> None:
+    """Else the second config of a run would measure heads again, or evaluate what nobody chose."""
+    developed, final = (
+        load_config(ROOT / "config/study" / f"{name}.yaml") for name in ("development", "evaluation")
+    )
+    assert (developed["evaluation"]["role"], final["evaluation"]["role"]) == ("development", "evaluation")
+    assert developed["evaluation"]["development"] is final["evaluation"]["development"] is True
+    for key in ("run", "seed", "model", "preprocessing", "features", "generation", "calibration", "scoring"):
+        assert final[key] == developed[key], key
+    for section in ("ablation", "weights"):
+        known = developed[section]["recipes"]
+        assert all(one in known for one in final[section]["recipes"]), section
+    assert all(one in developed["evaluation"]["variants"] for one in final["evaluation"]["variants"])

@@ -10,6 +10,7 @@ from conftest import ROOT
 from hawk.config.declared import UndeclaredRead, declared, step_reads
 from hawk.config.load import load_config
 from hawk.config.queries import config_subset, score_more
+from hawk.config.recipes import with_ablation
 from hawk.core.errors import InputError
 
 
@@ -61,14 +62,16 @@ def test_measured_cost_is_of_the_method_that_is_compared(config: dict) -> None:
 
 
 def test_scoring_jobs_depend_on_no_more_than_they_read(config: dict) -> None:
-    assert score_more(config, None) is score_more(config, "zero") is None
-    assert score_more(config, "selection") == "selection"
-    config["ablation"]["rows_per_batch"] = 4
-    assert score_more(config, "mean") == "rows"
     assert score_more(config, None) is None
+    assert score_more(config, "zero") == score_more(config, "selection") == "one"
+    config["ablation"]["rows_per_batch"] = 4
+    assert (score_more(config, "zero"), score_more(config, "selection")) == ("rows", "one")
+    assert score_more(config, None) is None
+    one = with_ablation(config, "zero")["ablation"]["recipes"]
+    assert one == [{"name": "zero", "intervention": "zero"}]  # on no other, and on no list of layers
     plain = step_reads("score_samples", benchmark="digits")
     assert not [key for key in plain if key.startswith(("evaluation", "ablation", "scoring"))]
-    assert "ablation.selection_ratio" in step_reads("score_samples", "selection", benchmark="digits")
+    assert "ablation.rows_per_batch" not in step_reads("score_samples", "one", benchmark="digits")
 
 
 def test_an_unknown_step_is_named() -> None:

@@ -20,7 +20,7 @@ GOOD = HeadWeights(
     model={"id": "someone/model", "revision": None, "family": "qwen2_5_vl"},
     weight_normalization="min_shift",
     intervention="zero",
-    token_score={"normalization": "l2", "rope": False, "query_span": "instruction"},
+    token_score={"normalization": "l2", "reduction": "mean", "rope": False, "query_span": "instruction"},
     per_benchmark={"colors": (0.1, 0.2, 0.3, 0.4)},
     samples={"colors": 24, "left-out": 12},
     calibration_groups="abc",
@@ -109,6 +109,29 @@ def test_files_that_are_no_json_object(tmp_path: Path, content: bytes, said: str
 def test_the_file_they_were_made_from_is_read(tmp_path: Path) -> None:
     GOOD.save(tmp_path / "w.json")
     assert HeadWeights.load(tmp_path / "w.json") == GOOD
+
+
+def test_a_file_from_before_the_reduction_was_written_means_the_mean(tmp_path: Path) -> None:
+    raw = GOOD.to_json()
+    del raw["token_score"]["reduction"]
+    (tmp_path / "w.json").write_text(json.dumps(raw))
+    assert HeadWeights.load(tmp_path / "w.json") == GOOD
+    raw["token_score"] = {}  # of weights that were measured without any token score
+    (tmp_path / "w.json").write_text(json.dumps(raw))
+    assert HeadWeights.load(tmp_path / "w.json").token_score == {}
+
+
+def test_signed_weights_are_shares_by_their_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    HeadWeights((3.0, -1.0), Geometry(1, 2, 1, 8), weight_normalization="signed").save(path)
+    assert HeadWeights.load(path).weights == (0.75, -0.25)
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps({**raw, "weights": [1.25, -0.25]}))  # these sum to 1, their sizes do not
+    with pytest.raises(InputError, match="sum to 1.5"):
+        HeadWeights.load(path)
+    path.write_text(json.dumps({**raw, "weight_normalization": "min_shift"}))
+    with pytest.raises(InputError, match="head 1 has weight -0.25; it must be 0 or more"):
+        HeadWeights.load(path)
 
 
 def test_raw_weights_are_saved_as_shares(tmp_path: Path) -> None:

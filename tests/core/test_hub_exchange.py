@@ -37,7 +37,7 @@ def weights(values: tuple[float, ...]) -> HeadWeights:
         weights=values, geometry=Geometry(3, 4, 2, 16), intervention="zero", weight_normalization="min_shift",
         model={"id": "maker/model", "revision": "abc", "family": "qwen2_5_vl"}, samples={"digits": 128},
         per_benchmark={"digits": values}, calibration_groups="0f",
-        token_score={"normalization": "l2", "rope": False, "query_span": "instruction"},
+        token_score={"normalization": "l2", "reduction": "mean", "rope": False, "query_span": "instruction"},
     )  # fmt: skip
 
 

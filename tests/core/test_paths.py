@@ -12,10 +12,11 @@ KINDS = {
     "features": {"role": "calibration", "benchmark": "a.b-c"},
     "baseline": {"benchmark": "digits", "role": "evaluation"},
     "head_means": {"benchmark": "digits"},
-    "scores": {"benchmark": "digits", "intervention": "zero", "name": "L0H17"},
-    "head_weights": {"intervention": "zero", "subset": "without-scenes"},
+    "scores": {"benchmark": "digits", "ablation": "zero", "name": "L0H17"},
+    "head_weights": {"recipe": "zero", "subset": "without-scenes"},
     "evaluation": {"benchmark": "digits", "variant": "hawk-zero"},
-    "drops": {},
+    "drops": {"ablation": "keep-0.9"},
+    "stability": {"ablation": "zero"},
 }
 
 

@@ -34,7 +34,7 @@ from hawk.models.base import VisualItem
 
 RUN = "outputs/toy"
 TABLES = {
-    f"{RUN}/drops.parquet": schemas.DROPS,
+    f"{RUN}/drops/zero.parquet": schemas.DROPS,
     f"{RUN}/scores/toy/zero/L0H1.parquet": schemas.SCORES,
     f"{RUN}/evaluation/toy/divprune.parquet": schemas.EVALUATION,
     f"{RUN}/samples/evaluation/toy.parquet": schemas.SAMPLES,
@@ -75,7 +75,7 @@ def definitions(place: Workplace, random: Random) -> None:
 
 
 def weight_files(place: Workplace, random: Random) -> None:
-    name = random.choice(["w.json", f"{RUN}/stability.json"])
+    name = random.choice(["w.json", f"{RUN}/stability/zero.json"])
     good = (place.folder / name).read_bytes()
     bad = bad_bytes(good, random)
     if random.random() < 0.75:
@@ -106,9 +106,9 @@ def tables(place: Workplace, random: Random) -> None:
             pass  # no such file can be written: its bytes are bad instead
     with place.changed(name, bad):
         hawk("show", name)
-        if name.endswith("drops.parquet"):
+        if "/drops/" in name:
             config = json.dumps(place.config)
-            hawk("head-weights", "--config", config, "--run-dir", RUN, "--intervention", "zero", output=RUN)
+            hawk("head-weights", "--config", config, "--run-dir", RUN, "--recipe", "zero", output=RUN)
 
 
 def predictions(place: Workplace, random: Random) -> None:

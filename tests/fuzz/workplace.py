@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from factories import make_config, write_run
+from factories import make_config, measure_drops, write_run
 
 from hawk.cli.main import command_line
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
-from hawk.core.paths import RunPaths
-from hawk.steps.head_drops import head_drops
 
 ROOT = Path(__file__).parent.parent.parent
 HANG = 20  # seconds
@@ -135,7 +133,7 @@ class Workplace:
         config = make_config(statistics={"resamples": 100, "confidence": 0.95, "repeats": 1})
         root = folder / "outputs" / "toy"
         write_run(root, config)
-        head_drops(config, RunPaths(str(root)))
+        measure_drops(config, root)
         made = {"weights": (0.1, 0.2, 0.3, 0.4), "geometry": Geometry(2, 4, 2, 8), "intervention": "zero"}
         HeadWeights(**made, per_benchmark={"toy": (0.25,) * 4}, samples={"toy": 64}).save(folder / "w.json")  # type: ignore[arg-type]
         own = {**config, "run": "toy", "model": {**config["model"], "path": "someone/model"}}

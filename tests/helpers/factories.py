@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from hawk import benchmarks
 from hawk.benchmarks.base import Benchmark
+from hawk.config.recipes import layers
 from hawk.core import files, schemas
 from hawk.core.heads import head_table
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
+from hawk.steps.head_drops import head_drops
 
 
 class Toy(Benchmark):
@@ -90,6 +94,21 @@ LOSS = {
 }
 
 
+SCORE = {"normalization": "l2", "reduction": "mean", "rope": False, "query_span": "instruction"}
+
+
+def ablation(intervention: str, **changes: Any) -> dict[str, Any]:
+    """An entry of ``ablation.recipes``, as it is after loading, named like its intervention."""
+    chooses = intervention in ("selection", "keep_only")
+    own = {"ratio": 0.8, **SCORE} if chooses else {"layers": [0]}
+    return {"name": intervention, "intervention": intervention, "layer": 0, **own, **changes}
+
+
+def weights(of: str, **changes: Any) -> dict[str, Any]:
+    """An entry of ``weights.recipes``, as it is after loading, named like its ablation."""
+    return {"name": of, "ablation": of, "normalization": "min_shift", "measure": "value", **changes}
+
+
 def make_config(**changes: Any) -> dict[str, Any]:
     """A config with every default filled; ``changes`` replace whole sections."""
     config: dict[str, Any] = {
@@ -105,16 +124,14 @@ def make_config(**changes: Any) -> dict[str, Any]:
             "layers": 2,
             "heads": 4,
         },
-        "scoring": {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"},
+        "scoring": {"layer": 0, **SCORE},
         "ablation": {
-            "interventions": ["zero", "selection"],
-            "layers": [0],
+            "recipes": [ablation("zero"), ablation("selection")],
             "heads": "all",
             "heads_per_job": 1,
-            "selection_ratio": 0.8,
         },
         "calibration": {"benchmarks": ["toy", "pairs"], "samples": 64, "holdout": "disjoint"},
-        "weights": {"normalization": "min_shift"},
+        "weights": {"recipes": [weights("zero"), weights("selection")]},
         "evaluation": {
             "benchmarks": ["toy", "pairs"],
             "samples": 64,
@@ -142,7 +159,8 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
             "kv_heads": 2,
             "head_dim": 8,
         },
-        "token_score": {"normalization": "l2", "rope": False, "query_span": "instruction"},
+        "token_score": dict(SCORE),
+        "scoring": dict(config["scoring"]),
     }
 
 
@@ -225,7 +243,7 @@ def write_run(
 ) -> dict[str, Any]:
     """Write samples, baseline, ablation scores and evaluation under ``root``; returns the config.
 
-    effects: per intervention the share of right answers that ablating each head destroys (head 0
+    effects: per ablation the share of right answers that ablating each head destroys (head 0
     of ``zero`` half of them by default); each ablated run also flips 4 % of the answers at random.
     """
     config = config or make_config()
@@ -235,6 +253,7 @@ def write_run(
         "zero": [0.5] + [0.0] * (heads - 1),
         "mean": [0.3] + [0.0] * (heads - 1),
         "selection": [0.0] * (heads - 1) + [0.4],
+        "keep_only": [0.4] * (heads - 1) + [0.0],
     }
     for name in config["calibration"]["benchmarks"]:
         write_samples(config, root, "calibration", name)
@@ -253,31 +272,32 @@ def _write_ablation(
     count = samples.num_rows
     made = settings(config)
     base = rng.random(count) < 0.9
-    for intervention in config["ablation"]["interventions"]:
-        identity = {"benchmark": name, "intervention": intervention, "role": "calibration"}
-        kept = 13 if intervention == "selection" else 64
+    for recipe in config["ablation"]["recipes"]:
+        own, intervention = recipe["name"], recipe["intervention"]
+        identity = {"benchmark": name, "ablation": own, "intervention": intervention, "role": "calibration"}
+        kept = 13 if "ratio" in recipe else 64
 
         def write(
             which: str,
             right: np.ndarray,
             identity: dict[str, str] = identity,
-            intervention: str = intervention,
+            own: str = own,
             kept: int = kept,
             **more: str,
         ) -> None:
             files.write_table(
-                paths.scores(name, intervention, which),
+                paths.scores(name, own, which),
                 score_rows(samples, right, kept),
                 schemas.SCORES,
                 provenance({**identity, "name": which, **more}, **made),
             )
 
-        reference = base & (rng.random(count) < (0.9 if intervention == "selection" else 1.0))
+        reference = base & (rng.random(count) < (0.9 if "ratio" in recipe else 1.0))
         write("reference", reference)
         for number in range(1, config["statistics"]["repeats"] + 1):
             write(f"repeat{number}", reference ^ (rng.random(count) < 0.01))
-        for head in head_table(config["ablation"]["layers"], config["model"]["heads"]):
-            effect = effects[intervention][head.index] if head.layer == 0 else 0.0
+        for head in head_table(layers(recipe), config["model"]["heads"]):
+            effect = effects[own][head.index] if head.layer == 0 else 0.0
             right = reference & ~(rng.random(count) < effect)
             right ^= rng.random(count) < 0.04
             write(str(head), right, head=str(head))
@@ -316,3 +336,19 @@ def _write_evaluation(config: dict[str, Any], root: str, name: str, seed: int) -
             schemas.EVALUATION,
             provenance({"benchmark": name, "variant": variant["name"]}, **settings(config)),
         )
+
+
+def measure_drops(config: dict[str, Any], root: str | Path) -> None:
+    """The step head_drops of every ablation."""
+    for one in config["ablation"]["recipes"]:
+        head_drops(config, RunPaths(root), one["name"])
+
+
+def drops_of(root: str | Path) -> pd.DataFrame:
+    """The drops of all ablations, by name."""
+    tables = sorted(Path(root, "drops").glob("*.parquet"))
+    return pd.concat([files.read_table(one, schemas.DROPS).to_pandas() for one in tables], ignore_index=True)
+
+
+def stability_of(root: str | Path, name: str) -> dict[str, Any]:
+    return json.loads(Path(RunPaths(root).stability(name)).read_text())["stability"]

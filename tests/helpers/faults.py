@@ -19,7 +19,7 @@ from running import SMALL, Workflow
 FEW: dict[str, Any] = deepcopy(SMALL)
 FEW["run"] = "few"
 FEW["calibration"] = {"benchmarks": ["digits"], "samples": 8}
-FEW["ablation"] = {"interventions": ["zero"]}
+FEW["ablation"] = {"recipes": [{"name": "zero", "intervention": "zero"}]}
 FEW["evaluation"] |= {"benchmarks": ["digits"], "variants": SMALL["evaluation"]["variants"][1:2]}
 SCORES = "outputs/few/scores/digits/zero"
 FILES = 6  # tables and features

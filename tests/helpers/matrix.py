@@ -9,7 +9,6 @@ PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "hawk": ("hawk", {}),
     "hawk-attention": ("hawk", {"text_reduction": "attention"}),
     "hawk-rope": ("hawk", {"rope": True}),
-    "hawk-signed": ("hawk_signed", {"signed": [0.5, -0.3, 0.1, 0.1]}),
     "fastv": ("fastv", {"layer": 1}),
     "fastv-2": ("fastv", {}),
     "divprune": ("divprune", {}),

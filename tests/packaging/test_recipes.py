@@ -241,19 +241,18 @@ def draw(run: Run):
 '''
 
 MADE = """
-from factories import make_config, toy_benchmarks, write_run
+from factories import make_config, measure_drops, toy_benchmarks, write_run
 from hawk.core.paths import RunPaths
-from hawk.steps.head_drops import head_drops
 from hawk.steps.make_figures import make_figures
 from hawk.steps.make_report import make_report
 from hawk.steps.make_tables import make_tables
 paths = RunPaths("made")
 with toy_benchmarks():
     config = write_run(paths.root, make_config())
-    head_drops(config, paths)
+    measure_drops(config, paths.root)
     make_tables(config, paths.root)
 make_figures(config, paths.root)
-make_report({**config, "weights": {"normalization": "min_shift"}}, paths.root)
+make_report(config, paths.root)
 """
 
 DRAWN = f"""{MADE}

@@ -133,7 +133,7 @@ def test_an_unknown_config_is_one_line(installed: dict[str, str], tmp_path: Path
 SMALL = {
     "run": "small",
     "model": {"path": "data/models/tiny-qwen2.5-vl", "device": "cpu", "layers": 4, "heads": 8},
-    "ablation": {"interventions": ["zero"], "heads_per_job": "all"},
+    "ablation": {"recipes": [{"name": "zero", "intervention": "zero"}], "heads_per_job": "all"},
     "calibration": {"benchmarks": ["digits"], "samples": 8},
     "evaluation": {
         "benchmarks": ["digits"],

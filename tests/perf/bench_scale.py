@@ -29,7 +29,7 @@ def config_of(benchmarks: int, layers: int, heads: int, samples: int = 100) -> d
     return {
         "run": "scale",
         "model": {"path": "owner/model", "layers": layers, "heads": heads},
-        "ablation": {"interventions": ["zero"], "layers": list(range(layers))},
+        "ablation": {"recipes": [{"name": "zero", "intervention": "zero", "layers": list(range(layers))}]},
         "calibration": {"benchmarks": NAMES[:benchmarks], "samples": samples},
         "evaluation": {
             "benchmarks": NAMES[:benchmarks],
@@ -93,7 +93,7 @@ def shares(folder: Path, size: tuple[int, int, int]) -> None:
 def drops(folder: Path, size: tuple[int, int, int], samples: int) -> None:
     """Write a finished ablation of random scores and time ``hawk head-drops`` on it."""
     from hawk.config.load import fill
-    from hawk.config.queries import ablated_heads
+    from hawk.config.recipes import ablated_heads
     from hawk.core.files import write_table
     from hawk.core.paths import RunPaths
     from hawk.core.schemas import SAMPLES, SCORES
@@ -120,21 +120,26 @@ def drops(folder: Path, size: tuple[int, int, int], samples: int) -> None:
         ]
         identity = {"role": "calibration", "benchmark": name}
         write_table(paths.samples("calibration", name), rows, SAMPLES, {"identity": identity, "settings": {}})
-        for what in ["reference", "repeat1", *map(str, ablated_heads(config))]:
+        for what in [
+            "reference",
+            "repeat1",
+            *map(str, ablated_heads(config, config["ablation"]["recipes"][0])),
+        ]:
             scores = rng.integers(0, 2, samples).astype(float)
             rows = [
                 {"sample_id": i, "prediction": "yes", "parsed": "yes", "score": s, "reference_logprob": -s,
                  "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 4}
                 for i, s in zip(ids, scores.tolist(), strict=True)
             ]  # fmt: skip
-            identity = {"role": "calibration", "benchmark": name, "intervention": "zero", "name": what}
+            identity = {"role": "calibration", "benchmark": name, "ablation": "zero", "name": what}
+            identity["intervention"] = "zero"
             if what.startswith("L"):
                 identity["head"] = what
             block = {"identity": identity, "settings": {"protocol": "vlmevalkit"}}
             write_table(paths.scores(name, "zero", what), rows, SCORES, block)
             files += 1
     print(f"\n({files:,} score files written in {time.perf_counter() - began:.0f} s)", flush=True)
-    command = [sys.executable, "-m", "hawk", "head-drops", "--config", "config.yaml"]
+    command = [sys.executable, "-m", "hawk", "head-drops", "--config", "config.yaml", "--ablation", "zero"]
     cells = measured(command, folder)
     print(f"{'score files':>14} {'seconds':>8} {'CPU s':>8} {'MB':>6}")
     print(f"{files:>14,} {cells}", flush=True)

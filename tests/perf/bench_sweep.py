@@ -60,7 +60,7 @@ def load_for(*words, **more):
     return vlm
 session.load_for = load_for
 opened = session.Session.open(config, RunPaths(root), "digits", "calibration")
-score_samples(opened, files, intervention="zero")
+score_samples(opened, files, {"name": "zero", "intervention": "zero"})
 print(json.dumps([inside[0], tokens[0], time.perf_counter() - began]))
 """
 

@@ -206,7 +206,7 @@ def count_waits(seen: Sequence[warnings.WarningMessage]) -> Row:
     return {"waits": len(where), "in_our_lines": sum(ours.values()), "lines": dict(ours.most_common())}
 
 
-def choosers(heads: int) -> Iterator[tuple[str, str, Callable[[], Pruner | None]]]:
+def choosers() -> Iterator[tuple[str, str, Callable[[], Pruner | None]]]:
     """(method, ratio, what makes its pruner), the most wanted first: what comes late is cut first.
 
     Of every registered method that chooses among the tokens of a prompt by what a model can know: not those
@@ -219,14 +219,12 @@ def choosers(heads: int) -> Iterator[tuple[str, str, Callable[[], Pruner | None]
     order += [(method, ratio) for ratio in ("0.8", "0.6", "0.9") for method in rivals]
     for method, ratio in order:
         if ratio == "0.8" or not facts(method).ratio_free:
-            yield method, ratio, partial(pruner, method, pruning_ratio=ratio, **_options(method, heads))
+            yield method, ratio, partial(pruner, method, pruning_ratio=ratio, **_options(method))
 
 
-def _options(method: str, heads: int) -> dict[str, Any]:
+def _options(method: str) -> dict[str, Any]:
     """What a method cannot do without."""
-    options = facts(method).options
-    given: dict[str, Any] = {"scorer": {"method": "hawk"}} if "scorer" in options else {}
-    return {**given, "signed": [(-1.0) ** head for head in range(heads)]} if "signed" in options else given
+    return {"scorer": {"method": "hawk"}} if "scorer" in facts(method).options else {}
 
 
 def generation(run: Run, part: Part, batches: Sequence[tuple[int, int]] | None = None) -> None:
@@ -234,7 +232,7 @@ def generation(run: Run, part: Part, batches: Sequence[tuple[int, int]] | None =
     g = run.geometry
     for rows, side in batches or [(1, g.side), (g.batch, g.side), (1, g.large)]:
         inputs = inputs_of(run.vlm, [[side]] * rows)
-        for method, ratio, make in choosers(g.text["num_attention_heads"]):
+        for method, ratio, make in choosers():
             if side == g.large and method not in ("unpruned", "hawk"):
                 continue
             what = {"batch": rows, "visual": side**2, "method": method, "ratio": ratio}

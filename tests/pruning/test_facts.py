@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -27,7 +27,7 @@ from hawk.steps.variants import build, token_score_of
 
 DERIVED = ("method", "summary", "options", "seeded")
 GEOMETRY = Geometry(layers=3, heads=HEADS, kv_heads=KV_HEADS, head_dim=16)
-SCORING = {"layer": 0, "normalization": "l2", "rope": False, "query_span": "instruction"}
+SCORING = {"layer": 0, "normalization": "l2", "reduction": "mean", "rope": False, "query_span": "instruction"}
 
 
 @pytest.mark.parametrize("method", REGISTRY)
@@ -66,10 +66,10 @@ def test_the_facts_that_tables_rest_on():
     assert having("takes_weights") == {"hawk"}
     assert having("seeded") == {"random", "keep_first", "oracle"}
     assert having("is_ceiling") == having("uses_relevant") == {"oracle"}
-    assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk", "hawk_signed"}
+    assert having("takes_scoring", ()) == {*REGISTRY} - {"hawk"}
     assert having("uses_tower") == {"visionzip", "downscale"}
     assert having("uses_tower_with", ("vision_features", "tower")) == {"mmtok"}
-    assert having("reads_other_question") == {"hawk", "hawk_signed", "cdpruner", "mmtok"}
+    assert having("reads_other_question") == {"hawk", "cdpruner", "mmtok"}
     assert having("inside_model") == {"fastv"}
 
 
@@ -101,8 +101,7 @@ def test_no_method_is_known_by_its_name(tmp_path):
     files = [
         path
         for path in (ROOT / "hawk").rglob("*.py")
-        if ROOT / "hawk" / "pruning" / "methods" not in path.parents
-        and not {"study", "training"} & {*path.parts}
+        if ROOT / "hawk" / "pruning" / "methods" not in path.parents and not {"training"} & {*path.parts}
     ]
     assert len(files) > 100
     assert [one for path in files for one in names_compared(path)] == []
@@ -115,13 +114,12 @@ def test_no_method_is_known_by_its_name(tmp_path):
 
 
 def test_methods_do_not_import_each_other():
-    """But for the signed variant, which derives from HAWK."""
     found = set()
     for path in (ROOT / "hawk" / "pruning" / "methods").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hawk.pruning.methods"):
                 found.add((path.stem, node.module.rsplit(".", 1)[1]))
-    assert found == {("signed", "hawk")}
+    assert not found
 
 
 # --- a newcomer's pruner --------------------------------------------------------------------------
@@ -204,15 +202,16 @@ def test_a_class_that_cannot_be_read_is_told(tmp_path, monkeypatch):
 
 # --- the run's token score ------------------------------------------------------------------------
 
-OTHER = {"layer": 1, "normalization": "softmax", "rope": True, "query_span": "after_vision"}
-SIGNED = {"name": "s", "method": "hawk_signed", "signed": [0.5, -0.3, 0.1, 0.1]}
+OTHER = {
+    "layer": 1, "normalization": "softmax", "reduction": "max", "rope": True, "query_span": "after_vision",
+}  # fmt: skip
+HAWK = {"name": "h", "method": "hawk"}
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["method", "scorer"])
-@pytest.mark.parametrize("variant", [SIGNED, {"name": "h", "method": "hawk"}], ids=["signed", "hawk"])
-def test_every_method_with_heads_takes_the_runs_token_score(variant, inside):
+def test_a_method_with_heads_takes_the_runs_token_score(inside):
     def built(scoring, **own):
-        given = {**variant, **own}
+        given = {**HAWK, **own}
         if inside:
             given = {"name": "m", "method": "mmr", "scorer": given}
             del given["scorer"]["name"]
@@ -223,7 +222,7 @@ def test_every_method_with_heads_takes_the_runs_token_score(variant, inside):
 
     one = hawk_of(built(OTHER))
     assert (one.token_score_normalization, one.rope, one.query_span) == ("softmax", True, "after_vision")
-    assert one.scoring_layer_index == 1
+    assert (one.scoring_layer_index, one.text_reduction) == (1, "max")
     own = hawk_of(built(OTHER, layer=2, rope=False))  # a variant's own options go before the run's
     assert (own.scoring_layer_index, own.rope, own.query_span) == (2, False, "after_vision")
     assert kept(built(OTHER)) != kept(built(SCORING))
@@ -233,22 +232,39 @@ def test_weights_from_elsewhere_bring_their_token_score(caplog):
     """The authors' weights are scored as their file says in every run; a variant's own option goes first."""
     geometry = HeadWeights.load("qwen2.5-vl-7b").geometry
     authors = {"name": "hawk-authors", "method": "hawk", "weights": "qwen2.5-vl-7b"}
-    scoring = {"layer": 0, "normalization": "softmax", "rope": True, "query_span": "instruction"}
-    one = build({"scoring": scoring}, authors, "0.6", 0, geometry)
+    scoring = {**SCORING, "normalization": "softmax", "reduction": "max", "rope": True}
+    config = {"scoring": scoring, "weights": {"recipes": []}}
+    one = build(config, authors, "0.6", 0, geometry)
     assert (one.token_score_normalization, one.rope, one.query_span) == ("l2", False, "authors")
+    assert one.text_reduction == "mean"
     assert not caplog.records
-    own = build({"scoring": scoring}, {**authors, "query_span": "instruction"}, "0.6", 0, geometry)
+    own = build(config, {**authors, "query_span": "instruction"}, "0.6", 0, geometry)
     assert (own.rope, own.query_span) == (False, "instruction")
     assert "calibrated with query_span='authors'" in caplog.text
-    uniform = build({"scoring": scoring}, {"name": "u", "method": "hawk"}, "0.6", 0, geometry)
+    uniform = build(config, {"name": "u", "method": "hawk"}, "0.6", 0, geometry)
     assert (uniform.rope, uniform.query_span) == (True, "instruction")
     # Results say what was used, not what the run's own weights are scored with.
-    assert token_score_of(one) == {"normalization": "l2", "rope": False, "query_span": "authors"}
+    assert token_score_of(one) == {
+        "normalization": "l2", "reduction": "mean", "rope": False, "query_span": "authors",
+    }  # fmt: skip
     assert token_score_of(uniform) == scoring_of(scoring)
     inside = {"name": "m", "method": "mmr", "scorer": authors}
-    assert token_score_of(build({"scoring": scoring}, inside, "0.6", 0, geometry)) == token_score_of(one)
-    divprune = build({"scoring": scoring}, {"name": "d", "method": "divprune"}, "0.6", 0, geometry)
+    assert token_score_of(build(config, inside, "0.6", 0, geometry)) == token_score_of(one)
+    divprune = build(config, {"name": "d", "method": "divprune"}, "0.6", 0, geometry)
     assert token_score_of(divprune) == {}
+
+
+def test_weights_of_the_run_bring_the_token_score_of_their_ablation(tmp_path: Path, caplog):
+    own = {"normalization": "softmax", "reduction": "max", "rope": True, "query_span": "after_vision"}
+    path = str(tmp_path / "pooled.json")
+    replace(HeadWeights.uniform(GEOMETRY), token_score=own).save(path)
+    config = {"scoring": SCORING, "weights": {"recipes": [{"name": "alone"}]}}
+    variant = {"name": "x", "method": "hawk", "weights": "alone"}
+    assert token_score_of(build(config, variant, "0.6", 0, GEOMETRY, path)) == own
+    assert not caplog.records
+    changed = build(config, {**variant, "rope": False}, "0.6", 0, GEOMETRY, path)
+    assert token_score_of(changed) == {**own, "rope": False}
+    assert "calibrated with rope=True" in caplog.text
 
 
 def scoring_of(scoring):

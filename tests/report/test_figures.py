@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from factories import make_config, toy_benchmarks, write_run
+from factories import drops_of, make_config, measure_drops, stability_of, toy_benchmarks, write_run  # tmp
 from matplotlib.collections import LineCollection
 from PIL import Image
 
-from hawk.core import files, schemas
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.report.figures.drops import drop_heatmap
@@ -22,7 +20,6 @@ from hawk.report.figures.retention import retention_figure
 from hawk.report.figures.style import style
 from hawk.report.figures.weights import stability_figure, weight_bars
 from hawk.report.tables import read_retention
-from hawk.steps.head_drops import head_drops
 from hawk.steps.head_weights import head_weights
 from hawk.steps.make_figures import make_figures
 from hawk.steps.make_tables import make_tables
@@ -35,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     root = str(tmp_path_factory.mktemp("run"))
     with toy_benchmarks():
         config = write_run(root, make_config())
-        head_drops(config, RunPaths(root))
+        measure_drops(config, root)
         for intervention in ("zero", "selection"):
             head_weights(config, RunPaths(root), intervention)
         make_tables(config, root)
@@ -44,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
 
 @pytest.fixture
 def drops(made) -> pd.DataFrame:
-    frame = files.read_table(RunPaths(made[0]).drops(), schemas.DROPS).to_pandas()
+    frame = drops_of(made[0])
     return frame[frame["intervention"] == "zero"]
 
 
@@ -97,7 +94,7 @@ def test_weights_stand_beside_their_null(made) -> None:
     root, _ = made
     paths = RunPaths(root)
     weights = {"zero": HeadWeights.load(paths.head_weights("zero"))}
-    stability = json.loads(Path(paths.stability()).read_text())["interventions"]
+    stability = {"zero": stability_of(root, "zero")}
     with style():
         axes = weight_bars(weights, stability).axes[0]
     grey, blue = axes.containers
@@ -121,7 +118,7 @@ def test_weights_without_stability_are_still_drawn(made) -> None:
 
 
 def test_stability_curves(made) -> None:
-    stability = json.loads(Path(RunPaths(made[0]).stability()).read_text())["interventions"]
+    stability = {"zero": stability_of(made[0], "zero")}
     with style():
         figure = stability_figure(stability)
     curve = stability["zero"]["split_half"]["benchmarks"]["toy"]["curve"]

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from factories import make_config, toy_benchmarks, write_run
+from factories import drops_of, make_config, measure_drops, stability_of, toy_benchmarks, write_run  # tmp
 from PIL import Image
 
 from hawk.cli import analysis, tools
@@ -33,7 +33,6 @@ from hawk.report.run import Run
 from hawk.report.sections.comparison import _retention_table
 from hawk.report.sections.overview import what_was_run
 from hawk.report.tables import read_controls, read_retention
-from hawk.steps.head_drops import head_drops
 from hawk.steps.head_weights import head_weights
 from hawk.steps.make_figures import make_figures
 from hawk.steps.make_report import make_report
@@ -48,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
     root = str(tmp_path_factory.mktemp("run"))
     with toy_benchmarks():
         config = write_run(root, make_config())
-        head_drops(config, RunPaths(root))
+        measure_drops(config, root)
         for intervention in ("zero", "selection"):
             head_weights(config, RunPaths(root), intervention)
         make_tables(declared(config, "make_tables"), root)
@@ -140,10 +139,10 @@ def test_every_section_and_link_is_there(text: str) -> None:
 def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:
     root, _ = made
     data = json.loads(re.search(r'id="head-data">(.*?)</script>', text, re.DOTALL)[1])
-    drops = pd.read_parquet(RunPaths(root).drops())
+    drops = drops_of(root)
     assert [panel["title"] for panel in data["panels"]] == ["zero", "selection"]
     for panel in data["panels"]:
-        part = drops[drops["intervention"] == panel["title"]].set_index(["benchmark", "layer", "head"])
+        part = drops[drops["ablation"] == panel["title"]].set_index(["benchmark", "layer", "head"])
         for key in ("drop", "ci_low", "ci_high", "logprob_drop", "unparsed", "is_noise"):
             for benchmark, line in zip(panel["benchmarks"], panel[key], strict=True):
                 spots = [(benchmark, layer, head) for layer, head in panel["heads"]]
@@ -151,8 +150,7 @@ def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:
                 assert line == pytest.approx(expected, abs=0.0051 if key != "logprob_drop" else 6e-5)
         weights = json.loads(Path(RunPaths(root).head_weights(panel["title"])).read_text())["weights"]
         assert panel["weight"] == pytest.approx(weights, abs=6e-5)
-        stability = json.loads(Path(RunPaths(root).stability()).read_text())["interventions"]
-        null = stability[panel["title"]]["head_null"]["min_shift"]
+        null = stability_of(root, panel["title"])["head_null"]["min_shift"]
         bounds = zip(weights, null["q025"], null["q975"], strict=True)
         assert panel["weight_noise"] == [low <= weight <= high for weight, low, high in bounds]
         assert panel["weight_low"] == pytest.approx(null["q025"], abs=6e-5)
@@ -171,7 +169,8 @@ def test_strings_from_files_are_escaped(made, tmp_path: Path) -> None:
     root, config = made
     shutil.copytree(root, tmp_path / "run")
     paths = RunPaths(tmp_path / "run")
-    for path, schema in ((paths.drops(), schemas.DROPS), (paths.table("retention", "parquet"), None)):
+    tables = [(paths.drops(name), schemas.DROPS) for name in ("zero", "selection")]
+    for path, schema in (*tables, (paths.table("retention", "parquet"), None)):
         table = pq.read_table(path)
         made_by = files.provenance_of(table, path)
         frame = table.to_pandas()
@@ -199,7 +198,7 @@ def test_a_part_of_a_run_makes_a_part_of_a_report(made, tmp_path: Path) -> None:
     ids = [a["id"] for t, a in page.found if t == "section"]
     assert "heads" in ids
     assert not {"retention", "cost"} & set(ids)
-    Path(paths.drops()).unlink()
+    shutil.rmtree(Path(paths.root) / "drops")
     with pytest.raises(InputError, match="nothing to report"):
         make_report(config, paths.root)
 
@@ -234,9 +233,8 @@ def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
         found = [one for one in verdicts.against_reference_variant(frame, settings) if "divprune" in one.text]
         assert [one.kind for one in found] == [kind] * 3
     controls = read_controls(root)
-    normal = {**settings, "normalization": "min_shift"}
     frame.loc[(frame["benchmark"] == "overall") & (frame["variant"] == "hawk-zero"), "verdict"] = "—"
-    said = [one.text for one in verdicts.recipe(frame, controls, normal)]
+    said = [one.text for one in verdicts.recipe(frame, controls, settings, {"zero"})]
     assert sum("shows no significant difference from hawk-uniform" in one for one in said) == 1
     assert not any("loses to" in one or "beats" in one for one in said)
 
@@ -318,7 +316,7 @@ def test_fewer_samples_than_asked_for_are_said(made) -> None:
 
 def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
     root, config = made
-    found = json.loads(Path(RunPaths(root).stability()).read_text())["interventions"]
+    found = {name: stability_of(root, name) for name in ("zero", "selection")}
     for one in found.values():
         for key in one["null"]["benchmarks"]:
             one["null"]["benchmarks"][key]["explained_by_null"] = key == "pairs"
@@ -416,7 +414,7 @@ def test_the_explorer_works_in_a_browser(made, tmp_path: Path) -> None:
     """  # noqa: E501
     dom = in_browser(RunPaths(root).report(), script, tmp_path)
     found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]))
-    drops = pd.read_parquet(RunPaths(root).drops())
+    drops = drops_of(root)
     zero = drops[drops["intervention"] == "zero"].set_index(["benchmark", "head"])
     benchmarks = list(dict.fromkeys(zero.index.get_level_values(0)))
     heads = ["L0H0", "L0H1", "L0H2", "L0H3"]
@@ -477,9 +475,10 @@ def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         given = ["--config", json.dumps(config), "--run-dir", root]
         runner = CliRunner()
         for command, more in (
-            (analysis.head_drops, []),
-            (analysis.head_weights, ["--intervention", "zero"]),
-            (analysis.head_weights, ["--intervention", "zero", "--subset", "without-toys"]),
+            (analysis.head_drops, ["--ablation", "zero"]),
+            (analysis.head_drops, ["--ablation", "selection"]),
+            (analysis.head_weights, ["--recipe", "zero"]),
+            (analysis.head_weights, ["--recipe", "zero", "--subset", "without-toys"]),
             (analysis.make_tables, []),
             (analysis.make_figures, []),
             (analysis.make_report, []),
@@ -499,8 +498,8 @@ def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             )
     paths = RunPaths(root)
     for path in (
-        paths.drops(),
-        paths.stability(),
+        paths.drops("zero"),
+        paths.stability("selection"),
         paths.head_weights("zero", "without-toys"),
         paths.report(),
         paths.figure("retention", "png"),

@@ -31,7 +31,7 @@ def test_means_are_over_the_real_positions_of_every_prompt(tmp_path: Path) -> No
         {
             "run": "means",
             "model": {"path": str(EMBEDDED), "device": "cpu", "layers": 4, "heads": 8},
-            "ablation": {"interventions": ["mean"], "layers": [0]},
+            "ablation": {"recipes": [{"name": "mean", "intervention": "mean"}]},
             "calibration": {"benchmarks": ["easy_vqa"], "samples": 10},
             "evaluation": {"benchmarks": ["digits"], "variants": [{"name": "blind", "method": "blind"}]},
             "generation": {"batch_size": 10},

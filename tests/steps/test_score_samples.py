@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import EMBEDDED, ROOT
@@ -16,21 +18,27 @@ from hawk.ablation.selection import selection_pruner
 from hawk.benchmarks.samples import read_samples
 from hawk.config.load import load_config
 from hawk.config.queries import token_score_options
+from hawk.config.recipes import ablation_named
 from hawk.core.errors import InputError
 from hawk.core.files import provenance_of, read_table, sample_provenance
+from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
 from hawk.core.images import item_key
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import EVALUATION, SAMPLES, SCORES
+from hawk.core.schemas import DROPS, EVALUATION, SAMPLES, SCORES
+from hawk.core.variants import TOKEN_SCORE
 from hawk.inference.decoding import _stopped
 from hawk.inference.encoding import Recomputed
 from hawk.inference.feature_store import FeatureStore
 from hawk.inference.prompts import Prompts
 from hawk.inference.scoring import batches, score_samples
 from hawk.pruning.methods.fastv import FastV
+from hawk.pruning.methods.hawk import Hawk
 from hawk.steps import evaluate_pruned as evaluation
 from hawk.steps import session as session_module
 from hawk.steps.encode_images import encode_images
+from hawk.steps.head_drops import head_drops
+from hawk.steps.head_weights import head_weights
 from hawk.steps.prepare_samples import prepare_samples
 from hawk.steps.score_samples import score_samples as score_step
 from hawk.steps.session import Session, load_for
@@ -231,14 +239,14 @@ def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> N
         (what, root.scores(BENCH, "selection", what)) for what in ("reference", "repeat1", "L0H2", "L0H5")
     ]
     session = Session.open(config, root, BENCH, "calibration")
-    score_step(session, jobs, intervention="selection")
+    score_step(session, jobs, ablation_named(config, "selection"))
     tables = {}
     for what, path in jobs:
         tables[what] = read_table(
             path, SCORES, {"benchmark": BENCH, "intervention": "selection", "name": what}
         )
         alone = path.replace("selection", "alone")
-        score_step(session, [(what, alone)], intervention="selection")
+        score_step(session, [(what, alone)], ablation_named(config, "selection"))
         assert read_table(alone, SCORES).equals(tables[what])
     assert tables["L0H2"].column("kept_tokens").to_pylist() == [13] * 24  # ceil(64 · 0.2)
     made = provenance_of(tables["L0H2"], jobs[2][1])["settings"]
@@ -252,13 +260,125 @@ def test_step_files_hold_what_their_path_says(config: dict, root: RunPaths) -> N
 
 
 def test_selection_leaves_one_head_out_of_the_score(config: dict, embedded) -> None:
-    ratio, options = config["ablation"]["selection_ratio"], token_score_options(config["scoring"])
+    ratio, options = 0.8, token_score_options(config["scoring"])
     pruner = selection_pruner(embedded.geometry, 0, ratio, options, Head(0, 3))
     assert pruner.weights.weights[3] == 0
     assert len(set(pruner.weights.weights)) == 2
     assert float(pruner.pruning_ratio) == ratio
-    with pytest.raises(InputError, match="only at scoring.layer 0, not for L1H3"):
+    with pytest.raises(InputError, match="tokens are scored in layer 0; L1H3 has no part"):
         selection_pruner(embedded.geometry, 0, ratio, options, Head(1, 3))
+
+
+@dataclass(frozen=True)
+class OneHead(Hawk):
+    """Tokens by the raw scores of one head: no weights, and no normalization, which keeps their order."""
+
+    head: int = 0
+
+    def scores(self, context):
+        return self.head_scores(context)[self.head]
+
+
+ALONE = {
+    "name": "alone", "intervention": "keep_only", "layer": 1, "ratio": 0.9,
+    "normalization": "standardize", "reduction": "attention", "rope": True, "query_span": "instruction",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(config: dict, root: RunPaths) -> dict:
+    """A run with the ablation keep_only in layer 1, all of its heads scored."""
+    made = {"ablation": "alone", "normalization": "min_shift", "measure": "value"}
+    config = {
+        **config,
+        "ablation": {**config["ablation"], "recipes": [ALONE]},
+        "calibration": {**config["calibration"], "benchmarks": [BENCH]},
+        "weights": {
+            "recipes": [
+                {**made, "name": "alone"},
+                {**made, "name": "signed", "normalization": "signed"},
+                {**made, "name": "logprob", "measure": "logprob", "normalization": "positive_significant"},
+            ]
+        },
+    }
+    names = ["reference", "repeat1", *(f"L1H{head}" for head in range(8))]
+    jobs = [(name, root.scores(BENCH, "alone", name)) for name in names]
+    score_step(Session.open(config, root, BENCH, "calibration"), jobs, ALONE)
+    head_drops(config, root, "alone")
+    return config
+
+
+def test_keep_only_lets_one_head_choose_the_tokens(alone: dict, root: RunPaths, prompts: Prompts) -> None:
+    """Against the raw scores of that head alone; the neighbour head, and its ablation, must differ."""
+
+    def rows(name: str) -> list[dict]:
+        return read_table(root.scores(BENCH, "alone", name), SCORES, {"ablation": "alone"}).to_pylist()
+
+    def chosen_by(pruner: Hawk) -> list[dict]:
+        return scored(prompts, pruner=pruner)
+
+    options = {"pruning_ratio": "0.9", "layer": 1, "text_reduction": "attention", "rope": True}
+    for head in (2, 5):
+        assert same(rows(f"L1H{head}"), chosen_by(OneHead(**options, head=head)))
+        assert not same(rows(f"L1H{head}"), chosen_by(OneHead(**options, head=head + 1)))
+        assert not same(rows(f"L1H{head}"), chosen_by(OneHead(**{**options, "layer": 0}, head=head)))
+    uniform = Hawk(**options, token_score_normalization="standardize")
+    assert same(rows("reference"), chosen_by(uniform))
+    assert {row["kept_tokens"] for row in rows("L1H2")} == {7}
+
+
+def test_weights_of_keep_only_are_what_each_head_retains(alone: dict, root: RunPaths) -> None:
+    frames = [
+        read_table(root.scores(BENCH, "alone", name), SCORES).to_pandas()
+        for name in ("reference", *(f"L1H{head}" for head in range(8)))
+    ]
+    value = np.array([100 * frame["score"].mean() for frame in frames])
+    logprob = np.array([frame["reference_logprob"].mean() for frame in frames])
+    drops = read_table(root.drops("alone"), DROPS, {"ablation": "alone"}).to_pandas()
+    np.testing.assert_allclose(drops["drop"], value[1:] - value[0])  # more retained is better
+    np.testing.assert_allclose(drops["logprob_drop"], logprob[1:] - logprob[0])
+    assert (drops["logprob_low"] < drops["logprob_drop"]).all()
+    assert (drops["logprob_drop"] < drops["logprob_high"]).all()
+
+    def made(name: str) -> np.ndarray:
+        head_weights(alone, root, name)
+        loaded = HeadWeights.load(root.head_weights(name))
+        assert (loaded.layer, loaded.intervention) == (1, "keep_only")
+        assert loaded.token_score == {key: ALONE[key] for key in TOKEN_SCORE}
+        return np.array(loaded.weights)
+
+    # The reference cancels: the weights are those of the retained values themselves.
+    shifted = value[1:] - value[1:].min()
+    np.testing.assert_allclose(made("alone"), shifted / shifted.sum())
+    turned = value[1:].max() - value[1:]
+    assert np.abs(made("alone") - turned / turned.sum()).max() > 0.05  # control: the sign of a plain drop
+    gain = value[1:] - value[0]
+    np.testing.assert_allclose(made("signed"), gain / np.abs(gain).sum())
+    assert (made("signed") < 0).any()
+    nats = np.where(drops["logprob_low"] > 0, drops["logprob_drop"], 0.0)
+    if nats.any():
+        np.testing.assert_allclose(made("logprob"), nats / nats.sum())
+    else:
+        np.testing.assert_allclose(made("logprob"), 1 / 8)
+
+
+def test_signed_weights_count_against_a_token(embedded, prompts: Prompts) -> None:
+    """Against the sum over heads by hand; with their sizes instead of their signs it must differ."""
+    given = [0.5, -0.3, 0.1, 0.1, 0.0, 0.0, -0.2, 0.4]
+    weights = HeadWeights(tuple(given), embedded.geometry, weight_normalization="signed")
+
+    @dataclass(frozen=True)
+    class ByHand(Hawk):
+        def scores(self, context):
+            raw = self.head_scores(context)
+            return sum(w * row / row.norm() for w, row in zip(given, raw, strict=True))
+
+    rows = scored(prompts, pruner=Hawk(pruning_ratio="0.9", weights=weights))
+    assert same(rows, scored(prompts, pruner=ByHand(pruning_ratio="0.9")))
+    sizes = replace(weights, weights=tuple(map(abs, given)))
+    assert not same(rows, scored(prompts, pruner=Hawk(pruning_ratio="0.9", weights=sizes)))
+    with pytest.raises(InputError, match=r"head 1 has weight -0.3; it must be 0 or more"):
+        HeadWeights(tuple(given), embedded.geometry)
 
 
 def test_evaluation_holds_every_ratio_and_seed(config: dict, root: RunPaths) -> None:
@@ -305,7 +425,7 @@ def test_a_job_on_stored_features_runs_on_a_gpu(config: dict, root: RunPaths, tm
     for device in ("cpu", "cuda"):
         own = {**config, "model": {**config["model"], "device": device}}
         files = [(what, str(tmp_path / device / f"{what}.parquet")) for what in ("reference", "L0H6", "L1H1")]
-        score_step(Session.open(own, root, BENCH, "calibration"), files, intervention="zero")
+        score_step(Session.open(own, root, BENCH, "calibration"), files, ablation_named(config, "zero"))
         rows[device] = {what: read_table(path, SCORES).to_pylist() for what, path in files}
     for what in rows["cpu"]:
         assert same(rows["cpu"][what], rows["cuda"][what], tolerance=1e-2)

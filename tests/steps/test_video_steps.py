@@ -14,6 +14,7 @@ from score_rows import same
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import read_samples
 from hawk.config.load import fill
+from hawk.config.recipes import ablation_named
 from hawk.core.errors import InputError
 from hawk.core.files import read_table
 from hawk.core.paths import RunPaths
@@ -110,7 +111,11 @@ def test_stored_recomputed_and_plain_generation_agree(run):
 
 @pytest.mark.parametrize(("intervention", "what"), [("zero", "L0H2"), ("selection", "L0H2")])
 def test_ablated(run, intervention, what):
-    options = {"intervention": intervention, "what": what}
+    config, paths = run
+    recipe = {"name": intervention, "intervention": intervention}
+    config = fill({**config, "ablation": {"recipes": [recipe]}, "weights": {"recipes": []}}, "test")
+    run = config, paths
+    options = {"ablation": ablation_named(config, intervention), "what": what}
     rows = score(run, True, intervention, **options)
     assert same(rows, score(run, False, intervention, **options))
     assert not same(rows, score(run, True, "baseline"))

@@ -36,8 +36,11 @@ def test_jobs_are_those_of_a_dry_run(tmp_path: Path, small_model: Path, heads_pe
     config = deepcopy(SMALL)
     config["ablation"] = {
         "heads_per_job": heads_per_job,
-        "layers": [0, 1],
-        "interventions": ["zero", "mean"],
+        "recipes": [
+            {"name": "zero", "intervention": "zero", "layers": [0, 1]},
+            {"name": "mean", "intervention": "mean"},
+            {"name": "alone", "intervention": "keep_only", "ratio": 0.5},
+        ],
     }
     config["evaluation"]["variants"] = config["evaluation"]["variants"][:2]
     planned = {stage.name: stage.jobs for stage in stages(fill(config, "config"), lambda role, name: 12)}
@@ -54,7 +57,7 @@ def test_hours_and_bytes_by_hand() -> None:
     config["ablation"]["heads_per_job"] = 2
     found = {stage.name: stage for stage in stages(config, lambda role, name: 10)}
     timing = Timing("cpu", 2.0, 0.5, 0.1, feature_bytes=1e6, sample_bytes=1e4, row_bytes=100)
-    # 2 benchmarks × 2 interventions × 2 heads × 10 samples, in 4 jobs of 2 heads
+    # 2 benchmarks × 2 ablations × 2 heads × 10 samples, in 4 jobs of 2 heads
     ablation = found["ablation"]
     assert (ablation.jobs, ablation.scorings, ablation.files) == (4, 80, 8)
     assert hours(ablation, timing) == pytest.approx((4 * 2.0 + 80 * 0.1) / 3600)
@@ -84,7 +87,7 @@ def test_the_command_times_a_few_samples_if_asked(
     assert done.exit_code == 0, done.output
     assert "Timed on cpu" in done.output
     rows = {line.split("  ")[0]: line.split() for line in done.output.splitlines()}
-    assert rows["ablation"][1:3] == ["8", "96"]  # 2 benchmarks × 2 interventions × 2 heads × 12 samples
+    assert rows["ablation"][1:3] == ["8", "96"]  # 2 benchmarks × 2 ablations × 2 heads × 12 samples
     assert float(rows["total"][4]) > 0
     assert max(map(len, done.output.splitlines())) < 80
 
@@ -165,8 +168,10 @@ def test_a_name_without_a_size_is_said() -> None:
 
 
 def test_the_jobs_of_a_grouping_by_hand() -> None:
-    config = fill(SMALL, "config")  # 2 benchmarks, 2 interventions
-    config["ablation"] |= {"layers": list(range(14)), "heads_per_job": 4}  # of 2 heads: 28
+    config = fill(SMALL, "config")  # 2 benchmarks
+    layers = list(range(14))  # of 2 heads: 28, for each of 2 ablations
+    recipes = [{"name": one, "intervention": one, "layer": 0, "layers": layers} for one in ("zero", "mean")]
+    config["ablation"] |= {"recipes": recipes, "heads_per_job": 4}
     count = {"easy_vqa": 10, "digits": 30}
     timing = Timing("card", start=100.0, encode=9.0, score=0.5, feature_bytes=0, sample_bytes=0, row_bytes=0)
     found = groupings(config, lambda role, name: count[name], timing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from factories import make_config, toy_benchmarks, write_run
+from factories import make_config, measure_drops, stability_of, toy_benchmarks, write_run  # tmp
 
 from hawk.cli.tools import show as command
 from hawk.core import files, schemas
@@ -21,7 +20,6 @@ from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
-from hawk.steps.head_drops import head_drops
 from hawk.steps.head_weights import head_weights
 from hawk.steps.make_tables import make_tables
 from hawk.tools.show import bar, show
@@ -32,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("run"))
     with toy_benchmarks():
         config = write_run(folder, make_config())
-        head_drops(config, RunPaths(folder))
+        measure_drops(config, folder)
         head_weights(config, RunPaths(folder), "zero")
         make_tables(config, folder)
     return folder
@@ -60,7 +58,7 @@ def test_head_weights_are_bars_with_their_benchmarks(root: str) -> None:
 
 def test_weights_that_noise_would_give_are_marked(root: str, tmp_path: Path) -> None:
     path = RunPaths(root).head_weights("zero")
-    null = json.loads(Path(RunPaths(root).stability()).read_text())["interventions"]["zero"]["head_null"]
+    null = stability_of(root, "zero")["head_null"]
     weights = HeadWeights.load(path)
     bounds = zip(weights.weights, null["min_shift"]["q025"], null["min_shift"]["q975"], strict=True)
     expected = [low <= weight <= high for weight, low, high in bounds]
@@ -99,6 +97,14 @@ def test_raw_shipped_weights_are_shown_as_shares(tmp_path: Path) -> None:
     assert "0.250" in text
 
 
+def test_signed_weights_are_shown_by_their_size(tmp_path: Path) -> None:
+    signed = HeadWeights((0.25, -0.75), Geometry(1, 2, 1, 8), weight_normalization="signed")
+    signed.save(tmp_path / "w.json")
+    lines = [line for line in show(str(tmp_path / "w.json")).splitlines() if line.startswith("L0H")]
+    assert "-0.750" in lines[1]
+    assert lines[1].count("█") > 2 * lines[0].count("█") > 0
+
+
 @pytest.mark.parametrize(
     ("value", "drawn"), [(1.0, "████████"), (0.5, "████"), (1 / 64, "▏"), (0, ""), (-1, "")]
 )
@@ -117,8 +123,8 @@ def test_every_table_of_a_run_can_be_shown(root: str) -> None:
 
 
 def test_drops_are_sorted_and_noise_is_named(root: str) -> None:
-    text = show(RunPaths(root).drops())
-    frame = pd.read_parquet(RunPaths(root).drops())
+    text = show(RunPaths(root).drops("zero"))
+    frame = pd.read_parquet(RunPaths(root).drops("zero"))
     assert text.count(" noise ") + text.count("noise\n") >= frame["is_noise"].sum()
     first = text.split("toy, zero:")[1].splitlines()[1:5]
     values = [float(line.split()[1]) for line in first]
@@ -135,9 +141,9 @@ def test_scores_say_what_went_wrong(root: str) -> None:
 
 
 def test_stability_is_a_table(root: str) -> None:
-    text = show(RunPaths(root).stability())
+    text = show(RunPaths(root).stability("zero"))
     assert fits(text)
-    assert len([line for line in text.splitlines() if line.startswith("pooled")]) == 2
+    assert len([line for line in text.splitlines() if line.startswith("pooled")]) == 1
     assert "…" not in text
 
 

@@ -18,7 +18,7 @@ from hawk.core.heads import Geometry
 TRAINED = {
     **SMALL,
     "model": {"path": "model", "device": "cpu", "layers": 4, "heads": 8},
-    "ablation": {"interventions": ["zero"]},
+    "ablation": {"recipes": [{"name": "zero", "intervention": "zero"}]},
     "calibration": {"benchmarks": ["easy_vqa", "digits"], "samples": 24},
 }
 HEADS, BENCHMARKS = 8, 2
@@ -31,8 +31,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     return workflow
 
 
-def test_one_job_per_head_benchmark_and_intervention(tmp_path: Path, small_model: Path) -> None:
-    jobs = Workflow(tmp_path / "new", small_model).planned()  # 2 heads, 2 interventions
+def test_one_job_per_head_benchmark_and_ablation(tmp_path: Path, small_model: Path) -> None:
+    jobs = Workflow(tmp_path / "new", small_model).planned()  # 2 heads, 2 ablations
     assert jobs["ablate_head"] == 2 * BENCHMARKS * 2
     assert jobs["score_reference"] == jobs["repeat_reference"] == BENCHMARKS * 2
     assert jobs["evaluate_pruned"] == BENCHMARKS * len(SMALL["evaluation"]["variants"])
@@ -41,7 +41,7 @@ def test_one_job_per_head_benchmark_and_intervention(tmp_path: Path, small_model
 def test_a_whole_run_makes_what_it_promises(finished: Workflow) -> None:
     root = finished.folder / "outputs" / "small"
     for path in (
-        "drops.parquet", "head_weights/zero/pooled.json",
+        "drops/zero.parquet", "stability/zero.json", "head_weights/zero/pooled.json",
         "tables/retention.md", "figures/heatmap-zero.png", "figures/kept_tokens.png", "report.html",
     ):  # fmt: skip
         assert (root / path).stat().st_size > 0, path
@@ -70,7 +70,7 @@ def test_another_name_of_the_same_python_runs_nothing_again(
 
 
 @pytest.mark.parametrize(
-    "path", ["tables/retention.csv", "tables", "drops.parquet", "head_weights", "report.html"]
+    "path", ["tables/retention.csv", "tables", "drops/zero.parquet", "head_weights", "report.html"]
 )
 def test_what_is_lost_comes_back(finished: Workflow, path: str) -> None:
     """Results are asked for by name. Samples and features are not: they may go once nothing needs them."""
@@ -138,6 +138,43 @@ def test_evaluation_settings_rerun_no_ablation(finished: Workflow) -> None:
         assert jobs["evaluate_pruned"] == BENCHMARKS  # the new variant alone
         config = deepcopy(TRAINED)
         config["calibration"]["samples"] = 6
+        finished.configure(config)
+        assert finished.planned()["ablate_head"] == HEADS * BENCHMARKS
+    finally:
+        finished.configure(TRAINED)
+
+
+def test_another_recipe_runs_its_own_jobs_and_no_other(finished: Workflow) -> None:
+    """An ablation, weights of it and other weights of an old one; and a variant that uses them."""
+    config = deepcopy(TRAINED)
+    config["ablation"]["recipes"] = [
+        *TRAINED["ablation"]["recipes"], {"name": "alone", "intervention": "keep_only", "ratio": 0.9},
+    ]  # fmt: skip
+    try:
+        finished.configure(config)
+        jobs = finished.planned()
+        own = {"score_reference": 2, "repeat_reference": 2, "ablate_head": HEADS * BENCHMARKS}
+        shown = {"make_figures": 1, "make_report": 1, "all": 1}
+        # Its weights are made because nothing else was asked for in weights.recipes.
+        assert jobs == {**own, "head_drops": 1, "head_weights": 1, **shown}
+        config["weights"] = {
+            "recipes": [
+                {"name": "zero", "ablation": "zero"},
+                {"name": "signed", "ablation": "zero", "normalization": "signed"},
+            ]
+        }
+        finished.configure(config)
+        jobs = finished.planned()
+        assert jobs == {**own, "head_drops": 1, "head_weights": 1, **shown}
+        config["ablation"] = deepcopy(TRAINED["ablation"])
+        config["evaluation"]["variants"].append({"name": "s", "method": "hawk", "weights": "signed"})
+        finished.configure(config)
+        jobs = finished.planned()
+        assert jobs == {
+            "head_weights": 1, "evaluate_pruned": BENCHMARKS, "make_tables": 1, "kept_tokens": 1, **shown,
+        }  # fmt: skip
+        config["ablation"]["recipes"][0]["layers"] = [0, 1]  # the heads of layer 0 are there
+        config["weights"], config["evaluation"] = {}, TRAINED["evaluation"]
         finished.configure(config)
         assert finished.planned()["ablate_head"] == HEADS * BENCHMARKS
     finally:
@@ -234,7 +271,7 @@ def test_a_weights_file_given_by_path_is_an_input(tmp_path: Path, small_model: P
     [
         ({}, {"weights", "stability"}),
         ({"heads": [0]}, {"stability"}),
-        ({"layers": [1], "interventions": ["zero"]}, set()),
+        ({"recipes": [{"name": "zero", "intervention": "zero", "layers": [1]}]}, set()),
     ],
 )
 def test_no_figure_is_promised_that_is_not_made(

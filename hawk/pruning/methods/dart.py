@@ -38,9 +38,6 @@ from hawk.pruning.context import PruningContext
 from hawk.pruning.rotary import rotary, rotate
 from hawk.pruning.similarity import unit
 
-TEXT_SPANS = ("all", "after_vision")
-PIVOT_ORDERS = ("norm", "set")
-
 
 @dataclass(frozen=True)
 class Dart(Pruner):
@@ -75,18 +72,24 @@ class Dart(Pruner):
     final_norm: bool = False
     pivot_order: str = "norm"
 
-    bounds = {"image_pivots": "1..", "text_pivots": "0..", "layer": "0..layers"}
+    allowed = {"text_span": ("all", "after_vision"), "pivot_order": ("norm", "set")}
+    bounds = {
+        "image_pivots": "1..",
+        "text_pivots": "0..",
+        "layer": "0..layers",
+        "key_layer": "0..layers",
+    }
     paper = "DART, EMNLP 2025, arXiv 2502.11494"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.image_pivots < 1:
             raise InputError(f"dart: image_pivots {self.image_pivots!r} must be 1 or more.")
-        if self.text_pivots < 0 or self.layer < 0:
-            raise InputError("dart: text_pivots and layer must be 0 or more.")
-        for name, allowed in (("text_span", TEXT_SPANS), ("pivot_order", PIVOT_ORDERS)):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, getattr(self, name), allowed)
+        if min(self.text_pivots, self.layer, self._key_layer) < 0:
+            raise InputError("dart: text_pivots, layer and key_layer must be 0 or more.")
+        for name, known in self.allowed.items():
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
 
     @property
     def _key_layer(self) -> int:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
+from hawk.core.variants import TOKEN_SCORE
 from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
@@ -47,7 +48,8 @@ class Hawk(Pruner):
     Parameters
     ----------
     weights : HeadWeights, str or None, default None
-        One weight per head; a shipped name, path or Hub id of them; None for uniform weights.
+        One weight per head; a shipped name, path or Hub id of them; None for uniform weights. Signed ones
+        (not the paper's) let a head count against a token.
     layer : int or None, default None
         The scoring layer. None: that of the weights, 0 for uniform ones.
     token_score_normalization : {"l2", "softmax", "minmax", "standardize", "none"}, default "l2"
@@ -75,13 +77,13 @@ class Hawk(Pruner):
     allowed = {
         "token_score_normalization": ("l2", "softmax", "minmax", "standardize", "none"),
         "text_reduction": ("mean", "attention", "max"),
-        "query_span": ("instruction", "after_vision"),
+        "query_span": ("instruction", "after_vision", "authors"),
         "score_dtype": ("float32", "bfloat16", "float16", "float64"),
     }
     bounds = {"layer": "0..layers"}
     paper = "HAWK, CVPR 2026, arXiv 2604.07812"
     takes_weights = True
-    takes_scoring = ("token_score_normalization", "rope", "query_span", "layer")
+    takes_scoring = ("token_score_normalization", "text_reduction", "rope", "query_span", "layer")
     uses_query = True
     reads_other_question = True
 
@@ -98,16 +100,10 @@ class Hawk(Pruner):
         """Weights used with another token score than they were calibrated for: allowed, but said."""
         if not isinstance(self.weights, HeadWeights):
             return
-        options = {
-            "normalization": self.token_score_normalization,
-            "rope": self.rope,
-            "query_span": self.query_span,
-        }
         for name, value in self.weights.token_score.items():
-            if name in options and options[name] != value:
-                log.warning(
-                    "head weights were calibrated with %s=%r and are used with %r", name, value, options[name]
-                )
+            used = getattr(self, TOKEN_SCORE[name]) if name in TOKEN_SCORE else value
+            if used != value:
+                log.warning("head weights were calibrated with %s=%r and are used with %r", name, value, used)
 
     @property
     def scoring_layer_index(self) -> int:
@@ -128,7 +124,7 @@ class Hawk(Pruner):
         raw = self.head_scores(context)
         weights = self.weights.weights if isinstance(self.weights, HeadWeights) else [1.0] * len(raw)
         total = torch.tensor(weights, dtype=raw.dtype, device=raw.device)
-        return normalize(raw, self.token_score_normalization).T @ (total / total.sum())
+        return normalize(raw, self.token_score_normalization).T @ (total / total.abs().sum())
 
     def head_scores(self, context: PruningContext) -> Tensor:
         """a_i(k) before normalization, [heads, n]."""

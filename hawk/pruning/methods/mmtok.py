@@ -40,9 +40,6 @@ from hawk.pruning.coverage import greedy_coverage
 from hawk.pruning.merger import MERGERS, carry
 from hawk.pruning.similarity import cosine_slabs, unit
 
-SPANS = ("instruction", "after_vision", "all_turns")
-FEATURES = ("projected", "tower")
-
 
 @dataclass(frozen=True)
 class MMTok(Pruner):
@@ -67,7 +64,10 @@ class MMTok(Pruner):
     query_span: str = "instruction"
     vision_features: str = "projected"
 
-    allowed = {"query_span": ("instruction", "after_vision")}
+    allowed = {
+        "query_span": ("instruction", "after_vision", "all_turns"),
+        "vision_features": ("projected", "tower"),
+    }
     bounds = {"text_temperature": "above 0", "vision_temperature": "above 0", "vision_weight": "0.."}
     paper = "MMTok, ICLR 2026, arXiv 2508.18264"
     uses_query = True
@@ -81,9 +81,9 @@ class MMTok(Pruner):
                 raise InputError(f"mmtok: {name} {getattr(self, name)!r} must be positive.")
         if not self.vision_weight >= 0:
             raise InputError(f"mmtok: vision_weight {self.vision_weight!r} must be 0 or more.")
-        for name, allowed in (("query_span", SPANS), ("vision_features", FEATURES)):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, getattr(self, name), allowed)
+        for name, known in self.allowed.items():
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
         object.__setattr__(self, "uses_tower", self.vision_features == "tower")
 
     def check(self, model: nn.Module, family: Family) -> None:

@@ -150,26 +150,27 @@
     const order = panel.heads.map((_, h) => h).filter((h) => keep[h]).sort((a, b) => (state.down ? by(b) - by(a) : by(a) - by(b)) || a - b);
     const head = make("tr", {}, ...columns.map(([key, text]) => make("th", { scope: "col", "aria-sort": state.order !== key ? "none" : state.down ? "descending" : "ascending" },
       make("button", { type: "button", class: "sort", "data-key": key, text, onclick: () => { state.down = state.order === key ? !state.down : true; state.order = key; draw(); pick("view").querySelector(`[data-key="${key}"]`).focus(); } }))));
-    const largest = Math.max(1e-9, ...panel.weight.map((w) => w ?? 0));
     const body = make("tbody");
     for (const h of order) {
       const line = make("tr", {}, make("th", { scope: "row", text: nameOf(panel.heads[h]) }));
       for (const b of [POOLED, ...panel.benchmarks.keys()]) line.append(make("td", {}, cell(panel, b, h, most, keep)));
-      line.append(weightCell(panel, h, largest));
+      line.append(weightCell(panel, h));
       body.append(line);
     }
     return make("table", { class: "grid list" }, make("thead", {}, head), body);
   }
 
-  function weightCell(panel, h, largest) {
+  function weightCell(panel, h) {
     const w = panel.weight[h];
     const node = make("td", { class: "weight" });
     if (w === null) return node;
     const noise = panel.weight_noise && panel.weight_noise[h];
-    const width = 110, x = (v) => (width * v) / Math.max(largest, ...(panel.weight_high ?? []).map((v) => v ?? 0));
+    const ends = [panel.weight, panel.weight_low ?? [], panel.weight_high ?? []].flat().map((v) => v ?? 0);
+    const lowest = Math.min(0, ...ends), span = Math.max(1e-9, ...ends) - lowest; // signed weights go to both sides of 0
+    const width = 110, x = (v) => (width * (v - lowest)) / span;
     const drawing = svg("svg", { width, height: 14, "aria-hidden": "true" });
     if (panel.weight_low && panel.weight_low[h] !== null) drawing.append(svg("rect", { x: x(panel.weight_low[h]), y: 0, width: Math.max(1, x(panel.weight_high[h]) - x(panel.weight_low[h])), height: 14, class: "null" }));
-    drawing.append(svg("rect", { x: 0, y: 4, width: x(w), height: 6, class: noise ? "bar noise" : "bar" }));
+    drawing.append(svg("rect", { x: x(Math.min(w, 0)), y: 4, width: x(Math.max(w, 0)) - x(Math.min(w, 0)), height: 6, class: noise ? "bar noise" : "bar" }));
     node.append(drawing, make("span", { text: fixed(w, 3) + (noise ? " noise" : "") }));
     return node;
   }

@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, or with ``{intervention}`` in its name one per intervention."""
+    """One figure, or with ``{ablation}`` in its name one per ablation."""
 
     name: str  # of its files, figures/NAME.svg and .png
     section: str  # of the page and of Snakemake's report: heads, weights, retention, tokens, cost
     caption: str  # stands below it on the page
     alt: str  # what it shows, for readers who cannot see it
     needs: tuple[str, ...]  # parts of a run (names of Run's fields) that it is drawn from
-    draw: str  # "module:function" in this folder: takes a Run, and the intervention if there is one
+    draw: str  # "module:function" in this folder: takes a Run, and the ablation's name if there is one
     step: str = "make_figures"  # a figure of another step needs the model; the page shows it if it is there
     ending: str = "svg"  # of the file that the page shows
     without_script: bool = False  # the page shows it only where its script does not run
 
 
 class Picture(NamedTuple):
-    """A figure of one run: with one intervention, if it is drawn per intervention."""
+    """A figure of one run: with one ablation, if it is drawn per ablation."""
 
     figure: Figure
-    intervention: str | None
+    ablation: str | None
 
     def _fill(self, text: str) -> str:
-        return text.replace("{intervention}", self.intervention or "")
+        return text.replace("{ablation}", self.ablation or "")
 
     @property
     def name(self) -> str:
@@ -52,10 +52,10 @@ class Picture(NamedTuple):
 
 FIGURES: list[Figure] = [
     Figure(
-        name="heatmap-{intervention}",
+        name="heatmap-{ablation}",
         section="heads",
         caption="",
-        alt="drops of every head under {intervention}",
+        alt="drops of every head under {ablation}",
         needs=("drops",),
         draw="drops:draw",
         without_script=True,
@@ -120,7 +120,7 @@ FIGURES: list[Figure] = [
 
 
 def pictures(
-    holds: Collection[str], interventions: Sequence[str], section: str | None = None, step: str | None = None
+    holds: Collection[str], ablations: Sequence[str], section: str | None = None, step: str | None = None
 ) -> Iterator[Picture]:
     """The pictures of a run, in the order of the list.
 
@@ -130,12 +130,12 @@ def pictures(
         if section not in (None, figure.section) or step not in (None, figure.step):
             continue
         if set(figure.needs) <= set(holds):
-            each = interventions if "{intervention}" in figure.name else [None]
-            yield from (Picture(figure, intervention) for intervention in each)
+            each = ablations if "{ablation}" in figure.name else [None]
+            yield from (Picture(figure, ablation) for ablation in each)
 
 
 def draw(picture: Picture, run: Run) -> Drawing:
     """Draw one picture of a run."""
     module, _, function = picture.figure.draw.partition(":")
     make = getattr(importlib.import_module(f"{__name__}.{module}"), function)
-    return make(run) if picture.intervention is None else make(run, picture.intervention)
+    return make(run) if picture.ablation is None else make(run, picture.ablation)

@@ -18,16 +18,23 @@ from matplotlib.patches import Rectangle
 
 from hawk.report.figures.style import GREY, new_figure
 
+# What a drop is.
+WORDS = {
+    "zero": "drop without one head",
+    "mean": "drop without one head",
+    "selection": "drop if one head does not choose tokens",
+    "keep_only": "gain if one head alone chooses tokens",
+}
 MAX_PANELS = 4  # layers shown as one panel each; more are averaged into layers × heads
 
 
-def draw(run: Run, intervention: str) -> Figure:
+def draw(run: Run, ablation: str) -> Figure:
     assert run.drops is not None
-    return drop_heatmap(run.drops[run.drops["intervention"] == intervention], intervention)
+    return drop_heatmap(run.drops[run.drops["ablation"] == ablation], ablation)
 
 
-def drop_heatmap(drops: pd.DataFrame, intervention: str) -> Figure:
-    """Heads × benchmarks of one intervention's drops: values printed, noise cells hatched and grey.
+def drop_heatmap(drops: pd.DataFrame, ablation: str) -> Figure:
+    """Heads × benchmarks of one ablation's drops: values printed, noise cells hatched and grey.
 
     Up to four layers get a panel each; more become one panel layers × heads of the mean drop over
     benchmarks (a cell is noise there when it is noise on every benchmark).
@@ -44,9 +51,9 @@ def drop_heatmap(drops: pd.DataFrame, intervention: str) -> Figure:
         _cells(axes, values.to_numpy(), noise.to_numpy(dtype=bool), limit, figure, 0)
         axes.set_yticks(range(len(values)), [f"L{layer}" for layer in values.index])
         axes.set_xticks(range(values.shape[1]), [f"H{head}" for head in values.columns])
-        axes.set_title(f"{intervention}: mean drop over benchmarks, points", loc="left")
+        axes.set_title(f"{ablation}: mean drop over benchmarks, points", loc="left")
         return figure
-    names = list(dict.fromkeys(drops["benchmark"]))
+    names, intervention = list(dict.fromkeys(drops["benchmark"])), drops["intervention"].iloc[0]
     heads = drops.groupby("layer")["head"].nunique().max()
     panel = 0.75 + 0.72 * len(names)
     figure = new_figure(max(1.1 + panel * len(layers), 4.6), 1.35 + 0.29 * heads)
@@ -60,7 +67,7 @@ def drop_heatmap(drops: pd.DataFrame, intervention: str) -> Figure:
         axes.set_yticks(range(len(values)), [str(Head(layer, head)) for head in values.index])
         axes.set_xticks(range(len(names)), names, rotation=30, ha="left", rotation_mode="anchor")
         axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False)
-    figure.suptitle(f"Ablating one head ({intervention}): drop in points", x=0.01, ha="left", fontsize=10)
+    figure.suptitle(f"{ablation}: {WORDS[intervention]}, points", x=0.01, ha="left", fontsize=10)
     figure.supxlabel("hatched, grey: not distinguishable from noise", fontsize=8, color=GREY)
     return figure
 

@@ -23,14 +23,14 @@ NOISE = "#cfe0ec"  # the palette's blue, pale
 
 
 def draw_weights(run: Run) -> Figure:
-    return weight_bars(run.weights, run.stability)
+    return weight_bars(run.weights, {name: run.null_of(name) for name in run.weights})
 
 
 def draw_stability(run: Run) -> Figure:
     return stability_figure(run.stability)
 
 
-def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]) -> Figure:
+def weight_bars(weights: Mapping[str, HeadWeights], nulls: Mapping[str, Any]) -> Figure:
     """Head weights beside their null: bars are weights, grey spans what noise alone would give.
 
     A weight inside its grey range is pale and hatched.
@@ -41,7 +41,7 @@ def weight_bars(weights: Mapping[str, HeadWeights], stability: Mapping[str, Any]
     grid = figure.subplots(len(weights), 1, squeeze=False)[:, 0]
     for axes, (name, head_weights) in zip(grid, weights.items(), strict=True):
         places = np.arange(len(head_weights.weights))
-        measured = stability.get(name)
+        measured = nulls.get(name)
         if measured and head_weights.weight_normalization in measured["head_null"]:
             null = measured["head_null"][head_weights.weight_normalization]
             low, high = np.array(null["q025"]), np.array(null["q975"])

@@ -19,8 +19,9 @@ def heads(run: Run) -> str:
     if run.drops is None:
         return ""
     views = "".join(f'<button type="button" data-view="{key}">{text}</button>' for key, text in _VIEWS)
-    return f"""<p>Each cell is the drop when one head is ablated: reference run minus ablated run, in points
-of the benchmark's scale, over the same samples. Red: the score falls without the head. Blue: it rises.
+    return f"""<p>Each cell is what one head is worth, in points of the benchmark's scale, over the same
+samples: what is lost without it (reference run minus ablated run), or, where it alone chose the tokens
+(keep_only), what is gained over all heads together. Red: the head speaks for the score. Blue: against it.
 Hatched: the drop is within noise. All benchmarks and panels share one colour scale. Choose a head
 (click, or arrow keys and Enter) for its numbers and for where it looks.</p>
 <div id="explorer">
@@ -70,7 +71,7 @@ def weights(run: Run) -> str:
                     "noise alone" if values["explained_by_null"] else "beyond noise",
                 ]
             )
-    head = ["intervention", "benchmark", "spread, points", "95 % of noise", "p"]
+    head = ["ablation", "benchmark", "spread, points", "95 % of noise", "p"]
     head += ["distance", "95 % of noise"]
     head += ["split-half", "all samples (est.)", "heads differ"]
     text += table(head, rows, left=2)
@@ -80,6 +81,6 @@ def weights(run: Run) -> str:
         for pair in measured["between_benchmarks"]
     ]
     if pairs:
-        listed = table(["intervention", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
+        listed = table(["ablation", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
         text += f"<details><summary>Agreement between benchmarks</summary>{listed}</details>"
     return text

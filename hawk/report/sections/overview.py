@@ -26,12 +26,9 @@ _RULE = (
 
 def verdict(run: Run) -> str:
     text = ""
-    settings = {
-        **run.settings,
-        "normalization": run.config["weights"].get("normalization"),
-    }
+    settings = run.settings
     if run.retention is not None:
-        findings = verdicts.recipe(run.retention, run.controls, settings)
+        findings = verdicts.recipe(run.retention, run.controls, settings, verdicts.paper_weights(run.config))
         if findings:
             text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(findings)
         text += "<h3>All variants, overall</h3>"
@@ -114,9 +111,9 @@ def _samples(run: Run) -> str:
     """Samples, images and noise floor per benchmark and use."""
     rows: list[list[Any]] = []
     if run.drops is not None:
-        first = run.drops.drop_duplicates(["intervention", "benchmark"])
+        first = run.drops.drop_duplicates(["ablation", "benchmark"])
         for row in first.to_dict("records"):
-            use = f"calibration, {row['intervention']}"
+            use = f"calibration, {row['ablation']}"
             score, floor = number(row["reference_value"]), number(row["noise_floor"])
             asked = run.config["calibration"]["samples"]
             rows.append([row["benchmark"], use, row["samples"], _asked(asked), row["groups"], score, floor])
@@ -139,7 +136,9 @@ def reading(run: Run) -> str:
     items = [
         "Drop: value of the reference run minus value of the ablated run, on the same samples, in points of "
         "100 · native / native_max. The reference run of zero and mean is the untouched model, that of "
-        "selection the model pruned with uniform weights.",
+        "selection and keep_only the model pruned with uniform weights. keep_only lets one head choose the "
+        "tokens alone, and what it retains is good: there the sign is turned, so that more always speaks for "
+        "the head.",
         f"Intervals: {confidence} % percentile bootstrap over images, each with all of its questions.",
         "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
         "shows. A floor of 0 means that the repeat agreed on every sample.",

@@ -1,0 +1,174 @@
+"""Named ablations and named weights: filled on loading, and looked up by whoever uses them.
+
+An ablation says what is done to heads and how that is measured, a weights recipe how its drops become
+head weights; a variant names a weights recipe. Each is one node of the workflow, made once.
+After :func:`expand` every recipe has all its keys, and no step looks anywhere else for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hawk.core.errors import InputError, unknown
+from hawk.core.head_weights import shipped
+from hawk.core.heads import Head, head_table
+from hawk.core.variants import TOKEN_SCORE
+
+# The model is untouched, and heads choose the tokens; the others switch a head off inside the model.
+CHOOSING = ("selection", "keep_only")
+DEFAULT_RATIO = 0.8
+# Keys of older configs, and what says the same now.
+_BEFORE = {
+    "ablation": {
+        "interventions": "recipes: [{name: zero, intervention: zero}, {name: selection, intervention: "
+        "selection, ratio: 0.8}]",
+        "selection_ratio": "ratio in the recipe: {name: selection, intervention: selection, ratio: 0.8}",
+        "layers": "layers in the recipe: {name: zero, intervention: zero, layers: [0, 1]}",
+    },
+    "weights": {
+        "normalization": "recipes: [{name: zero, ablation: zero, normalization: positive_significant}]"
+    },
+}
+
+
+def refuse_older(config: Mapping[str, Any], where: str) -> None:
+    """Refuse the keys that recipes replaced, with the line to write instead."""
+    for section, keys in _BEFORE.items():
+        found = config.get(section)
+        given = [key for key in keys if key in found] if isinstance(found, Mapping) else []
+        if given:
+            raise InputError(
+                f"{where}: {section}.{given[0]} is now part of recipes; write in section {section}: "
+                f"{keys[given[0]]}."
+            )
+
+
+def expand(config: dict[str, Any]) -> None:
+    """Fill every recipe's open keys from ``scoring``, in place; without weights recipes, one per ablation."""
+    scoring = config["scoring"]
+    for one in config["ablation"]["recipes"]:
+        one["layer"] = scoring["layer"] if one.get("layer") is None else one["layer"]
+        if one["intervention"] in CHOOSING:
+            one.setdefault("ratio", DEFAULT_RATIO)
+            for key in TOKEN_SCORE:
+                one.setdefault(key, scoring[key])
+        else:
+            one.setdefault("layers", [one["layer"]])
+    if config["weights"]["recipes"] is None:
+        config["weights"]["recipes"] = [
+            {"name": one["name"], "ablation": one["name"]}
+            for one in config["ablation"]["recipes"]
+            if config["ablation"]["heads"] == "all" and one["layer"] in layers(one)
+        ]
+    for one in config["weights"]["recipes"]:
+        one.setdefault("normalization", "min_shift")  # the paper's
+        one.setdefault("measure", "value")
+
+
+def check_recipes(config: Mapping[str, Any]) -> None:
+    """What the schema cannot say of recipes."""
+    _check_names("ablation.recipes", config["ablation"]["recipes"])
+    for one in config["ablation"]["recipes"]:
+        _check_ablation(config, one)
+    recipes = config["weights"]["recipes"]
+    _check_names("weights.recipes", recipes)
+    for one in recipes:
+        where = f"weights.recipes, {one['name']!r}"
+        if one["name"] == "uniform" or one["name"] in shipped():
+            raise InputError(f"{where}: the name is taken by weights that come with hawk; choose another.")
+        names = [ablation["name"] for ablation in config["ablation"]["recipes"]]
+        if one["ablation"] not in names:
+            raise unknown(f"{where}: ablation (a name of ablation.recipes)", one["ablation"], names)
+        ablation = ablation_named(config, one["ablation"])
+        if ablation["layer"] not in layers(ablation):
+            raise InputError(
+                f"{where}: weights are of layer {ablation['layer']}, which the layers {layers(ablation)} of "
+                f"ablation {one['ablation']!r} do not include."
+            )
+        if config["ablation"]["heads"] != "all":
+            raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
+
+
+def _check_names(where: str, recipes: list[dict[str, Any]]) -> None:
+    names = [one["name"] for one in recipes]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{where}: the name {name!r} is used more than once.")
+        if name == "baseline":
+            raise InputError(f"{where}: the name 'baseline' is taken by the scores of the untouched model.")
+
+
+def _check_ablation(config: Mapping[str, Any], one: Mapping[str, Any]) -> None:
+    where, count = f"ablation.recipes, {one['name']!r}", config["model"]["layers"]
+    chooses = one["intervention"] in CHOOSING
+    for key in ("layers",) if chooses else ("ratio", *TOKEN_SCORE):
+        if key in one:
+            owners = "zero and mean" if chooses else " and ".join(CHOOSING)
+            raise InputError(f"{where}: {key} belongs to {owners}, not to {one['intervention']!r}.")
+    for layer in (one["layer"], *layers(one)):
+        if layer >= count:
+            raise InputError(f"{where}: layer {layer} is outside model.layers, 0-{count - 1}.")
+    ratio = one.get("ratio", 0)
+    if round(ratio * 10_000) / 10_000 != ratio:
+        raise InputError(f"{where}: ratio {ratio!r} has more than four decimals.")
+
+
+# --- what the workflow asks ------------------------------------------------------------------------
+
+
+def layers(ablation: Mapping[str, Any]) -> list[int]:
+    """The layers whose heads an ablation measures."""
+    return list(ablation.get("layers", [ablation["layer"]]))
+
+
+def ablation_named(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return _named(config["ablation"]["recipes"], name, "ablation")
+
+
+def weights_named(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return _named(config["weights"]["recipes"], name, "weights recipe")
+
+
+def _named(recipes: list[dict[str, Any]], name: str, what: str) -> dict[str, Any]:
+    for one in recipes:
+        if one["name"] == name:
+            return one
+    raise unknown(what, name, [one["name"] for one in recipes])
+
+
+def ablated_heads(config: Mapping[str, Any], ablation: Mapping[str, Any]) -> tuple[Head, ...]:
+    """The heads whose drops an ablation measures, layer by layer, in the order of tables."""
+    heads = config["ablation"]["heads"]
+    every = head_table(sorted(layers(ablation)), config["model"]["heads"])
+    return tuple(head for head in every if heads == "all" or head.index in heads)
+
+
+def head_groups(config: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
+    """The heads of every job where several share one, consecutive → the ablations with such a job.
+
+    Empty where each head has a job of its own.
+    """
+    per_job = config["ablation"]["heads_per_job"]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    if per_job == 1:
+        return groups
+    for one in config["ablation"]["recipes"]:
+        heads = [str(head) for head in ablated_heads(config, one)]
+        size = len(heads) if per_job == "all" else per_job
+        for start in range(0, len(heads), size):
+            groups.setdefault(tuple(heads[start : start + size]), []).append(one["name"])
+    return groups
+
+
+def with_ablation(config: Mapping[str, Any], name: str | None, layers: bool = False) -> dict[str, Any]:
+    """The config with only this ablation: a job must depend on no other.
+
+    layers: keep those of one that switches heads off. A scoring job must not depend on them either, since
+    its heads stand in its outputs.
+    """
+    kept = [] if name is None else [ablation_named(config, name)]
+    if not layers:
+        own = [("layers", "layer") if "layers" in one else () for one in kept]
+        kept = [{k: v for k, v in one.items() if k not in drop} for one, drop in zip(kept, own, strict=True)]
+    return {**config, "ablation": {**config["ablation"], "recipes": kept}}
