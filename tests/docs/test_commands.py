@@ -28,10 +28,18 @@ from documentation import (
     write_demo,
 )
 
-from hawk.cli.main import main as hawk
+from hawk.cli.main import cli
 
 BLOCKS = all_blocks()
 COMMAND_BLOCKS = [block for block in BLOCKS if block.language == COMMANDS]
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def python_of(page: str) -> str:
+    return "".join(block.text for block in blocks(page) if block.language == PYTHON and runs(block))
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +91,10 @@ def test_long_commands_run(block: Block, tmp_path: Path) -> None:
     shell(folder_of_a_clone(tmp_path), block, limit=3600)
 
 
-@pytest.mark.parametrize("page", [page for page in pages() if any(map(runs, blocks(page)))])
+@pytest.mark.parametrize("page", [page for page in pages() if python_of(page)])
 def test_python_runs(page: str, clone: Path) -> None:
     """All the Python of a page, in one process: later blocks use what earlier ones made."""
-    text = "".join(block.text for block in blocks(page) if block.language == PYTHON and runs(block))
-    if text:
-        call(clone, sys.executable, "-c", text)
+    call(clone, sys.executable, "-c", python_of(page))
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
@@ -101,20 +107,22 @@ def test_every_fence_says_what_it_is(block: Block) -> None:
     if block.mark == "run":
         assert block.value == "long"
     if block.mark == "run by":
-        text = (ROOT / str(block.value)).read_text(encoding="utf-8")
+        text = text_of(str(block.value))
         assert [command for command in block.commands if command not in text] == []
     if block.mark in ("output", "output begins"):
         before = blocks(block.page)[blocks(block.page).index(block) - 1]
-        assert before.language == COMMANDS and runs(before)
+        assert before.language == COMMANDS
+        assert runs(before)
     if block.language == "yaml":
         assert yaml.safe_load(block.text)
 
 
 def test_an_unmarked_command_is_run() -> None:
     """What the tests above rest on: a new fence without a mark is among those that are run."""
-    page = "Text.\n\n```bash\nhawk show x  # why\nhawk plan \\\n    --config y\n```\n\n<!-- needs: a GPU -->\n```bash\nls\n```\n"
-    first, second = blocks("page.md", page)
-    assert runs(first) and not runs(second)
+    unmarked = "```bash\nhawk show x  # why\nhawk plan \\\n    --config y\n```\n"
+    marked = "<!-- needs: a GPU -->\n```bash\nls\n```\n"
+    first, second = blocks("page.md", f"Text.\n\n{unmarked}\n{marked}")
+    assert [runs(first), runs(second)] == [True, False]
     assert first.commands == ["hawk show x", "hawk plan --config y"]
     assert (first.line, second.line, second.value) == (3, 10, "a GPU")
 
@@ -122,7 +130,7 @@ def test_an_unmarked_command_is_run() -> None:
 def test_marks_stand_above_fences() -> None:
     """A mark with an empty line below it would mark nothing."""
     for page in pages():
-        text = (ROOT / page).read_text(encoding="utf-8")
+        text = text_of(page)
         marks = re.findall(rf"^[ ]*<!-- (?:{'|'.join(MARKS)})(?::[^>]*)? -->$", text, re.MULTILINE)
         assert len(marks) == sum(block.mark is not None for block in blocks(page)), page
 
@@ -141,9 +149,7 @@ def calls_of_hawk() -> list[tuple[str, str]]:
                 if match := re.match(r"(?:\S*/)?hawk (.*)", part.strip()):
                     found.append((str(block), match[1]))
     for page in pages():
-        text = re.sub(
-            r"^[ ]*```.*?^[ ]*```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.M | re.S
-        )
+        text = re.sub(r"^[ ]*```.*?^[ ]*```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
         found += [(page, inline) for inline in re.findall(r"`hawk ([a-z][^`]*)`", text)]
     return found
 
@@ -153,7 +159,7 @@ def test_every_call_of_hawk_has_a_command_and_options_that_exist() -> None:
     wrong = []
     for place, text in calls_of_hawk():
         words = shlex.split(text.replace("…", ""))
-        command = hawk.get_command(click.Context(hawk), words[0])
+        command = cli.get_command(click.Context(cli), words[0])
         if command is None:
             wrong.append((place, text))
             continue
@@ -166,10 +172,7 @@ def test_every_call_of_hawk_has_a_command_and_options_that_exist() -> None:
 
 
 def test_every_target_of_make_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
     for page in pages():
-        used = re.findall(
-            r"`?\bmake ([a-z-]+)(?=`|\s+#|$)", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE
-        )
-        for target in used:
-            assert target in targets, f"{page}: make {target}"
+        used = re.findall(r"`?\bmake ([a-z-]+)(?=`|\s+#|$)", text_of(page), re.MULTILINE)
+        assert [target for target in used if target not in targets] == [], page

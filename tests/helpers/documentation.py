@@ -111,7 +111,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def write_demo(folder: Path) -> None:
-    """A finished run of the demo's config under ``outputs/tiny``: scores made up, all else computed from them."""
+    """A finished run of the demo's config under ``outputs/tiny``: made-up scores, and what follows."""
     from hawk.config.load import load_config
     from hawk.core.paths import RunPaths
     from hawk.steps.head_drops import head_drops
@@ -123,12 +123,10 @@ def write_demo(folder: Path) -> None:
     for section in ("calibration", "evaluation"):
         config[section]["samples"] = 32
     paths = RunPaths(folder / "outputs" / "tiny")
-    made = {
-        **factories.settings(config),
-        "geometry": {"layers": 4, "heads": 8, "kv_heads": 4, "head_dim": 16},
-    }
+    made = factories.settings(config)
+    made["geometry"] = {"layers": 4, "heads": 8, "kv_heads": 4, "head_dim": 16}
     made["model"] = {**made["model"], "family": "qwen2_5_vl"}
-    with mock.patch.object(factories, "settings", lambda config: made):
+    with mock.patch.object(factories, "settings", return_value=made):
         write_run(paths.root, config)
     head_drops(config, paths)
     for intervention in config["ablation"]["interventions"]:
