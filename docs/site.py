@@ -58,6 +58,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return NEEDS.sub(r'<p class="needs" markdown="span">Needs \g<what>:</p>\n', text)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """The roles of Sphinx in docstrings, which Markdown would show."""
+    return re.sub(r":(?:func|meth|mod|class|attr):(?=<code)", "", html)
+
+
 def _linked(link: re.Match[str], folder: str) -> str:
     if ":" in link["target"]:
         return link[0]
