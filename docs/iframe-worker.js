@@ -9,7 +9,7 @@ if (location.protocol === "file:") {
       const inside = frame.contentWindow;
       inside.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
       const script = inside.document.createElement("script");
-      script.src = address;
+      script.src = new URL(address, location.href);
       this.loaded = new Promise((resolve) => script.addEventListener("load", resolve));
       this.inside = inside;
       inside.document.head.append(script);

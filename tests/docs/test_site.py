@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 from conftest import ROOT
 
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # What makes a browser fetch something by itself; a link that a reader may follow is no request.
 FETCHES = {
     "script": ("src",),
@@ -115,6 +117,14 @@ def test_links_lead_somewhere(site: Path, read: dict[str, Reader]) -> None:
             if name != "404.html" and not place.startswith("data:"):
                 assert (site / place.partition("?")[0]).exists(), (name, place)
     assert broken == []
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_the_search_works_without_a_server(site: Path) -> None:
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
+    address = f"{(site / 'index.html').as_uri()}?q=retention"
+    page = subprocess.run([str(BROWSER), *words, address], capture_output=True, text=True, timeout=120).stdout
+    assert re.search(r"[1-9]\d* matching documents", page)
 
 
 def test_a_command_that_is_not_run_says_what_it_needs(site: Path) -> None:
