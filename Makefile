@@ -43,7 +43,7 @@ test-plugins: $(PLUGINS)/ready $(KIT)/ready ## the real lmms-eval and VLMEvalKit
 
 docs: .venv/ready ## the documentation as a site that opens without a network: build/site/index.html
 	$(BIN)/python docs/generate_outputs.py --check
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/ready ## speed, as ratios from one run, into docs/performance.md; on a machine that does nothing else
 	$(BIN)/python tests/perf/bench.py

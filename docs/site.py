@@ -23,7 +23,11 @@ ELSEWHERE = {
     "releases.md": "CHANGELOG.md",
 }
 # Pages that stand in the menu behind another one, in a tree that has them.
-OPTIONAL = {"deviations.md": ("Deviations", "methods.md"), "performance.md": ("Performance", "cluster.md")}
+OPTIONAL = {
+    "deviations.md": ("Deviations", "methods.md"),
+    "performance.md": ("Performance", "cluster.md"),
+    "gpu.md": ("On a GPU", "cluster.md"),
+}
 NEEDS = re.compile(r"^<!-- needs: (?P<what>[^>]+?) -->$", re.MULTILINE)
 LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 
