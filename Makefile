@@ -1,4 +1,4 @@
-# make demo | test | test-long | test-plugins | bench | gpu | lint | clean. The first use of any creates
+# make demo | test | test-long | test-plugins | docs | bench | gpu | lint | clean. The first use of any creates
 # .venv.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,7 +6,7 @@ CORES ?= 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-long test-plugins bench gpu lint lint-workflow format clean
+.PHONY: demo test test-long test-plugins docs bench gpu lint lint-workflow format clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hawk needs Python 3.11 or newer")'
@@ -40,6 +40,10 @@ $(KIT)/ready: pyproject.toml
 test-plugins: $(PLUGINS)/ready $(KIT)/ready ## the real lmms-eval and VLMEvalKit on the embedded models
 	env -u PYTHONPATH $(PLUGINS)/bin/python -m pytest -m plugins tests/integrations/test_lmms_eval.py
 	env -u PYTHONPATH $(KIT)/bin/python -m pytest -m plugins tests/integrations/test_vlmevalkit.py
+
+docs: .venv/ready ## the documentation as a site that opens without a network: build/site/index.html
+	$(BIN)/python docs/generate_outputs.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/ready ## speed, as ratios from one run, into docs/performance.md; on a machine that does nothing else
 	$(BIN)/python tests/perf/bench.py

@@ -29,7 +29,8 @@ pruners that are compared. Everything a run makes lies under `outputs/<run>/`. W
 The workflow runs `config/config.yaml` unless told otherwise: a small model and five benchmarks that ship with
 it, a few minutes on two cores, nothing to download. Any other file is given with `--configfile`:
 
-```
+<!-- run: long -->
+```bash
 snakemake --cores 2 --configfile config/tiny_internvl.yaml       # in a clone
 hawk run --cores 2 --configfile tiny_internvl                    # installed, from any folder
 ```

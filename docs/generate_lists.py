@@ -6,6 +6,8 @@ python docs/generate_lists.py
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +37,10 @@ def page() -> str:
         "",
         *_table(("method", "keeps", "paper", "options"), _methods()),
     ]
+    if (PAGE.parent / "deviations.md").is_file():
+        lines += ["", "Where a method differs from its published code: [Deviations](deviations.md)."]
+    lines += ["", "### Their options", ""]
+    lines += _table(("option", "of", "allowed and default", "what it is"), _options())
     lines += ["", "## Benchmarks", ""]
     lines += _table(("benchmark", "what it asks", "family", "questions"), _benchmarks())
     lines += ["", "A *family* shares images; its benchmarks are left out of a calibration together.", ""]
@@ -47,6 +53,40 @@ def _methods() -> Iterator[tuple[str, ...]]:
         found = facts(name)
         own = [f"`{option}`" for option in found.options if option not in COMPARISON_KEYS]
         yield f"`{name}`", found.summary, found.paper, ", ".join(own)
+
+
+def _options() -> Iterator[tuple[str, ...]]:
+    """Methods' own options, as their classes (or those above them) explain them; equal ones once."""
+    methods: dict[tuple[str, ...], list[str]] = {}
+    for name, place in pruning.REGISTRY.items():
+        module, _, cls = place.partition(":")
+        explained: dict[str, tuple[str, str]] = {}
+        for kind in reversed(getattr(import_module(module), cls).__mro__):
+            explained.update(_parameters(inspect.getdoc(kind) or ""))
+        for option in facts(name).options:
+            if option in COMPARISON_KEYS:
+                continue
+            if option not in explained:
+                raise SystemExit(f"{cls}: its docstring explains no parameter {option!r}.")
+            methods.setdefault((option, *explained[option]), []).append(f"`{name}`")
+    for (option, allowed, meaning), names in methods.items():
+        yield f"`{option}`", ", ".join(names), allowed, meaning
+
+
+def _parameters(doc: str) -> dict[str, tuple[str, str]]:
+    """Of a numpy docstring: parameter → what it may be, and its meaning on one line."""
+    text = doc.partition("Parameters\n----------\n")[2]
+    found = re.findall(r"^([\w, ]+) : (.+)\n((?:    .*\n?)+)", text, re.MULTILINE)
+    return {
+        name: (allowed, _plain(" ".join(meaning.split())))
+        for names, allowed, meaning in found
+        for name in names.split(", ")
+    }
+
+
+def _plain(text: str) -> str:
+    """Without the roles of Sphinx."""
+    return re.sub(r":\w+:`([^`]+)`", r"`\1`", text)
 
 
 def _benchmarks() -> Iterator[tuple[str, ...]]:

@@ -13,9 +13,6 @@ import re
 import shutil
 from pathlib import Path
 
-from hawk.core.files import read_table
-from hawk.core.head_weights import HeadWeights
-from hawk.core.schemas import DROPS
 from hawk.report.tables import read_retention, text_table
 
 ROOT = Path(__file__).parent.parent
@@ -45,10 +42,6 @@ def verdicts(run: Path) -> list[str]:
 
 def demo() -> list[str]:
     frame, settings = read_retention(str(DEMO))
-    drops = read_table(DEMO / "drops/zero.parquet", DROPS).to_pandas()
-    by_head = drops[drops.intervention == "zero"].groupby("head")["drop"].mean()
-    weights = HeadWeights.load(DEMO / "head_weights" / "zero" / "pooled.json").weights
-    best = max(range(len(weights)), key=weights.__getitem__)
     for name in PICTURES:
         shutil.copyfile(DEMO / "figures" / f"{name}.png", ROOT / "docs" / "images" / f"{name}.png")
     return [
@@ -56,19 +49,9 @@ def demo() -> list[str]:
         "(it says nothing about real models; regenerate with `make demo` and "
         "`.venv/bin/python docs/update_results.py`):",
         "",
-        f"![drops of every head on five benchmarks](docs/images/{PICTURES[0]}.png)",
-        "",
-        f"Switching off head L0H{best} costs most: {by_head[best]:.1f} points on average over the "
-        f"five benchmarks; the median head costs {by_head.median():.1f}.",
-        "",
-        "```",
+        "```text",
         text_table(frame, "overall", settings),
         "```",
-        "",
-        "Difference in retention from the control with uniform weights, paired, with 95 % intervals. The "
-        "verdict in brackets comes from a test with Holm's correction, not from the interval:",
-        "",
-        *verdicts(DEMO),
         "",
         f"![retention against pruning ratio](docs/images/{PICTURES[1]}.png)",
     ]
@@ -80,7 +63,7 @@ def internvl() -> list[str]:
         "What `snakemake --cores 2 --configfile config/tiny_internvl.yaml` measures on the embedded InternVL "
         "(a toy; it says nothing about real models):",
         "",
-        "```",
+        "```text",
         text_table(frame, "overall", settings),
         "```",
         "",

@@ -18,7 +18,7 @@ from hawk.core.paths import RunPaths
 log = logging.getLogger("hawk")
 
 # What a run's folder has at least one of, whatever has been made so far.
-PARTS = ("samples", "scores", "drops.parquet", "head_weights", "evaluation", "tables", "cost.parquet")
+PARTS = ("samples", "scores", "drops", "head_weights", "evaluation", "tables", "cost.parquet")
 
 config_option = click.option(
     "--config", "config_source", required=True, help="A config file, or a part of one as inline JSON."

@@ -39,9 +39,10 @@ def test_constraints_satisfy_the_ranges() -> None:
     from packaging.requirements import Requirement
 
     # The extra lmms-eval is for an environment of its own.
-    texts = [*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["dev"]]
-    assert "hawk-vlm[workflow]" in EXTRAS["dev"]
-    for text in set(texts) - {"hawk-vlm[workflow]"}:
+    extras = {"workflow", "docs", "dev"}
+    assert {"hawk-vlm[workflow]", "hawk-vlm[docs]"} <= set(EXTRAS["dev"])
+    texts = [*PROJECT["dependencies"], *(text for extra in extras for text in EXTRAS[extra])]
+    for text in set(texts) - {f"hawk-vlm[{extra}]" for extra in extras}:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pins()[requirement.name.lower()]), text
 

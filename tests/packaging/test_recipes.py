@@ -72,7 +72,15 @@ from hawk.pruning.context import PruningContext
 
 @dataclass(frozen=True)
 class Jitter(Pruner):
-    """Tokens in order, shaken by noise of a given strength."""
+    """Tokens in order, shaken by noise of a given strength.
+
+    Parameters
+    ----------
+    strength : float, default 1
+        Of the noise, in shares of the prompt.
+    seed : int, default 0
+        Of the noise.
+    """
 
     paper: ClassVar[str] = "control"
     is_control: ClassVar[bool] = True
@@ -111,6 +119,9 @@ def test_a_pruner_takes_three_files(tree: Path) -> None:
     run_tests(tree, "tests/pruning/test_pruners.py", "-k", "jitter")
     python(tree, "docs/generate_lists.py")
     assert "| `jitter` | Tokens in order, shaken by noise" in (tree / "docs/methods.md").read_text()
+    assert (
+        "| `strength` | `jitter` | float, default 1 | Of the noise" in (tree / "docs/methods.md").read_text()
+    )
 
 
 BENCHMARK = '''"""Receipts: what ten people read on a receipt; a recipe's example."""

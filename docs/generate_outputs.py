@@ -1,0 +1,354 @@
+"""Write docs/outputs.md: every file of a run and every column, from the schemas and paths in hawk.
+
+python docs/generate_outputs.py            # write the page
+python docs/generate_outputs.py --check    # fail where it is not what the schemas say
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from hawk.analysis import comparison, controls, stability
+from hawk.core import schemas
+from hawk.core.head_weights import HeadWeights
+from hawk.core.paths import RunPaths
+from hawk.report.figures import FIGURES
+
+PAGE = Path(__file__).parent / "outputs.md"
+PATHS = RunPaths("outputs/<run>")
+
+INTRODUCTION = """\
+# Outputs
+
+<!-- Written by docs/generate_outputs.py from the schemas in hawk; do not edit by hand. -->
+
+Everything a run makes lies under `outputs/<run>/`. Tables are parquet; each carries its provenance as JSON
+under the metadata key `hawk`: the settings that made it, the versions, the model, the data. `hawk show FILE`
+prints any of them. "Empty" means null.
+"""
+
+NOTES = """\
+## Logs and times
+
+`logs/` has one file per job, which ends in its result or the reason why it failed. `benchmarks/` has the time
+and memory of every GPU job as Snakemake measures them.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of a run: its path, one row per what, and its schema."""
+
+    title: str
+    path: str
+    row: str
+    about: str
+    schema: pa.Schema
+    extra: str = ""  # another form in which it is written
+
+
+TABLES = [
+    Table(
+        "Samples",
+        PATHS.samples("<role>", "<benchmark>"),
+        "question",
+        "The questions that were drawn, with their images. "
+        "`<role>` is `calibration`, `development` or `evaluation`.",
+        schemas.SAMPLES,
+    ),
+    Table(
+        "Scores",
+        PATHS.scores("<benchmark>", "<ablation>", "<head>"),
+        "question",
+        "The model's answers under one head's ablation, a recipe of `ablation.recipes`. "
+        "`reference` in place of the head is the run that "
+        "drops are measured against, `repeat1` the same with other batches, which gives the noise floor; "
+        f"`{PATHS.baseline('<benchmark>', '<role>')}` is the unpruned model.",
+        schemas.SCORES,
+    ),
+    Table(
+        "Drops",
+        PATHS.drops("<ablation>"),
+        "benchmark and head",
+        "What every head is worth.",
+        schemas.DROPS,
+    ),
+    Table(
+        "Evaluation",
+        PATHS.evaluation("<benchmark>", "<variant>"),
+        "question, ratio and seed",
+        "The pruned model's answers.",
+        schemas.EVALUATION,
+    ),
+    Table(
+        "Retention",
+        PATHS.table("retention", "parquet"),
+        "variant, ratio and benchmark (and `overall`)",
+        "The comparison.",
+        comparison.RETENTION,
+        "Also as `.csv` with the same columns, and as `.md` with the most important ones.",
+    ),
+    Table(
+        "Controls",
+        PATHS.table("controls", "parquet"),
+        "calibrated variant, control and ratio",
+        "How far calibrated weights are ahead of every control.",
+        controls.CONTROLS,
+        "Also as `.csv`.",
+    ),
+    Table(
+        "Cost",
+        PATHS.cost(),
+        "variant, ratio and repeat",
+        "Measured time and memory; only where `cost.measure` is true, or after the target `cost`.",
+        schemas.COST,
+        "`tables/cost.csv` and `tables/cost.md` are its summary.",
+    ),
+]
+
+# What a column holds, by table (its last folder or name) and column; a name alone serves every table.
+COLUMNS = {
+    "sample_id": "Name of the question, unique in its benchmark.",
+    "group_id": "SHA-256 of the image's pixels (of the file, for a video): the unit that intervals resample.",
+    "metric_group": "Questions that the metric counts together, such as the pairs of MME.",
+    "split": "The dataset's own split.",
+    "images": "The encoded images.",
+    "video": "The video's path. May be empty.",
+    "question": "The question's text.",
+    "options": "The options of a multiple-choice question; an empty list for others.",
+    "references": "The right answers.",
+    "category": "The benchmark's own category. May be empty.",
+    "relevant": "Boxes [left, top, right, bottom] of the asked object, in pixels as shown. May be empty.",
+    "prediction": "What the model answered.",
+    "parsed": "What the parser read from it. Empty: nothing could be read, and the score is 0.",
+    "score": "The question's score, from 0 to 1.",
+    "first_word_score": "What the answer's first word alone would score. Empty: no single word can be right.",
+    "stopped": "False if the answer ran to the limit of new tokens.",
+    "reference_logprob": "Log-probability of the right answer, summed over its tokens (natural logarithm).",
+    "prompt_tokens": "Tokens of the unpruned prompt, visual ones included.",
+    "visual_tokens": "Visual tokens before pruning.",
+    "kept_tokens": "Visual tokens after pruning.",
+    "keeps_token_0": "Whether the prompt's first visual token was kept. Empty: the prompt has none.",
+    "pruning_ratio": "Fraction of visual tokens removed, as an exact decimal.",
+    "seed": "The seed of a method that draws at random, else 0.",
+    "benchmark": "The benchmark's name.",
+    "ablation": "The recipe's name in `ablation.recipes`.",
+    "intervention": "What was done to the head: `zero`, `mean`, `selection` or `keep_only`.",
+    "layer": "The layer, counted from 0.",
+    "head": "The query head within its layer, counted from 0.",
+    "reference_value": "The benchmark's value without ablation, in its own unit.",
+    "ablated_value": "The benchmark's value with the head switched off, in its own unit; for `keep_only`, "
+    "with the tokens that this head alone chose.",
+    "drop": "What the head is worth, in points of 100: reference minus ablated; for `keep_only`, "
+    "ablated minus reference.",
+    "ci_low": "Lower end of the interval.",
+    "ci_high": "Upper end of the interval.",
+    "logprob_drop": "The same for the log-probability of the right answer, per question.",
+    "logprob_low": "Lower end of its interval.",
+    "logprob_high": "Upper end of its interval.",
+    "samples": "Number of questions.",
+    "groups": "Number of distinct images.",
+    "unparsed": "Answers from which nothing could be read.",
+    "noise_floor": "How large a drop may be from other batches alone, in points.",
+    "is_noise": "Whether the drop is not told apart from noise.",
+    "variant": "The variant's name.",
+    "method": "The pruning method.",
+    "native_value": "The benchmark's value in its own unit; for `overall` the mean of points.",
+    "points": "The same in points of 100.",
+    "retention": "Percent of the unpruned model's value, averaged over seeds.",
+    "seeds": "Number of seeds.",
+    "seed_low": "Lowest retention of a seed.",
+    "seed_high": "Highest retention of a seed.",
+    "difference_low": "Lower end of its interval.",
+    "difference_high": "Upper end of its interval.",
+    "p_value": "Of the paired sign-flip test over images. Empty where nothing is tested.",
+    "p_adjusted": "The same after Holm's correction over all tested rows.",
+    "verdict": "`better`, `worse` or `—`. Empty where nothing is tested.",
+    "wins": "Questions that score higher than under the reference, averaged over seeds.",
+    "ties": "Questions that score the same.",
+    "losses": "Questions that score lower.",
+    "requested": "Questions that were asked for. Empty: all that there are.",
+    "not_stopped": "Percent of the answers that ran to the limit of new tokens.",
+    "first_word_retention": "Retention when only the first word of an answer counts.",
+    "at_floor": "Whether it retains no more than always giving the most frequent answer.",
+    "published": "The number that `evaluation.published` gives, if any.",
+    "control": "The control that it is compared with.",
+    "repeat": "Number of the repeat, counted from 0.",
+    "vision_ms": "Time in the vision tower, in milliseconds.",
+    "token_score_ms": "Time for scoring and choosing tokens.",
+    "prefill_ms": "Time for reading the prompt.",
+    "decode_ms_per_token": "Time per new token.",
+    "total_ms": "The whole of it.",
+    "kv_cache_bytes": "Size of the key-value cache after the prompt.",
+    "peak_memory_bytes": "Highest memory in use on the device.",
+    "retention.variant": "A variant's name, or `baseline`, or `majority`.",
+    "retention.pruning_ratio": 'As an exact decimal; "0" for the baseline. Empty for `majority`.',
+    "retention.benchmark": "The benchmark's name, or `overall`.",
+    "retention.difference": "To the variant `evaluation.reference`: points of retention, paired by question.",
+    "retention.keeps_token_0": "Percent of the prompts whose first visual token was kept.",
+    "retention.kept_tokens": "Mean per question.",
+    "retention.visual_tokens": "Mean per question.",
+    "controls.variant": "A variant with calibrated weights.",
+    "controls.difference": "Overall, in points of retention. Described, not tested.",
+}
+
+# Keys of a head-weights file. ``geometry`` is stored within ``model``.
+WEIGHT_KEYS = {
+    "weights": "One number per query head of the layer; their absolute values sum to 1. "
+    "Negative only by a `signed` recipe.",
+    "geometry": "Within `model`: `layers`, `heads`, `kv_heads`, `head_dim`; the model's must be the same.",
+    "layer": "The layer whose heads score tokens.",
+    "model": "`id`, `revision` and `family` of the model that was measured.",
+    "weight_normalization": "How drops became weights, such as `min_shift`.",
+    "intervention": "What was done to a head: `zero`, `mean`, `selection` or `keep_only`.",
+    "token_score": "The token score that the weights were made for: `normalization`, `reduction`, `rope`, "
+    "`query_span`.",
+    "per_benchmark": "The weights that each benchmark alone would give.",
+    "samples": "Number of questions per benchmark.",
+    "calibration_groups": "Hash of the set of images that were used.",
+    "provenance": "Settings and versions that made the file.",
+}
+
+
+def page() -> str:
+    """The whole page; a column without a meaning, or a meaning without a column, is an error."""
+    lines = [INTRODUCTION, "## All files", "", *_files(), ""]
+    used: set[str] = set()
+    for table in TABLES:
+        lines += [
+            f"## {table.title}",
+            "",
+            f"`{_below(table.path)}`: one row per {table.row}. {table.about} {table.extra}".strip(),
+            "",
+        ]
+        lines += ["| column | type | what it holds |", "|---|---|---|"]
+        for field in table.schema:
+            key = _key(table, field.name)
+            used.add(key)
+            lines.append(f"| `{field.name}` | {_type(field.type)} | {COLUMNS[key]} |")
+        lines.append("")
+    if unused := set(COLUMNS) - used:
+        raise SystemExit(f"{__file__}: COLUMNS explains {', '.join(sorted(unused))}, which no table has.")
+    lines += [*_weights(), "", *_stability(), "", *_figures(), "", NOTES.rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+def _files() -> Iterator[str]:
+    yield "| file | what it is |"
+    yield "|---|---|"
+    for table in TABLES:
+        first = table.about.split(". ")[0].rstrip(".")
+        yield f"| [`{_below(table.path)}`](#{table.title.lower()}) | {first}. |"
+    for path, about in (
+        (
+            PATHS.features("<role>", "<benchmark>"),
+            "What the vision tower makes of every image (`features: stored`).",
+        ),
+        (PATHS.head_means("<benchmark>"), "The average input of every head, for the intervention `mean`."),
+        (
+            PATHS.head_weights("<recipe>", "pooled"),
+            "[Head weights](#head-weights), by a recipe of `weights.recipes`, from all benchmarks together.",
+        ),
+        (
+            PATHS.head_weights("<recipe>", "without-<family>"),
+            "The same without the benchmarks of one family.",
+        ),
+        (PATHS.stability("<ablation>"), "[How far drops and weights can be trusted](#stability)."),
+        (PATHS.figure("<name>"), "[Figures](#figures), each also as PNG."),
+        (PATHS.head_scores(), "Example images with the token score of every head, for the report."),
+        (PATHS.report(), "The report: one file that opens without a network."),
+    ):
+        yield f"| `{_below(path)}` | {about} |"
+
+
+def _weights() -> Iterator[str]:
+    yield "## Head weights"
+    yield ""
+    path = _below(PATHS.head_weights("<recipe>", "pooled"))
+    yield f"`{path}` is JSON, read by `hawk.HeadWeights.load`. `format` is the version of its layout."
+    yield ""
+    yield "| key | what it holds |"
+    yield "|---|---|"
+    for field in dataclasses.fields(HeadWeights):
+        yield f"| `{field.name}` | {WEIGHT_KEYS[field.name]} |"
+
+
+def _stability() -> Iterator[str]:
+    yield "## Stability"
+    yield ""
+    path = _below(PATHS.stability("<ablation>"))
+    yield f"`{path}` says how far drops and weights can be trusted. Its words:"
+    yield ""
+    yield "| key | what it holds |"
+    yield "|---|---|"
+    for key, meaning in stability.KEYS.items():
+        yield f"| `{key}` | {_sentence(meaning)} |"
+
+
+def _figures() -> Iterator[str]:
+    yield "## Figures"
+    yield ""
+    yield "| figure | what it shows |"
+    yield "|---|---|"
+    for figure in FIGURES:
+        name = figure.name.replace("{", "<").replace("}", ">")
+        yield f"| `figures/{name}.svg` | {_sentence(_plain(figure.alt))} |"
+
+
+def _key(table: Table, column: str) -> str:
+    """A table's own words for a column go before those that all tables share."""
+    own = f"{_name(table)}.{column}"
+    key = own if own in COLUMNS else column
+    if key not in COLUMNS:
+        raise SystemExit(f"{__file__}: COLUMNS does not explain {column!r} of {_below(table.path)}.")
+    return key
+
+
+def _type(kind: pa.DataType) -> str:
+    """A type in words."""
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return f"list of {_type(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        return "file"
+    if pa.types.is_integer(kind):
+        return "whole number"
+    words = {"string": "text", "double": "number", "bool": "true or false", "binary": "bytes"}
+    return words[str(kind)]
+
+
+def _below(path: str) -> str:
+    return path.removeprefix(f"{PATHS.root}/")
+
+
+def _name(table: Table) -> str:
+    return Path(table.path).stem
+
+
+def _plain(text: str) -> str:
+    return text.replace("{recipe}", "a recipe").replace("{ablation}", "an ablation")
+
+
+def _sentence(text: str) -> str:
+    if text[1].isalpha():  # "p >= 0.05" begins with a symbol
+        text = text[0].upper() + text[1:]
+    return (text if text.endswith(".") else f"{text}.").replace("|", "\\|")
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--check"]:
+        if PAGE.read_text(encoding="utf-8") == page():
+            return 0
+        print(f"{PAGE} is not what the schemas say: python docs/generate_outputs.py", file=sys.stderr)
+        return 1
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
