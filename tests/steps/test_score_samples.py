@@ -315,7 +315,7 @@ def test_keep_only_lets_one_head_choose_the_tokens(alone: dict, root: RunPaths, 
         return read_table(root.scores(BENCH, "alone", name), SCORES, {"ablation": "alone"}).to_pylist()
 
     def chosen_by(pruner: Hawk) -> list[dict]:
-        return scored(prompts, pruner=pruner)
+        return [{key: row[key] for key in SCORES.names} for row in scored(prompts, pruner=pruner)]
 
     options = {"pruning_ratio": "0.9", "layer": 1, "text_reduction": "attention", "rope": True}
     for head in (2, 5):
