@@ -114,7 +114,6 @@ def write_demo(folder: Path) -> None:
     """A finished run of the demo's config under ``outputs/tiny``: made-up scores, and what follows."""
     from hawk.config.load import load_config
     from hawk.core.paths import RunPaths
-    from hawk.steps.head_drops import head_drops
     from hawk.steps.head_weights import head_weights
     from hawk.steps.make_tables import make_tables
 
@@ -128,7 +127,7 @@ def write_demo(folder: Path) -> None:
     made["model"] = {**made["model"], "family": "qwen2_5_vl"}
     with mock.patch.object(factories, "settings", return_value=made):
         write_run(paths.root, config)
-    head_drops(config, paths)
-    for intervention in config["ablation"]["interventions"]:
-        head_weights(config, paths, intervention)
+    factories.measure_drops(config, paths.root)
+    for recipe in config["weights"]["recipes"]:
+        head_weights(config, paths, recipe["name"])
     make_tables(config, paths.root)
