@@ -16,6 +16,7 @@ from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
+from hawk.core.settings_checks import required
 from hawk.report.tables import read_controls, read_retention
 
 
@@ -62,6 +63,10 @@ class Run:
             table = files.read_table(paths.drops(), schemas.DROPS, {"table": "drops"})
             run.drops = table.to_pandas()
             run.drops_provenance = files.provenance_of(table, paths.drops())
+            try:
+                required(run.drops_provenance["settings"], "statistics")
+            except InputError as error:
+                raise InputError(f"{paths.drops()}: {error}") from None
             run.stability = read_stability(paths.stability())
             run._check_heads()
             run.weights = {
@@ -87,7 +92,7 @@ class Run:
     def _check_heads(self) -> None:
         """Drops are of heads that the run's model has; stability is of interventions that have drops."""
         assert self.drops is not None
-        drops, made = self.drops, self.drops_provenance["settings"].get("geometry", {})
+        drops, made = self.drops, self.drops_provenance["settings"].get("geometry") or {}
         for key, column in (("layers", "layer"), ("heads", "head")):
             beyond = drops[drops[column] >= made.get(key, math.inf)]
             if len(beyond):
@@ -95,6 +100,14 @@ class Run:
                 raise InputError(
                     f"{self.paths.drops()}: drops of L{layer}H{head}, but the model has {made[key]} {key}. "
                     "Delete the file and run again."
+                )
+        for intervention, part in drops.groupby("intervention", sort=False):
+            counts = part["benchmark"].value_counts(sort=False)
+            if counts.nunique() > 1:
+                few, many = counts.idxmin(), counts.idxmax()
+                raise InputError(
+                    f"{self.paths.drops()}: {intervention} has drops of {counts[few]} heads on {few!r}, "
+                    f"and of {counts[many]} on {many!r}. Delete the file and run again."
                 )
         unknown = sorted(set(self.stability) - set(self.interventions))
         if unknown:
