@@ -86,7 +86,9 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
         if scored:
             require_one_setting(scored, key)
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
-        ruled = {path: values["rules"][key] for path, values in settings_by_path.items() if "rules" in values}
+        ruled = {
+            path: values["rules"][key] for path, values in settings_by_path.items() if values.get("rules")
+        }
         if ruled:
             require_one_setting(ruled, key)
     return evaluated
@@ -121,6 +123,14 @@ def _benchmark(
     settings_by_path[path] = block["settings"]
     samples.recompute(table, settings_by_path[path], path)
     baseline = _scored(samples, [table])
+    pruned = baseline.kept_tokens != baseline.visual_tokens
+    if pruned.any():
+        row = int(np.argmax(pruned))
+        raise InputError(
+            f"{path}: {baseline.kept_tokens[row]} of {baseline.visual_tokens[row]} visual tokens are kept of "
+            f"sample {samples.frame['sample_id'].iloc[row]!r}; the baseline prunes nothing. Delete the file "
+            "and run again."
+        )
     ratios = [ratio_text(ratio) for ratio in config["evaluation"]["ratios"]]
     variants = {}
     for variant in config["evaluation"]["variants"]:

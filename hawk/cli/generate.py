@@ -69,10 +69,12 @@ def generate(
     """
     if images and video:
         raise InputError("--image and --video: give one or the other.")
-    if save_overlay and not (images or video):
+    if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
+        raise InputError(f"--min-pixels {min_pixels} is larger than --max-pixels {max_pixels}.")
+    if save_overlay is not None and not (images or video):
         raise InputError("--save-overlay needs an --image or a --video to draw on.")
     pruner = _pruner(method, weights, ratio, options)
-    if save_overlay:
+    if save_overlay is not None:
         check_overlay(save_overlay)
     _check_device(device)
     if not images and not video:
@@ -93,7 +95,7 @@ def generate(
     answer = step.answer(vlm, inputs, None if pruner.inactive else pruner, max_new_tokens)
     click.echo(answer.text)
     _report(answer.phases)
-    if save_overlay:
+    if save_overlay is not None:
         encoded = vlm.family.encode(vlm.model, {k: _on(vlm, v) for k, v in inputs.items()})
         items = [item for kind in ("image", "video") for item in encoded.get(kind, [])]
         if clip is not None:

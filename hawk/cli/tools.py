@@ -75,9 +75,11 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
 @click.option("--output", default=None, help="Also write the rankings as CSV.")
 def sensitivity(run_dirs: tuple[str, ...], output: str | None) -> None:
     """How the ranking of variants changes between runs that differ in one setting."""
-    from hawk.core.atomic import write_text
+    from hawk.core.atomic import check_output, write_text
     from hawk.tools.sensitivity import rankings, rankings_text, read_runs
 
+    if output is not None:
+        check_output(output)
     table = rankings(read_runs(run_dirs))
     click.echo(rankings_text(table))
     if output is not None:

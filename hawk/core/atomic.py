@@ -12,6 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hawk.core.errors import InputError
+
+
+def check_output(path: str | os.PathLike[str]) -> Path:
+    """A path that a file may be written to; refuses a folder, and a place below what is no folder."""
+    place = Path(path)
+    if place.is_dir() or os.fspath(path).endswith(("/", os.sep)) or not place.name:
+        raise InputError(f"{os.fspath(path)!r} is a folder; give the name of a file in it.")
+    above = next(parent for parent in place.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise InputError(f"{os.fspath(path)!r} cannot be written: {above} is no folder.")
+    return place
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -19,7 +32,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Written, fsynced, renamed: a reader sees the old file, the new one or none, never half of one.
     """
-    path = Path(path)
+    path = check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)

@@ -22,6 +22,7 @@ from hawk.core import values
 from hawk.core.atomic import atomic_path
 from hawk.core.errors import InputError
 from hawk.core.schemas import SAMPLES
+from hawk.core.settings_checks import check_settings
 from hawk.core.table_checks import problem
 
 
@@ -102,6 +103,7 @@ def parse_provenance(raw: bytes, path: object) -> dict[str, Any]:
     try:
         block = values.mapping(values.parse_json(raw, complaint), "the block")
         parts = {key: values.mapping(block.get(key, {}), key) for key in ("identity", "settings")}
+        check_settings(parts["settings"])
     except InputError as error:
         text = str(error)
         raise InputError(text if text.startswith(complaint) else f"{complaint}: {text}") from None

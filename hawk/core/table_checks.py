@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hawk.core import values
+from hawk.core.drop_checks import drop_rules
 from hawk.core.schemas import COST, DROPS, EVALUATION, SAMPLES, SCORES
 
 TOLERANCE = 1e-6  # of log-probabilities above 0: a sum of rounded ones
@@ -38,7 +39,8 @@ _ENDS = ("ci_low", "ci_high")
 _MILLISECONDS = ("vision_ms", "token_score_ms", "prefill_ms", "decode_ms_per_token", "total_ms")
 # Where one column bounds another: (smaller, larger).
 _ORDERED = (
-    ("kept_tokens", "visual_tokens"), ("ci_low", "ci_high"), ("logprob_low", "logprob_high"),
+    ("kept_tokens", "visual_tokens"), ("visual_tokens", "prompt_tokens"),
+    ("ci_low", "ci_high"), ("logprob_low", "logprob_high"),
     ("unparsed", "samples"), ("groups", "samples"), ("seed_low", "seed_high"),
     ("difference_low", "difference_high"),
 )  # fmt: skip
@@ -89,18 +91,18 @@ def _rules(table: pa.Table, schema: pa.Schema) -> Iterator[tuple[str, np.ndarray
     if "score" in has and "parsed" in has:
         given = table.column("score").to_numpy() != 0
         yield "score", given & _nulls(table.column("parsed")), "it must be 0 where nothing was parsed"
-    if schema is DROPS and all(name in has for name in (*_ENDS, "is_noise")):
+    if schema is DROPS and all(name in has for name in _ENDS):
         # A metric that some resamples do not have (no positive question, say) has no interval; then no end.
         ends = [_numbers(table.column(name)) for name in _ENDS]
         none = np.isnan(ends[0]) & np.isnan(ends[1])
         for name, end in zip(_ENDS, ends, strict=True):
             yield name, ~none & ~np.isfinite(end), "both ends must be finite, or both missing"
-        noise = pc.fill_null(table.column("is_noise"), False).to_numpy(zero_copy_only=False)
-        yield "is_noise", none & ~noise, "a drop without an interval is noise"
     for low, high in _ORDERED:
         if low in has and high in has:
             smaller, larger = table.column(low).to_numpy(), table.column(high).to_numpy()
             yield low, smaller > larger, f"it must be at most {high}"
+    if schema is DROPS:
+        yield from drop_rules(table)
     if schema is SAMPLES and "images" in has and "video" in has:
         images, video = table.column("images"), table.column("video")
         yield "images", _list_is_empty(images) & _nulls(video), "it must be one image at least, or a video"
@@ -116,7 +118,11 @@ def _rules(table: pa.Table, schema: pa.Schema) -> Iterator[tuple[str, np.ndarray
             if name in has:
                 yield name, _in_items(table.column(name), _nulls), "it must be a list of texts"
         if "references" in has:
-            yield "references", _list_is_empty(table.column("references")), "it must be one answer at least"
+            texts = _in_items(table.column("references"), lambda items: ~_empty(items))
+            yield "references", ~texts, "it must be one answer at least"
+        if "relevant" in has:
+            boxes = _in_items(table.column("relevant"), _no_box)
+            yield "relevant", boxes, "its boxes must be [left, top, right, bottom], right of and below 0"
     if _is_summary(schema):
         for name in ("variant", "benchmark", "control"):
             if name in has:
@@ -182,7 +188,12 @@ _COLUMN_RULES: list[tuple[tuple[str, ...], Callable[[pa.ChunkedArray], np.ndarra
     (("samples", "groups"), _below(1), "it must be 1 or more"),
     (_FINITE, _not_finite, "it must be a finite number"),
     (("noise_floor", *_MILLISECONDS, "kv_cache_bytes"), _below(0), "it must be 0 or more, and finite"),
-    (("is_noise",), _nulls, "it must be true or false"),
+    (("is_noise", "stopped"), _nulls, "it must be true or false"),
+    (
+        ("first_word_score",),
+        lambda column: ~_nulls(column) & _outside(0.0, 1.0)(column),
+        "scores lie in [0, 1]",
+    ),
     (("sample_id", "group_id", "benchmark", "intervention", "variant"), _empty, "it must be some text"),
     (("question", "prediction"), _nulls, "it must be text"),
 ]
@@ -207,6 +218,11 @@ def _in_items(column: pa.ChunkedArray, wrong: Callable[[pa.ChunkedArray], np.nda
 
 def _no_bytes(files: pa.ChunkedArray) -> np.ndarray:
     return pc.fill_null(pc.binary_length(pc.struct_field(files, "bytes")), 0).to_numpy() == 0
+
+
+def _no_box(boxes: pa.ChunkedArray) -> np.ndarray:
+    left, top, right, bottom = (_numbers(pc.list_element(boxes, corner)) for corner in range(4))
+    return ~((left >= 0) & (top >= 0) & (left < right) & (top < bottom))
 
 
 def _no_ratio(column: pa.ChunkedArray, schema: pa.Schema) -> np.ndarray:

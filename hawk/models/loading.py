@@ -93,6 +93,11 @@ def load(
     ``flash_attention_2`` without its package.
     """
     check_folder(path)
+    if revision is not None and Path(resolve(path)).is_dir():
+        raise InputError(
+            f"model.path {path!r} is a folder here, which has no revision {revision!r}; "
+            "a revision is for a model on the Hub."
+        )
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     if attention not in ATTENTION:

@@ -21,6 +21,7 @@ from hawk.models.base import Family
 from hawk.pruning.attach import attach, last_run
 from hawk.pruning.budget import ROUNDING, exact_ratio, kept_count
 from hawk.pruning.context import LastRun, PruningContext
+from hawk.pruning.options import check_type
 from hawk.pruning.positions import POLICIES
 from hawk.pruning.prompt import PrunedPrompt
 
@@ -75,6 +76,11 @@ class Pruner:
 
     def __post_init__(self) -> None:
         exact_ratio(self.pruning_ratio)
+        for option in fields(self):  # annotations are text here: as they are written
+            if option.name != "pruning_ratio":
+                check_type(
+                    str(option.type), getattr(self, option.name), f"{type(self).__name__}: {option.name}"
+                )
         for name, allowed in (
             ("rounding", ROUNDING),
             ("budget", BUDGETS),

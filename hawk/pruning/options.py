@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,18 +77,7 @@ def check_option(method: str, name: str, value: Any, where: str, layers: int) ->
     layers: of the run's model.
     """
     known = facts(method)
-    kinds = option_types(method).get(name, "Any").split(" | ")
-    checks = {"str": str, "bool": bool, "int": int, "float": int | float, "None": type(None)}
-    if all(kind in checks for kind in kinds):
-        right = any(isinstance(value, checks[kind]) for kind in kinds)
-        if isinstance(value, bool) and "bool" not in kinds:  # Python's True is a 1
-            right = False
-        if isinstance(value, float) and not math.isfinite(value):
-            right = False
-        if not right:
-            said = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
-            kinds = [said.get(kind, "null") for kind in kinds]
-            raise refuse(f"{where}: {name}", value, " or ".join(kinds))
+    check_type(option_types(method).get(name, "Any"), value, f"{where}: {name}")
     if name in known.allowed:
         choice(value, f"{where}: {name}", known.allowed[name])
     if name in known.bounds and isinstance(value, int | float):
@@ -97,6 +87,29 @@ def check_option(method: str, name: str, value: Any, where: str, layers: int) ->
         if not float(low) <= value <= most or (above and value == float(low)):
             words = f"above {low}" if above else f"from {low} to {most:g}" if high else f"{low} or more"
             raise refuse(f"{where}: {name}", value, words)
+
+
+_TYPES: dict[str, tuple[type, str]] = {
+    "str": (str, "text"),
+    "bool": (bool, "true or false"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "None": (type(None), "null"),
+}
+
+
+def check_type(annotation: str, value: Any, where: str) -> None:
+    """Refuse a value that is not of an annotation as it is written; other types than plain ones are left."""
+    kinds = annotation.split(" | ")
+    if any(kind not in _TYPES for kind in kinds):
+        return
+    right = any(isinstance(value, _TYPES[kind][0]) for kind in kinds)
+    if isinstance(value, bool) and "bool" not in kinds:  # Python's True is a 1
+        right = False
+    if isinstance(value, Real) and not math.isfinite(value):
+        right = False
+    if not right:
+        raise refuse(where, value, " or ".join(_TYPES[kind][1] for kind in kinds))
 
 
 def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:

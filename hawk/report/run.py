@@ -17,6 +17,7 @@ from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
+from hawk.core.settings_checks import required
 from hawk.report.tables import read_controls, read_retention
 
 
@@ -98,14 +99,26 @@ def read_drops(paths: RunPaths, ablation: str) -> pa.Table:
     """The drops of one ablation, of heads that its model has."""
     path = paths.drops(ablation)
     table = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation})
-    made = files.provenance_of(table, path)["settings"].get("geometry", {})
-    drops = table.select(["layer", "head"]).to_pandas()
+    settings = files.provenance_of(table, path)["settings"]
+    try:
+        required(settings, "statistics")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    made = settings.get("geometry") or {}
+    drops = table.select(["layer", "head", "benchmark"]).to_pandas()
     for key, column in (("layers", "layer"), ("heads", "head")):
         beyond = drops[drops[column] >= made.get(key, math.inf)]
         if len(beyond):
-            layer, head = beyond.iloc[0]
+            layer, head = beyond.iloc[0][["layer", "head"]]
             raise InputError(
                 f"{path}: drops of L{layer}H{head}, but the model has {made[key]} {key}. "
                 "Delete the file and run again."
             )
+    counts = drops["benchmark"].value_counts(sort=False)
+    if counts.nunique() > 1:
+        few, many = counts.idxmin(), counts.idxmax()
+        raise InputError(
+            f"{path}: drops of {counts[few]} heads on {few!r}, and of {counts[many]} on {many!r}. "
+            "Delete the file and run again."
+        )
     return table

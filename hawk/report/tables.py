@@ -13,7 +13,9 @@ import pandas as pd
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL, RETENTION
 from hawk.analysis.controls import CONTROLS
 from hawk.core import files
+from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
+from hawk.core.settings_checks import required
 from hawk.report import columns
 from hawk.report.columns import CSV, HTML, MARKDOWN, TERMINAL, Column, Row, select
 from hawk.report.page import escape
@@ -25,7 +27,12 @@ def read_retention(root: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The comparison table and the settings it was made with."""
     path = RunPaths(root).table("retention", "parquet")
     table = files.read_table(path, RETENTION, {"table": "retention"})
-    return table.to_pandas(), files.provenance_of(table, path)["settings"]
+    settings = files.provenance_of(table, path)["settings"]
+    try:
+        required(settings, "statistics", "ratios", "variants")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return table.to_pandas(), settings
 
 
 def read_controls(root: str) -> pd.DataFrame:

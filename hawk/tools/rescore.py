@@ -22,7 +22,7 @@ from hawk.benchmarks.bases.dataset import COUNT, HARNESS, DatasetBenchmark
 from hawk.benchmarks.bases.multiple_choice import MultipleChoice
 from hawk.benchmarks.custom import Custom
 from hawk.benchmarks.rules.cells import is_empty, options, text
-from hawk.core.atomic import write_text
+from hawk.core.atomic import check_output, write_text
 from hawk.core.errors import InputError
 from hawk.tools.prediction_files import Prediction, read
 
@@ -42,6 +42,8 @@ def score_predictions(
 
     ``rows`` names a JSONL to which every row's parsed answer and score are written.
     """
+    if rows is not None:
+        check_output(rows)
     predicted, provenance = read(predictions, samples)
     recorded = provenance.get("settings", {}).get("protocol")
     protocol = protocol or recorded or DEFAULT_PROTOCOL

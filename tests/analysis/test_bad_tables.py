@@ -74,6 +74,13 @@ SCORES = {
         put("kept_tokens", 999),
         "999; it must be at most visual_tokens",
     ),
+    "more visual tokens than the prompt has": (
+        put("prompt_tokens", 1),
+        "64; .* at most prompt_tokens",
+    ),
+    "a first word scored above 1": (put("first_word_score", 7.0), "first_word_score 7.0; scores lie in"),
+    "a first word scored infinite": (put("first_word_score", -float("inf")), "first_word_score -inf"),
+    "not known to have stopped": (put("stopped", None), "stopped None; it must be true or false"),
     "tokens missing": (put("kept_tokens", None), "kept_tokens None"),
     "no prediction": (put("prediction", None), "prediction None"),
     "no id": (put("sample_id", None), "sample_id None"),
@@ -192,6 +199,9 @@ SAMPLES = {
     "no answer": (put("references", []), "one answer at least"),
     "null answer": (put("references", ["yes", None]), "a list of texts"),
     "null option": (put("options", [None]), "a list of texts"),
+    "no answer but an empty one": (put("references", ["", ""]), "one answer at least"),
+    "a box the wrong way round": (put("relevant", [[5, 5, 1, 9]]), "boxes must be"),
+    "a box outside": (put("relevant", [[0, 0, 4, 4], [0, -5, 1, 1]]), "boxes must be"),
     "no question": (put("question", None), "question None"),
     "an id twice": (put("sample_id", "toy-evaluation-0000"), "occurs twice"),
 }
@@ -218,13 +228,27 @@ DROPS = {
     "half an interval": (put("ci_low", None), "ci_low nan; both ends must be finite, or both missing"),
     "no interval and no noise": (
         lambda f: f.assign(ci_low=np.nan, ci_high=np.nan, is_noise=False),
-        "a drop without an interval is noise",
+        "is_noise False; it must be what the interval",
     ),
     "an interval the wrong way round": (lambda f: f.assign(ci_low=f.ci_high + 1), "at most ci_high"),
     "no noise mark": (put("is_noise", None), "is_noise None"),
     "more unparsed than samples": (put("unparsed", 999), "at most samples"),
     "negative floor": (put("noise_floor", -1.0), "noise_floor -1.0"),
     "no samples": (put("samples", 0), "samples 0"),
+    "a drop that its values do not give": (put("drop", 55.5), "drop 55.5; it must be what the native"),
+    "drops of the other sign": (lambda f: f.assign(drop=-f["drop"]), "it must be what the native values say"),
+    "an ablated value that does not give the drop": (
+        put("ablated_value", -3.0),
+        "it must be what the native values say",
+    ),
+    "another reference": (put("reference_value", 12.0), "reference_value 12.0; all heads of a benchmark"),
+    "other samples": (put("groups", 7), "groups 7; all heads of a benchmark"),
+    "noise marked the wrong way round": (lambda f: f.assign(is_noise=~f["is_noise"]), "the interval and the"),
+    "an intervention of one head": (
+        put("intervention", "mean"),
+        "intervention .mean.; all heads of",
+    ),
+    "a head less": (lambda f: f.iloc[:-1], "drops of 3 heads on 'pairs', and of 4 on 'toy'"),
 }
 
 
@@ -234,6 +258,53 @@ def test_drops(run: tuple[str, dict[str, Any]], case: str) -> None:
     edit, said = DROPS[case]
     with Changed(RunPaths(root).drops("zero"), schemas.DROPS, edit), pytest.raises(InputError, match=said):
         Run.read(config, root)
+
+
+def test_a_baseline_prunes_nothing(run: tuple[str, dict[str, Any]]) -> None:
+    root, config = run
+    path = RunPaths(root).baseline("toy", "evaluation")
+    said = "1 of 64 visual tokens are kept of sample 'toy-evaluation-0003'; the baseline prunes nothing"
+    with (
+        toy_benchmarks(),
+        Changed(path, schemas.SCORES, put("kept_tokens", 1)),
+        pytest.raises(InputError, match=said),
+    ):
+        read_evaluation(config, root)
+
+
+SETTINGS: dict[str, Any] = {
+    "rules": [3, {}, {"rounding": 3}, []],
+    "model": ["x", 3, {"id": 3}, {"id": "\x1b[2J"}],
+    "geometry": [[], {"layers": "x"}, {"heads": 0}],
+    "token_score": [3, "l2"],
+    "variant": [3, {}, {"method": None}],
+    "protocol": [3, "", "\x1b[2J"],
+    "device": [[3], 1],
+    "threads": [0, 1.5, True],
+    "statistics": [None, {}, {"confidence": 95, "resamples": 100}],
+}
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_settings_are_not_believed(run: tuple[str, dict[str, Any]], key: str) -> None:
+    """Whatever a file says of how it was made: one line, and none that steers a terminal."""
+    root, config = run
+    paths = RunPaths(root)
+    for value in SETTINGS[key]:
+        for path, schema in (
+            (paths.baseline("toy", "evaluation"), schemas.SCORES),
+            (paths.evaluation("toy", "divprune"), schemas.EVALUATION),
+            (paths.drops("zero"), schemas.DROPS),
+        ):
+            if value is None and path != paths.drops("zero"):
+                continue
+            with (
+                toy_benchmarks(),
+                Changed(path, schema, **{key: value}),
+                pytest.raises(InputError, match=f"settings.{key}") as caught,
+            ):
+                Run.read(config, root) if path == paths.drops("zero") else read_evaluation(config, root)
+            assert str(caught.value).isprintable()
 
 
 def test_what_is_untouched_is_read(run: tuple[str, dict[str, Any]]) -> None:

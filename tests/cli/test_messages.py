@@ -141,3 +141,43 @@ def test_an_unused_bad_entry_under_data_is_told_when_the_config_is_read(tmp_path
     ):
         with pytest.raises(InputError, match=said):
             check(fill({**raw, "data": entry}, "c"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*GENERATE, *PICTURE, "--save-overlay", ""], "give a file"),
+        ([*GENERATE, *PICTURE, "--min-pixels", "9", "--max-pixels", "8"], "--min-pixels 9 is larger than"),
+        ([*GENERATE, *PICTURE, "--option", "rope=maybe"], "rope is 'maybe'; it must be true or false"),
+        ([*GENERATE, *PICTURE, "--option", "layer=1.5"], "layer is 1.5; it must be a whole number or null"),
+        (
+            [*GENERATE, *PICTURE, "--method", "random", "--option", "seed=x"],
+            "seed is 'x'; it must be a whole",
+        ),
+        ([*GENERATE, *PICTURE, "--method", "mmr", "--option", "trade_off=.nan"], "trade_off is nan"),
+        (["init", str(EMBEDDED), "--output", ".", "--force"], "'.' is a folder; give the name of a file"),
+        (["init", str(EMBEDDED), "--output", "file/x.yaml"], "file is no folder"),
+        (["score", "--benchmark", "mme", "--predictions", "file", "--rows", "."], "'.' is a folder"),
+        (["sensitivity", "--run-dir", ".", "--output", "file/x.csv"], "file is no folder"),
+    ],
+)
+def test_a_value_that_would_be_dropped_or_fail_later_is_refused(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("x")
+    code, _, error = hawk(words, monkeypatch, capsys)
+    assert code == 2
+    assert said in error.strip().splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_has_no_revision() -> None:
+    from hawk.models.loading import load
+
+    with pytest.raises(InputError, match="is a folder here, which has no revision 'abc'"):
+        load(str(EMBEDDED), revision="abc")
