@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import is_flash_attn_2_available
 
@@ -40,7 +42,7 @@ def read(kind: Any, path: str, what: str, revision: str | None = None) -> Any:
     """``kind.from_pretrained``; what is wrong with a checkpoint is said in words."""
     try:
         return kind.from_pretrained(resolve(path), revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
         reason = str(error).strip().split("\n")[0]
         if "trust_remote_code" in str(error):
             reason = (
@@ -112,14 +114,21 @@ def load(
     config = read(AutoConfig, path, "config", revision)
     family = family_by_type(config.model_type)
     check_attention(config)
-    model, loaded = AutoModelForImageTextToText.from_pretrained(
-        resolve(path),
-        revision=revision,
-        dtype=getattr(torch, dtype),
-        attn_implementation=attention,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
+    try:
+        model, loaded = AutoModelForImageTextToText.from_pretrained(
+            resolve(path),
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named and refused below, all at once
+        )
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a disk that fails is no damaged file
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"model.path {path!r}: its weights cannot be read: {reason}") from None
     _refuse_incomplete(path, loaded)
     if not vision:
         family.drop_vision(model)

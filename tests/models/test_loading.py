@@ -55,6 +55,52 @@ def test_a_tensor_too_many_is_named(tmp_path: Path) -> None:
         hawk.load(path, device="cpu")
 
 
+def test_a_tensor_of_another_shape_is_named(tmp_path: Path) -> None:
+    def shorter(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[q_proj(tensors)] = tensors[q_proj(tensors)][:-1].contiguous()
+
+    path = changed(tmp_path / "model", shorter)
+    with pytest.raises(InputError, match=r"has in another shape \S*layers\.0\.self_attn\.q_proj\.weight; it"):
+        hawk.load(path, device="cpu")
+
+
+@pytest.mark.parametrize("kept", [None, 0, 200, 5000], ids=["no file", "empty", "half a header", "cut"])
+def test_weights_that_cannot_be_read(tmp_path: Path, kept: int | None) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED, folder)
+    file = folder / "model.safetensors"
+    content = file.read_bytes()[: kept or 0]
+    file.unlink()
+    if kept is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match="its weights cannot be read: .") as caught:
+        hawk.load(str(folder), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", '{"a":', "its config cannot be read"),
+        (
+            "config.json",
+            '{"model_type": "qwen2_5_vl", "text_config": {"num_hidden_layers": "x"}}',
+            "its config",
+        ),
+        ("processor_config.json", "[]", "its processor cannot be read"),
+        ("tokenizer.json", "{", "its processor cannot be read"),
+    ],
+)
+def test_files_beside_the_weights_that_cannot_be_read(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    shutil.copytree(EMBEDDED, tmp_path / "model")
+    (tmp_path / "model" / name).write_text(content)
+    with pytest.raises(InputError, match=said) as caught:
+        hawk.load(str(tmp_path / "model"), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("vision", [True, False])
 @pytest.mark.parametrize("name", ["tiny-qwen2.5-vl", "tiny-internvl3"])
 def test_whole_models_load(name: str, vision: bool) -> None:
