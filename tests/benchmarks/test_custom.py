@@ -25,7 +25,7 @@ def plants(tmp_path):
     """The documented example, with its images."""
     text = DOCS.read_text(encoding="utf-8")
     for name in ("questions.csv", "plants.yaml"):
-        block = re.search(rf"`plants/{re.escape(name)}`:\n\n```\w+\n(.*?)```", text, re.DOTALL)
+        block = re.search(rf"<!-- file: plants/{re.escape(name)} -->\n```\w+\n(.*?)```", text, re.DOTALL)
         assert block, f"{name} is not in {DOCS}"
         path = tmp_path / "plants" / name
         path.parent.mkdir(exist_ok=True)
