@@ -81,7 +81,7 @@ def test_a_file_of_another_variant_or_other_images_is_refused(tmp_path: Path) ->
         make_tables(config, root)
 
     def larger(frame: pd.DataFrame) -> pd.DataFrame:
-        frame.loc[frame["sample_id"] == "toy-evaluation-0003", "visual_tokens"] = 256
+        frame.loc[frame["sample_id"] == "toy-evaluation-0003", ["visual_tokens", "prompt_tokens"]] = 256
         return frame
 
     change(path, larger, variant={"name": "divprune", "method": "divprune"})

@@ -211,5 +211,5 @@ def test_refusals():
 def test_a_second_prompt_in_one_generate_is_refused():
     """Guidance runs it through the same model, in the middle of the first one's decoding."""
     inputs, model = build("qwen2_5_vl", CASES["one"]), MODELS["qwen2_5_vl"]()
-    with pytest.raises(InputError, match="other prompts than those prepared"):
+    with pytest.raises(InputError, match="guidance_scale runs a second prompt"):
         pruned(model, FastV(0.6), inputs, guidance_scale=2.0, negative_prompt_ids=torch.tensor([[20, 21]]))
