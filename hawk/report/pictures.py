@@ -21,6 +21,8 @@ def section_pictures(run: Run, section: str) -> str:
     text, still = "", ""
     for picture in figures.pictures(run.holds, run.interventions, section):
         figure = picture.figure
+        if not figure.on_page:
+            continue
         path = Path(run.paths.figure(picture.name, figure.ending))
         if not path.is_file():
             if figure.step != "make_figures":

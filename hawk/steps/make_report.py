@@ -13,6 +13,7 @@ from hawk.report.page import page
 from hawk.report.run import Run
 from hawk.report.sections import comparison, cost, overview
 from hawk.report.sections import heads as report_heads
+from hawk.report.sections.verdict import verdict
 
 READS = (
     "run",
@@ -36,7 +37,7 @@ def make_report(
     run = Run.read(config, root)
     others = {Path(other).name: Run.read(config, other) for other in compare}
     sections: list[tuple[str, str, Callable[[Run], str]]] = [
-        ("verdict", "What it says", overview.verdict),
+        ("verdict", "What it says", verdict),
         ("run", "What was run", overview.what_was_run),
         ("heads", "Which heads matter", report_heads.heads),
         ("weights", "Head weights and noise", report_heads.weights),

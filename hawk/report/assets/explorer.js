@@ -236,7 +236,7 @@
       make("td", { text: isNoise(panel, b, h) ? "within noise" : "beyond noise" }),
       ...("lost" in panel ? [make("td", { text: String(panel.lost[b][h]) }), make("td", { text: String(panel.gained[b][h]) })] : []),
       make("td", { text: signed(-panel.logprob_drop[b][h], 3) })));
-    const heads = ["benchmark", "drop, points", `${panel.confidence} % interval`, "noise floor", "", ...("lost" in panel ? ["answers lost", "won"] : []), "log-probability, nats"];
+    const heads = ["benchmark", "drop, points", `${panel.confidence} % interval`, "noise floor", "", ...("lost" in panel ? ["answers lost", "won"] : []), "log-prob., nats"];
     box.hidden = false;
     box.replaceChildren(
       make("div", { class: "title" }, make("h3", { text: `${nameOf(panel.heads[h])} under ${panel.title}`, tabindex: -1 }),
