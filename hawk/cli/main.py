@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from hawk.cli import analysis, generate, integrations, steps, tools
+from hawk.cli import analysis, export, generate, integrations, steps, tools
 from hawk.core import extras
 from hawk.core.errors import InputError
 from hawk.tools import warm
@@ -32,6 +32,7 @@ for _command in (
     *steps.COMMANDS,
     *analysis.COMMANDS,
     *tools.COMMANDS,
+    *export.COMMANDS,
     *generate.COMMANDS,
     *integrations.COMMANDS,
 ):

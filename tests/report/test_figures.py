@@ -179,8 +179,8 @@ def test_a_variant_looks_alike_in_all_figures(made) -> None:
 
 def test_the_plot_marks_the_floor_and_what_does_not_stop(made) -> None:
     frame, settings = read_retention(made[0])
-    assert "‡" not in dot_plot(frame, settings, 95)
-    marked = frame.copy()
+    marked = frame.assign(at_floor=False)
+    assert "‡" not in dot_plot(marked, settings, 95)
     chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "random")
     marked["at_floor"] = (chosen & (frame["pruning_ratio"] == "0.9")).astype(object)
     marked.loc[chosen, "not_stopped"] = frame[chosen]["pruning_ratio"].map(
