@@ -1,8 +1,8 @@
 """``hawk export heads``: what heads are worth, in files that other tools read.
 
 - ``csv``: a line per head and benchmark, numbers as they are.
-- ``headkv``: JSON ``{"layer-head": [score, …]}`` on one line, as the retrieval-head detector (arXiv:2404.15574)
-  writes and HeadKV (arXiv:2410.19258) reads it; readers take the mean of a head's list. Its scores here are
+- ``headkv``: JSON ``{"layer-head": [score, …]}`` on one line, as the detector of retrieval heads
+  (arXiv:2404.15574) writes and HeadKV (arXiv:2410.19258) reads it; readers take the mean of a head's list. Its scores here are
   drops as shares (points / 100), one per benchmark, or weights.
 - ``duoattention``: ``full_attention_heads.tsv`` of DuoAttention (arXiv:2410.10819), layers × key-value heads,
   each from 0 to 1; kvpress reads it too. A key-value head is worth as much as the best of its query heads;
@@ -95,10 +95,8 @@ def _csv(heads: HeadScores) -> str:
 
 
 def _headkv(heads: HeadScores) -> str:
-    listed = {
-        f"{head.layer}-{head.index}": list(heads.scores[head].values()) for head in sorted(heads.scores)
-    }
-    return json.dumps(listed, allow_nan=False) + "\n"
+    lists = {f"{head.layer}-{head.index}": [*found.values()] for head, found in sorted(heads.scores.items())}
+    return json.dumps(lists, allow_nan=False) + "\n"
 
 
 def _duoattention(heads: HeadScores) -> str:

@@ -1,4 +1,4 @@
-"""Exported heads, read back as their readers do it: the rules are written here once more, from the formats."""
+"""Exported heads, read back as other tools do it: their rules are written here once more."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_weights_of_a_file(tmp_path: Path) -> None:
 
 def test_what_cannot_be_exported_says_why(root: str, tmp_path: Path) -> None:
     output = str(tmp_path / "heads")
-    with pytest.raises(InputError, match=r"unknown intervention: 'mean'.*zero, selection"):
+    with pytest.raises(InputError, match=r"unknown intervention 'mean'. Allowed: selection, zero."):
         export_heads(root, "csv", output, "mean")
     with pytest.raises(InputError, match="head weights"):
         export_heads(str(tmp_path / "nothing.json"), "csv", output)
@@ -116,7 +116,6 @@ def test_what_cannot_be_exported_says_why(root: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="number of key-value heads"):
         export_heads(str(bare), "duoattention", output)
     export_heads(str(bare), "headkv", output)
-    assert not (tmp_path / "heads").with_suffix(".tmp").exists()
 
 
 def test_the_command(root: str, tmp_path: Path) -> None:
