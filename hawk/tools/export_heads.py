@@ -2,8 +2,8 @@
 
 - ``csv``: a line per head and benchmark, numbers as they are.
 - ``headkv``: JSON ``{"layer-head": [score, …]}`` on one line, as the detector of retrieval heads
-  (arXiv:2404.15574) writes and HeadKV (arXiv:2410.19258) reads it; readers take the mean of a head's list. Its scores here are
-  drops as shares (points / 100), one per benchmark, or weights.
+  (arXiv:2404.15574) writes and HeadKV (arXiv:2410.19258) reads it; readers take the mean of a head's list.
+  Its scores here are drops as shares (points / 100), one per benchmark, or weights.
 - ``duoattention``: ``full_attention_heads.tsv`` of DuoAttention (arXiv:2410.10819), layers × key-value heads,
   each from 0 to 1; kvpress reads it too. A key-value head is worth as much as the best of its query heads;
   values are shares of the largest, and negative ones are 0. Readers compare every head of the model: layers

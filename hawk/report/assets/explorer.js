@@ -236,12 +236,12 @@
       make("td", { text: isNoise(panel, b, h) ? "within noise" : "beyond noise" }),
       ...("lost" in panel ? [make("td", { text: String(panel.lost[b][h]) }), make("td", { text: String(panel.gained[b][h]) })] : []),
       make("td", { text: signed(-panel.logprob_drop[b][h], 3) })));
-    const heads = ["benchmark", "drop, points", `${panel.confidence} % interval`, "noise floor", "", ...("lost" in panel ? ["answers lost", "won"] : []), "log-prob., nats"];
+    const heads = ["benchmark", "drop, points", `${panel.confidence} % interval`, "noise floor", "finding", ...("lost" in panel ? ["answers lost", "won"] : []), "log-prob., nats"];
     box.hidden = false;
     box.replaceChildren(
       make("div", { class: "title" }, make("h3", { text: `${nameOf(panel.heads[h])} under ${panel.title}`, tabindex: -1 }),
         make("button", { type: "button", "data-part": "close", text: "close", onclick: () => { state.head = null; draw(); } })),
-      make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))),
+      make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "table" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))),
       weightSentence(panel, h), looks(panel.heads[h]));
   }
 
@@ -364,9 +364,6 @@
   view.addEventListener("mouseleave", hide);
   view.addEventListener("focusin", (event) => { const node = event.target.closest("button.head"); if (node && node.matches(":focus-visible")) { const at = node.getBoundingClientRect(); show(node, at.right, at.bottom); } });
   view.addEventListener("focusout", hide);
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-  document.addEventListener("touchstart", (event) => { if (!event.target.closest("[data-head]")) hide(); }, { passive: true });
-  document.addEventListener("scroll", hide, { passive: true, capture: true });
 
   // --- export -------------------------------------------------------------------------------------------
   function csv(panel) {
