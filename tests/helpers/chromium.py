@@ -21,6 +21,9 @@ from typing import Any
 
 PATH = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}
+KEYS |= {f"Arrow{side}": 37 + i for i, side in enumerate(("Left", "Up", "Right", "Down"))}
+
 
 class Chromium:
     """One browser process; pages share it."""
@@ -138,7 +141,7 @@ class Page:
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def press(self, key: str) -> None:
-        code = {"Tab": 9, "Enter": 13, "Escape": 27}.get(key, 0)
+        code = KEYS.get(key, 0)
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
 

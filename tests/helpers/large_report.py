@@ -15,6 +15,7 @@ from hawk.analysis.comparison import RETENTION
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
 from hawk.core.paths import RunPaths
+from hawk.report.figures import pictures
 from hawk.report.run import Run
 from hawk.steps.make_figures import draw_figures
 from hawk.steps.make_report import report
@@ -30,10 +31,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 RATIOS = ("0.6", "0.8", "0.9")
 
 
-def large_report(root: str | Path, layers: int, heads: int, benchmarks: int, grid: int = 16) -> str:
+def large_report(
+    root: str | Path, layers: int, heads: int, benchmarks: int, grid: int = 16, drawn: bool = True
+) -> str:
     """Write figures and ``report.html`` under ``root``; returns the page's path.
 
-    grid: visual tokens of an example image in each direction.
+    grid: visual tokens of an example image in each direction. drawn: False leaves every figure empty.
     """
     names = [f"benchmark-{i}" for i in range(benchmarks)]
     run = Run(_config(), RunPaths(root))
@@ -48,7 +51,13 @@ def large_report(root: str | Path, layers: int, heads: int, benchmarks: int, gri
     rng = np.random.default_rng(1)
     shares = rng.dirichlet(np.full(heads, 0.5))
     run.weights = {"zero": HeadWeights(tuple(map(float, shares)), Geometry(layers, heads, heads, 64))}
-    draw_figures(run)
+    if drawn:
+        draw_figures(run)
+    for picture in pictures(run.holds, run.interventions, step="make_figures"):
+        path = Path(run.paths.figure(picture.name, "svg"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not drawn:
+            path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     Path(run.paths.report()).write_text(report(run), encoding="utf-8")
     return run.paths.report()
 

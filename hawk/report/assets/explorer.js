@@ -6,9 +6,10 @@
   const root = document.getElementById("explorer");
   if (!root || !data.panels || !data.panels.length) return;
   const POOLED = -1; // the mean over benchmarks
+  const ROWS = 40; // of the list that are drawn at first
   const pick = (name) => root.querySelector(`[data-part="${name}"]`);
   const state = { panel: 0, measure: "drop", view: "grid", benchmark: POOLED, layer: data.panels[0].heads[0][0],
-                  order: "pooled", down: true, noise: true, top: 0, least: 0, head: null, other: 0, picked: false };
+                  order: "pooled", down: true, noise: true, top: 0, least: 0, head: null, other: 0, rows: ROWS };
 
   const make = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);
@@ -152,13 +153,18 @@
       make("button", { type: "button", class: "sort", "data-key": key, text, onclick: () => { state.down = state.order === key ? !state.down : true; state.order = key; draw(); pick("view").querySelector(`[data-key="${key}"]`).focus(); } }))));
     const largest = Math.max(1e-9, ...panel.weight.map((w) => w ?? 0));
     const body = make("tbody");
-    for (const h of order) {
+    for (const h of order.slice(0, state.rows)) {
       const line = make("tr", {}, make("th", { scope: "row", text: nameOf(panel.heads[h]) }));
       for (const b of [POOLED, ...panel.benchmarks.keys()]) line.append(make("td", {}, cell(panel, b, h, most, keep)));
       line.append(weightCell(panel, h, largest));
       body.append(line);
     }
-    return make("table", { class: "grid list" }, make("thead", {}, head), body);
+    const table = make("table", { class: "grid list" }, make("thead", {}, head), body);
+    if (order.length <= state.rows) return table;
+    // Thousands of cells at once would make every sort slow.
+    const more = make("button", { type: "button", "data-part": "more", text: `show ${Math.min(ROWS, order.length - state.rows)} more of ${order.length} heads`,
+      onclick: () => { state.rows += ROWS; draw(); } });
+    return make("div", {}, table, more);
   }
 
   function weightCell(panel, h, largest) {
