@@ -98,6 +98,7 @@ class Chromium:
         page = Page(self, session)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.call(f"{domain}.enable")
+        page.call("Performance.enable", timeDomain="threadTicks")
         page.resize(width, height, touch)
         page.media(dark=dark)
         page.call("Page.navigate", url=Path(path).resolve().as_uri())
@@ -120,6 +121,20 @@ class Page:
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"])
         return found["result"].get("value")
+
+    def seconds_of(self, script: str) -> float:
+        """Processor time that the page's thread takes for a script and the layout after it.
+
+        Not the time on the clock, which says how busy the machine is.
+        """
+        before = self.busy()
+        self.run(script + "; new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        return self.busy() - before
+
+    def busy(self) -> float:
+        """Processor time that the page's thread has taken so far, seconds."""
+        metrics = self.call("Performance.getMetrics")["metrics"]
+        return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
 
     def resize(self, width: int, height: int, touch: bool = False) -> None:
         self.call(

@@ -6,7 +6,7 @@
   const root = document.getElementById("explorer");
   if (!root || !data.panels || !data.panels.length) return;
   const POOLED = -1; // the mean over benchmarks
-  const ROWS = 40; // of the list that are drawn at first
+  const ROWS = 20; // of the list that are drawn at first
   const pick = (name) => root.querySelector(`[data-part="${name}"]`);
   const state = { panel: 0, measure: "drop", view: "grid", benchmark: POOLED, layer: data.panels[0].heads[0][0],
                   order: "pooled", down: true, noise: true, top: 0, least: 0, head: null, other: 0, rows: ROWS };
@@ -148,7 +148,8 @@
       if (state.order === "weight") return panel.weight[h] ?? -Infinity;
       return value(panel, state.order === "pooled" ? POOLED : Number(state.order.slice(1)), h) ?? -Infinity;
     };
-    const order = panel.heads.map((_, h) => h).filter((h) => keep[h]).sort((a, b) => (state.down ? by(b) - by(a) : by(a) - by(b)) || a - b);
+    const keys = panel.heads.map((_, h) => by(h));
+    const order = panel.heads.map((_, h) => h).filter((h) => keep[h]).sort((a, b) => (state.down ? keys[b] - keys[a] : keys[a] - keys[b]) || a - b);
     const head = make("tr", {}, ...columns.map(([key, text]) => make("th", { scope: "col", "aria-sort": state.order !== key ? "none" : state.down ? "descending" : "ascending" },
       make("button", { type: "button", class: "sort", "data-key": key, text, onclick: () => { state.down = state.order === key ? !state.down : true; state.order = key; draw(); pick("view").querySelector(`[data-key="${key}"]`).focus(); } }))));
     const largest = Math.max(1e-9, ...panel.weight.map((w) => w ?? 0));
