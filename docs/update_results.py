@@ -70,7 +70,7 @@ def demo() -> list[str]:
         "",
         *verdicts(DEMO),
         "",
-        f"![retention against pruning ratio](docs/images/{PICTURES[1]}.png)",
+        f"![retention of every variant at every ratio](docs/images/{PICTURES[1]}.png)",
     ]
 
 

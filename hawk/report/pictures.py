@@ -39,4 +39,6 @@ def section_pictures(run: Run, section: str) -> str:
             still += shown
         else:
             text += shown
+    if text.count("<figure>") > 1:
+        text = f'<div class="pictures">{text}</div>'
     return text + (f"<noscript>{still}</noscript>" if still else "")

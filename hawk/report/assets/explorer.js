@@ -72,14 +72,21 @@
     return keep;
   };
 
-  // White at 0, red for a drop, blue for a gain: the ends of ColorBrewer's RdBu.
-  const colour = (v, most) => {
-    if (v === null) return "transparent";
-    const share = Math.max(-1, Math.min(1, v / most));
-    const end = share > 0 ? [178, 24, 43] : [33, 102, 172];
-    return `rgb(${end.map((c) => Math.round(255 + (c - 255) * Math.abs(share))).join(",")})`;
+  // White at 0, red for a drop, blue for a gain: the ends of ColorBrewer's RdBu. Colour grows with the root
+  // of the value, or one large head would leave all others white; the scale is drawn by the same rule.
+  const strength = (v, most) => Math.sign(v ?? 0) * Math.sqrt(Math.min(1, Math.abs(v ?? 0) / most));
+  const channels = (v, most) => {
+    const share = strength(v, most);
+    return (share > 0 ? [178, 24, 43] : [33, 102, 172]).map((c) => Math.round(255 + (c - 255) * Math.abs(share)));
   };
-  const inkOn = (v, most) => (Math.abs((v ?? 0) / most) > 0.55 ? "white" : "#1c1c1c");
+  const colour = (v, most) => (v === null ? "transparent" : `rgb(${channels(v, most).join(",")})`);
+  // Black or white, whichever has more contrast (WCAG's relative luminance).
+  const inkOn = (v, most) => {
+    if (v === null) return "inherit";
+    const [r, g, b] = channels(v, most).map((c) => (c > 10 ? ((c / 255 + 0.055) / 1.055) ** 2.4 : c / 3294.6));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "black" : "white";
+  };
+  const gradient = () => `linear-gradient(to right, ${Array.from({ length: 33 }, (_, i) => colour(i / 16 - 1, 1)).join(",")})`;
 
   function describe(panel, benchmark, h) {
     const lines = [`${nameOf(panel.heads[h])}, ${title(panel, benchmark)} (${panel.title})`];
@@ -300,7 +307,7 @@
     for (const button of root.querySelectorAll("[data-view]")) button.setAttribute("aria-pressed", String(button.dataset.view === state.view));
     for (const [part, views] of Object.entries({ benchmark: ["grid", "list"], layer: ["layer"], other: ["compare"], filters: ["grid", "layer", "list"], scale: ["grid", "layer", "list"] })) pick(part).hidden = !views.includes(state.view);
     const most = limit();
-    pick("scale").replaceChildren(make("span", { text: signed(-most, digits()) }), make("i"), make("span", { text: `${signed(most, digits())} ${unit()}` }),
+    pick("scale").replaceChildren(make("span", { text: signed(-most, digits()) }), make("i", { style: { background: gradient() } }), make("span", { text: `${signed(most, digits())} ${unit()}` }),
       make("span", { class: "key noise", text: "within noise" }));
     const first = pick("view").querySelector("button.head");
     if (first) (pick("view").querySelector(`button.head[data-head="${state.head}"]`) ?? first).tabIndex = 0;
