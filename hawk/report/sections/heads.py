@@ -21,8 +21,8 @@ def heads(run: Run) -> str:
     views = "".join(f'<button type="button" data-view="{key}">{text}</button>' for key, text in _VIEWS)
     return f"""<p>Each cell is the drop when one head is ablated: reference run minus ablated run, in points
 of the benchmark's scale, over the same samples. Red: the score falls without the head. Blue: it rises.
-Hatched: the drop is within noise. All benchmarks and panels share one colour scale. Choose a head
-(click, or arrow keys and Enter) for its numbers and for where it looks.</p>
+Hatched: the drop is within noise. All benchmarks and panels share one colour scale, which grows with the
+root of the drop. Choose a head (click, or arrow keys and Enter) for its numbers and for where it looks.</p>
 <div id="explorer">
 <div class="controls">
 <label>ablation <select data-part="panel-select"></select></label>
