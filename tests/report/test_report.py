@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from chromium import Chromium
 from click.testing import CliRunner
 from factories import make_config, toy_benchmarks, write_run
 from PIL import Image
@@ -315,20 +316,9 @@ def in_browser(path: str, script: str, folder: Path) -> str:
     probe.write_text(
         text.replace("</body></html>", (run if script else "") + "</body></html>"), encoding="utf-8"
     )
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-            *("--disable-sync", "--no-first-run", f"--user-data-dir={folder / 'profile'}"),
-            "--dump-dom",
-            probe.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout
+    with Chromium() as browser:
+        dom: str = browser.open(probe).run("document.documentElement.outerHTML")
+    return dom
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
