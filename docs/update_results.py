@@ -53,7 +53,7 @@ def demo() -> list[str]:
         text_table(frame, "overall", settings),
         "```",
         "",
-        f"![retention against pruning ratio](docs/images/{PICTURES[1]}.png)",
+        f"![retention of every variant at every ratio](docs/images/{PICTURES[1]}.png)",
     ]
 
 

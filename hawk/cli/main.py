@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from hawk.cli import analysis, generate, integrations, steps, tools
+from hawk.cli import analysis, export, generate, integrations, steps, tools
 from hawk.core import extras
 from hawk.core.errors import InputError
 from hawk.core.values import one_line
@@ -69,6 +69,7 @@ for _command in (
     *steps.COMMANDS,
     *analysis.COMMANDS,
     *tools.COMMANDS,
+    *export.COMMANDS,
     *generate.COMMANDS,
     *integrations.COMMANDS,
 ):

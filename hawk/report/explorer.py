@@ -16,6 +16,7 @@ from hawk.report.run import Run
 # Column of the drops table → digits that the page shows at most.
 VALUES = {"drop": 2, "ci_low": 2, "ci_high": 2, "logprob_drop": 4}
 COUNTS = ("unparsed", "is_noise")
+OF_BENCHMARKS = ("noise_floor", "samples", "groups")  # the same for all heads of a benchmark
 
 
 def explorer_data(run: Run, others: Mapping[str, Run] | None = None) -> dict[str, Any]:
@@ -41,11 +42,15 @@ def _panels(run: Run, prefix: str) -> list[dict[str, Any]]:
 def _panel(run: Run, ablation: str, title: str, part: pd.DataFrame) -> dict[str, Any]:
     benchmarks = list(dict.fromkeys(part["benchmark"]))
     heads = sorted({Head(layer, head) for layer, head in zip(part["layer"], part["head"], strict=True)})
-    rows = part.set_index(["benchmark", "layer", "head"]).sort_index()
+    spots = [(head.layer, head.index) for head in heads]
+    table = {
+        key: part.pivot(index="benchmark", columns=["layer", "head"], values=key)
+        for key in (*VALUES, *COUNTS, *OF_BENCHMARKS)
+    }
 
     def column(key: str) -> list[list[Any]]:
         """[benchmark][head]"""
-        return [[rows.at[(name, head.layer, head.index), key] for head in heads] for name in benchmarks]
+        return table[key].loc[benchmarks, spots].to_numpy().tolist()  # type: ignore[no-any-return]
 
     panel: dict[str, Any] = {
         "title": title,
@@ -57,7 +62,7 @@ def _panel(run: Run, ablation: str, title: str, part: pd.DataFrame) -> dict[str,
         panel[key] = [[_rounded(value, digits) for value in line] for line in column(key)]
     for key in COUNTS:
         panel[key] = [[int(value) for value in line] for line in column(key)]
-    for key in ("noise_floor", "samples", "groups"):  # the same for all heads of a benchmark
+    for key in OF_BENCHMARKS:
         panel[key] = [_rounded(line[0], 2) for line in column(key)]
     return {**panel, **_weights(run, ablation, heads)}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ASSETS = Path(__file__).parent / "assets"
+SCROLL = '<div class="scroll" tabindex="0" role="group" aria-label="table">'  # wider than a narrow page
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
@@ -56,7 +57,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> 
         )
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table><thead><tr>{cells(head, "th")}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return f"{SCROLL}<table><thead><tr>{cells(head, 'th')}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -21,6 +21,8 @@ def section_pictures(run: Run, section: str) -> str:
     text, still = "", ""
     for picture in figures.pictures(run.holds, run.ablations, section):
         figure = picture.figure
+        if not figure.on_page:
+            continue
         path = Path(run.paths.figure(picture.name, figure.ending))
         if not path.is_file():
             if figure.step != "make_figures":
@@ -37,4 +39,6 @@ def section_pictures(run: Run, section: str) -> str:
             still += shown
         else:
             text += shown
+    if text.count("<figure>") > 1:
+        text = f'<div class="pictures">{text}</div>'
     return text + (f"<noscript>{still}</noscript>" if still else "")

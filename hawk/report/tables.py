@@ -18,7 +18,7 @@ from hawk.core.paths import RunPaths
 from hawk.core.settings_checks import required
 from hawk.report import columns
 from hawk.report.columns import CSV, HTML, MARKDOWN, TERMINAL, Column, Row, select
-from hawk.report.page import escape
+from hawk.report.page import SCROLL, escape
 
 WIDTH = 80  # of a terminal
 
@@ -93,8 +93,7 @@ def html_table(
         for row in rows
     )
     return (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'{SCROLL}<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 

@@ -16,16 +16,17 @@ READS = ("ablation.recipes", "weights.recipes")  # beside them the tables say wh
 
 def make_figures(config: Mapping[str, Any], root: str) -> list[str]:
     """All figures for which ``root`` has the tables; returns the paths written."""
-    return _draw(Run.read(config, root))
+    return draw_figures(Run.read(config, root))
 
 
 def retention_figures(root: str) -> list[str]:
     """The figures of the comparison alone, from its table."""
     frame, settings = read_retention(root)
-    return _draw(Run({}, RunPaths(root), retention=frame, settings=settings), "retention")
+    return draw_figures(Run({}, RunPaths(root), retention=frame, settings=settings), "retention")
 
 
-def _draw(run: Run, section: str | None = None) -> list[str]:
+def draw_figures(run: Run, section: str | None = None) -> list[str]:
+    """Draw a run's figures, or those of one section; returns the paths written."""
     out: list[str] = []
     with style():
         for picture in pictures(run.holds, run.ablations, section, "make_figures"):

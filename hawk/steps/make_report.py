@@ -13,6 +13,7 @@ from hawk.report.page import page
 from hawk.report.run import Run
 from hawk.report.sections import comparison, cost, overview
 from hawk.report.sections import heads as report_heads
+from hawk.report.sections.verdict import verdict
 
 READS = (
     "run",
@@ -36,8 +37,14 @@ def make_report(
     output = output or RunPaths(root).report()
     run = Run.read(config, root)
     others = {Path(other).name: Run.read(config, other) for other in compare}
+    atomic.write_text(output, report(run, others))
+    return output
+
+
+def report(run: Run, others: Mapping[str, Run] | None = None) -> str:
+    """The page of a run. others: further runs, by the names that they get on the page."""
     sections: list[tuple[str, str, Callable[[Run], str]]] = [
-        ("verdict", "What it says", overview.verdict),
+        ("verdict", "What it says", verdict),
         ("run", "What was run", overview.what_was_run),
         ("heads", "Which heads matter", report_heads.heads),
         ("weights", "Head weights and noise", report_heads.weights),
@@ -47,5 +54,4 @@ def make_report(
         ("reading", "How to read this", overview.reading),
     ]
     done = [(key, title, text) for key, title, make in sections if (text := make(run))]
-    atomic.write_text(output, page(config["run"], done, explorer_data(run, others)))
-    return output
+    return page(run.config["run"], done, explorer_data(run, others))

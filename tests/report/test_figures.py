@@ -14,8 +14,11 @@ from PIL import Image
 
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
+from hawk.report.dotplot import dot_plot
+from hawk.report.figures.dots import dots_figure
 from hawk.report.figures.drops import drop_heatmap
 from hawk.report.figures.kept_tokens import KeptTokens, draw_kept_tokens, kept_token_panel
+from hawk.report.figures.looks import looks
 from hawk.report.figures.retention import retention_figure
 from hawk.report.figures.style import style
 from hawk.report.figures.weights import stability_figure, weight_bars
@@ -125,6 +128,78 @@ def test_stability_curves(made) -> None:
     drawn = figure.axes[0].lines[0]
     assert drawn.get_xdata().tolist() == [point["samples"] for point in curve]
     assert drawn.get_ydata().tolist() == [point["correlation"] for point in curve]
+
+
+def test_dots_are_the_tables_values_and_hollow_where_nothing_was_shown(made) -> None:
+    frame, settings = read_retention(made[0])
+    with style():
+        figure = dots_figure(frame, settings["reference"])
+    overall = frame[frame["benchmark"] == "overall"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"{r} % removed" for r in (60, 80, 90)]
+    names = [label.get_text().removesuffix(" (reference)") for label in figure.axes[0].get_yticklabels()]
+    means = overall[overall["variant"].isin(names)].groupby("variant")["retention"].mean()
+    assert names == means.sort_values(ascending=False).index.tolist()
+    assert {"hawk-uniform", "random", "divprune"} < set(names)
+    for axes, ratio in zip(figure.axes, ("0.6", "0.8", "0.9"), strict=True):
+        rows = overall[overall["pruning_ratio"] == ratio].set_index("variant")
+        assert len(axes.containers) == len(names)
+        for name, drawn in zip(names, axes.containers, strict=True):
+            row = rows.loc[name]
+            assert drawn.lines[0].get_xdata().tolist() == [row["retention"]]
+            (segment,) = drawn.lines[2][0].get_segments()
+            assert segment[:, 0].tolist() == pytest.approx([row["ci_low"], row["ci_high"]])
+            hollow = drawn.lines[0].get_markerfacecolor() == "white"
+            assert hollow == (row["verdict"] == "—")
+            assert drawn.lines[0].get_color() == looks(frame)[name][0]
+        levels = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
+        for name in ("blind", "hawk-uniform"):
+            assert rows.loc[name, "retention"] in levels
+
+
+def test_a_variant_looks_alike_in_all_figures(made) -> None:
+    frame, settings = read_retention(made[0])
+    look = looks(frame)
+    page = dot_plot(frame, settings, 95)
+    with style():
+        lines = retention_figure(frame, ["toy"])
+    for name, (colour, _) in look.items():
+        drawn = next(one for one in lines.axes[0].containers if one.get_label() == name)
+        assert drawn.lines[0].get_color() == colour
+        title = f"{name} (reference)" if name == settings["reference"] else name
+        row = page[page.index(f"</svg>{title}</span>") :].split('role="row"')[0]
+        assert row.count(f"--c:{colour}") == 6  # a dot and an interval at three ratios
+        assert row.count("--c:") == 6
+    assert not {"blind", "baseline", "majority"} & set(look)
+    many = pd.concat([frame.assign(variant=f"{i}", method="random") for i in range(14)])
+    assert len({colour for colour, _ in looks(many).values()}) == 14
+
+
+def test_the_plot_marks_the_floor_and_what_does_not_stop(made) -> None:
+    frame, settings = read_retention(made[0])
+    marked = frame.assign(at_floor=False)
+    assert "‡" not in dot_plot(marked, settings, 95)
+    chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "random")
+    marked["at_floor"] = (chosen & (frame["pruning_ratio"] == "0.9")).astype(object)
+    marked.loc[chosen, "not_stopped"] = frame[chosen]["pruning_ratio"].map(
+        {"0.6": 0.9, "0.8": 1.0, "0.9": 12.3}
+    )
+    page = dot_plot(marked, settings, 95)
+    assert "‡ retains no more than always giving the most frequent answer: random." in page
+    assert "† 1 % or more of the answers do not stop: random." in page
+    cells = [cell.split("</span>")[0] for cell in page.split('class="value"')]
+    assert [cell.endswith("†") for cell in cells].count(True) == 1  # at 80 % removed
+    assert [cell.endswith("†‡") for cell in cells].count(True) == 1  # at 90 % removed
+
+
+def test_the_plot_of_little(made) -> None:
+    """One variant at one ratio without floor, ceiling or reference; and none at all."""
+    frame, settings = read_retention(made[0])
+    alone = frame[(frame["variant"] == "random") & (frame["pruning_ratio"] == "0.8")]
+    page = dot_plot(alone, {**settings, "reference": None}, 95)
+    assert page.count('class="spot"') == 1
+    assert "floor" not in page
+    assert dot_plot(frame[frame["method"] == "blind"], settings, 95) == ""
+    assert dot_plot(alone.assign(retention=float("nan")), settings, 95) == ""
 
 
 def test_the_ceiling_is_drawn_apart_from_the_variants(made) -> None:

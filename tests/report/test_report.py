@@ -17,8 +17,9 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from chromium import Chromium
 from click.testing import CliRunner
-from factories import drops_of, make_config, measure_drops, stability_of, toy_benchmarks, write_run  # tmp
+from factories import drops_of, make_config, measure_drops, stability_of, toy_benchmarks, write_run
 from PIL import Image
 
 from hawk.cli import analysis, tools
@@ -29,9 +30,11 @@ from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.report import page as report
 from hawk.report import verdicts
+from hawk.report.headline import Comparison, headline, sentences
 from hawk.report.run import Run
 from hawk.report.sections.comparison import _retention_table
 from hawk.report.sections.overview import what_was_run
+from hawk.report.sections.verdict import verdict
 from hawk.report.tables import read_controls, read_retention
 from hawk.steps.head_weights import head_weights
 from hawk.steps.make_figures import make_figures
@@ -133,7 +136,7 @@ def test_every_section_and_link_is_there(text: str) -> None:
     sections = [a["id"] for t, a in page.found if t == "section"]
     assert sections == ["verdict", "run", "heads", "weights", "retention", "tokens", "cost", "reading"]
     assert [a["href"] for t, a in page.found if t == "a"] == [f"#{one}" for one in sections]
-    assert sum(t == "img" for t, _ in page.found) == 8  # 5 figures, 2 without script, kept tokens
+    assert sum(t == "img" for t, _ in page.found) == 7  # 4 figures, 2 without script, kept tokens
 
 
 def test_the_numbers_are_those_of_the_tables(made, text: str) -> None:
@@ -206,92 +209,34 @@ def test_a_part_of_a_run_makes_a_part_of_a_report(made, tmp_path: Path) -> None:
 # --- what it says -----------------------------------------------------------------------------------
 
 
-def test_the_recipe_losing_to_its_control_is_said_plainly(made, text: str) -> None:
+def test_the_page_opens_with_the_verdict_and_its_plot(made, text: str) -> None:
     root, _ = made
-    frame, _ = read_retention(root)
+    frame, settings = read_retention(root)
+    compared = Comparison.of(frame, read_controls(root), settings)
+    words = Page(text).words
+    for statement in (headline(compared), *sentences(compared, ["hawk-zero"])):
+        assert statement.text in words
     row = frame[(frame["variant"] == "hawk-zero") & (frame["benchmark"] == "overall")]
     row = row[row["pruning_ratio"] == "0.8"].iloc[0]
     assert row["verdict"] == "worse"
     low, high = row["difference_low"], row["difference_high"]
-    words = Page(text).words
-    assert "hawk-zero (the paper's recipe) loses to hawk-uniform: at " in words
-    assert f"at 80 % removed by {row['difference']:+.1f} [{low:+.1f}, {high:+.1f}], adjusted p" in words
-    controls = read_controls(root)
-    below = controls[(controls["control"] == "random") & (controls["difference"] < 0)].iloc[0]
-    bounds = f"[{below['difference_low']:+.1f}, {below['difference_high']:+.1f}]"
-    assert "retains less than a control (described, not tested)" in words
-    assert f"random ({below['difference']:+.1f} {bounds} at" in words
+    tips = [a["data-tip"] for tag, a in Page(text).found if "data-tip" in a]
+    rows = frame[(frame["benchmark"] == "overall") & frame["method"].isin(["hawk", "random", "divprune"])]
+    assert len(tips) == len(rows)
+    expected = (
+        f"hawk-zero, 80 % removed: retention {row['retention']:.1f} %\n"
+        f"95 % interval [{row['ci_low']:.1f}, {row['ci_high']:.1f}]\nagainst hawk-uniform: "
+        f"{row['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p {row['p_adjusted']:.3f} (Holm), worse"
+    ).replace("p 0.", "p .")
+    assert any(tip.startswith(expected) for tip in tips if tip)
+    assert text.index(headline(compared).text.split(".")[0]) < text.index('<div class="dots"')
+    for statement in sentences(compared):
+        assert not re.search(r"\d\.\d", statement.text)  # numbers stand in the plot
 
 
-def test_better_and_worse_follow_the_verdict_column_alone(made) -> None:
-    root, _ = made
-    frame, settings = read_retention(root)
-    frame = frame.copy()
-    chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "divprune")
-    for verdict, kind in (("better", "better"), ("worse", "worse"), ("—", "open")):
-        frame.loc[chosen, "verdict"] = verdict
-        found = [one for one in verdicts.against_reference_variant(frame, settings) if "divprune" in one.text]
-        assert [one.kind for one in found] == [kind] * 3
-    controls = read_controls(root)
-    frame.loc[(frame["benchmark"] == "overall") & (frame["variant"] == "hawk-zero"), "verdict"] = "—"
-    said = [one.text for one in verdicts.recipe(frame, controls, settings, {"zero"})]
-    assert sum("shows no significant difference from hawk-uniform" in one for one in said) == 1
-    assert not any("loses to" in one or "beats" in one for one in said)
-
-
-def test_beating_weak_controls_is_claimed_only_where_the_reference_is_beaten(made) -> None:
-    """Only blind beside a reference 21 points above: retaining more than blind shows nothing."""
-    frame, settings = read_retention(made[0])
-    chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "hawk-zero")
-    controls = read_controls(made[0])
-    controls = controls[controls["control"].isin(["hawk-uniform", "blind"])].copy()
-    controls["difference"] = [21.0 if one == "blind" else -21.0 for one in controls["control"]]
-
-    def said(verdict: dict[str, str]) -> list[str]:
-        changed = frame.copy()
-        changed.loc[chosen, "verdict"] = frame.loc[chosen, "pruning_ratio"].map(verdict)
-        return [one.text for one in verdicts.recipe(changed, controls, settings)]
-
-    for verdict in ("worse", "—"):
-        assert not any("retains" in text for text in said(dict.fromkeys(("0.6", "0.8", "0.9"), verdict)))
-    better = said({"0.6": "worse", "0.8": "better", "0.9": "better"})[-1]
-    assert better == "hawk-zero retains more than blind at 80 %, 90 % removed (described, not tested)."
-    assert not any("every" in text for text in said(dict.fromkeys(("0.6", "0.8", "0.9"), "better")))
-
-
-def test_variants_no_better_than_the_majority_answer_are_named(made) -> None:
-    root, config = made
-    frame, _ = read_retention(root)
-    overall = frame["benchmark"] == "overall"
-    low = frame.assign(at_floor=False)
-    low.loc[overall & (frame["variant"] == "random") & (frame["pruning_ratio"] == "0.9"), "at_floor"] = True
-    low.loc[overall & (frame["variant"] == "blind"), "at_floor"] = True  # which is there by intent
-    said = [one.text for one in verdicts.notes(config, {}, low, "model")]
-    expected = "No better than always giving the most frequent answer: random at 90 % removed."
-    assert [text for text in said if "most frequent" in text] == [expected]
-
-
-def test_variants_whose_answers_do_not_stop_are_named(made) -> None:
-    root, config = made
-    frame, _ = read_retention(root)
-    assert not any("do not stop" in one.text for one in verdicts.notes(config, {}, frame, "model"))
-    endless = frame.copy()
-    chosen = (frame["benchmark"] == "overall") & (frame["variant"] == "random")
-    endless.loc[chosen, "not_stopped"] = endless[chosen]["pruning_ratio"].map(
-        {"0.6": 0.9, "0.8": 1.0, "0.9": 12.34}
-    )
-    (said,) = [one.text for one in verdicts.notes(config, {}, endless, "model") if "do not stop" in one.text]
-    assert "do not stop: random 1.0 % at 80 % removed; random 12.3 % at 90 % removed. Exact" in said
-
-
-def test_the_ceiling_is_called_that(made) -> None:
-    """A variant that is told where the object is beats every control, which is no praise of anything."""
-    root, _ = made
-    frame, settings = read_retention(root)
+def test_the_ceiling_is_no_row_of_the_table_like_others(made) -> None:
+    frame, _ = read_retention(made[0])
     frame = frame.replace({"variant": {"divprune": "told"}, "method": {"divprune": "oracle"}})
-    said = " ".join(one.text for one in verdicts.against_reference_variant(frame, settings))
-    assert said.count("told (the ceiling) ") == 3
-    assert "random (the ceiling)" not in said
     page = _retention_table(frame, "overall", "hawk-uniform")
     assert page.count('<tr class="floor"><td class="left" data-v="told">') == 3
 
@@ -314,30 +259,48 @@ def test_fewer_samples_than_asked_for_are_said(made) -> None:
     assert ">70<" not in what_was_run(Run(config, run.paths, retention=run.retention, settings=run.settings))
 
 
-def test_notes_name_what_the_null_explains_and_what_leaks(made) -> None:
+def test_warnings_name_what_the_null_explains(made) -> None:
     root, config = made
     found = {name: stability_of(root, name) for name in ("zero", "selection")}
     for one in found.values():
         for key in one["null"]["benchmarks"]:
             one["null"]["benchmarks"][key]["explained_by_null"] = key == "pairs"
         one["null"]["pooled"]["explained_by_null"] = False
-    said = [one.text for one in verdicts.notes(config, found, None, "model")]
+    said = [one.text for one in verdicts.of_the_weights(config, found)]
     assert len(said) == 2
     assert all("on pairs the drops of the heads differ no more than noise" in one for one in said)
-    leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
-    assert any("makes retention too high" in one.text for one in verdicts.notes(leaky, {}, None, "model"))
-    tiny = verdicts.notes(config, {}, None, "data/models/tiny-qwen2.5-vl")
-    assert any("small and was trained by this project" in one.text for one in tiny)
-    assert verdicts.notes(config, {}, None, "model") == []
-    frame, _ = read_retention(root)
-    assert not [one for one in verdicts.notes(config, {}, frame, "model") if "cannot tell" in one.text]
-    seeing = frame.assign(retention=frame["retention"].where(frame["method"] != "blind", 95.0))
-    assert any(
-        "cannot show a difference between pruning methods" in one.text
-        for one in verdicts.notes(config, {}, seeing, "model")
+    found["zero"]["null"]["pooled"]["explained_by_null"] = True  # the smaller warning is part of the larger
+    said = [one.text for one in verdicts.of_the_weights(config, found)]
+    assert ["over all benchmarks" in one for one in said] == [True, False]
+    del found["zero"]
+    assert verdicts.of_the_weights(config, found)[-1].text == (
+        "hawk-zero: no null was computed, so noise alone may have made the weights."
     )
+
+
+def test_what_leaks_and_whose_model_it_is_stand_beside_the_headline(made) -> None:
+    _, config = made
+    leaky = {**config, "calibration": {**config["calibration"], "holdout": "none"}}
+    assert any("makes retention too high" in one.text for one in verdicts.of_the_run(leaky, "model"))
+    (tiny,) = verdicts.of_the_run(config, "data/models/tiny-qwen2.5-vl")
+    assert "small and was trained by this project" in tiny.text
+    assert verdicts.of_the_run(config, "model") == []
+    page = verdict(Run(leaky, RunPaths(made[0]), retention=read_retention(made[0])[0],
+                       settings=read_retention(made[0])[1]))  # fmt: skip
+    assert page.index("makes retention too high") < page.index('<div class="dots"')
+
+
+def test_benchmarks_that_cannot_show_anything_stand_below_the_plot(made) -> None:
+    root, config = made
+    frame, _ = read_retention(root)
+    assert verdicts.of_the_comparison(config, None, frame) == []
+    seeing = frame.assign(retention=frame["retention"].where(frame["method"] != "blind", 95.0))
+    (said,) = verdicts.of_the_comparison(config, None, seeing)
+    assert "cannot show a difference between pruning methods" in said.text
     dead = frame.assign(native_value=frame["native_value"].where(frame["benchmark"] != "toy", 0.0))
-    assert any("scores 0 on toy:" in one.text for one in verdicts.notes(config, {}, dead, "model"))
+    assert any("scores 0 on toy:" in one.text for one in verdicts.of_the_comparison(config, None, dead))
+    (said,) = verdicts.of_the_comparison(config, None, frame[frame["method"] != "blind"])
+    assert said.text == "No floor: the model without any visual token (blind) was not evaluated."
 
 
 # --- in a browser -----------------------------------------------------------------------------------
@@ -352,20 +315,9 @@ def in_browser(path: str, script: str, folder: Path) -> str:
     probe.write_text(
         text.replace("</body></html>", (run if script else "") + "</body></html>"), encoding="utf-8"
     )
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-            *("--disable-sync", "--no-first-run", f"--user-data-dir={folder / 'profile'}"),
-            "--dump-dom",
-            probe.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout
+    with Chromium() as browser:
+        dom: str = browser.open(probe).run("document.documentElement.outerHTML")
+    return dom
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

@@ -60,8 +60,10 @@ def test_pictures_follow_from_what_a_run_holds() -> None:
 
 def test_a_missing_picture_is_an_error_that_says_how_to_draw_it(compared) -> None:
     root, config = compared
-    missing = RunPaths(root).figure("retention")
-    with pytest.raises(InputError, match=r"figures/retention\.svg: there is no such picture.*make-figures`"):
+    missing = RunPaths(root).figure("retention-benchmarks")
+    with pytest.raises(
+        InputError, match=r"figures/retention-benchmarks\.svg: there is no such picture.*make-figures`"
+    ):
         make_report(config, root)
     make_figures(config, root)
     assert "kept_tokens" not in Path(make_report(config, root)).read_text(encoding="utf-8")

@@ -6,9 +6,10 @@
   const root = document.getElementById("explorer");
   if (!root || !data.panels || !data.panels.length) return;
   const POOLED = -1; // the mean over benchmarks
+  const ROWS = 20; // of the list that are drawn at first
   const pick = (name) => root.querySelector(`[data-part="${name}"]`);
   const state = { panel: 0, measure: "drop", view: "grid", benchmark: POOLED, layer: data.panels[0].heads[0][0],
-                  order: "pooled", down: true, noise: true, top: 0, least: 0, head: null, other: 0, picked: false };
+                  order: "pooled", down: true, noise: true, top: 0, least: 0, head: null, other: 0, rows: ROWS };
 
   const make = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);
@@ -71,14 +72,21 @@
     return keep;
   };
 
-  // White at 0, red for a drop, blue for a gain: the ends of ColorBrewer's RdBu.
-  const colour = (v, most) => {
-    if (v === null) return "transparent";
-    const share = Math.max(-1, Math.min(1, v / most));
-    const end = share > 0 ? [178, 24, 43] : [33, 102, 172];
-    return `rgb(${end.map((c) => Math.round(255 + (c - 255) * Math.abs(share))).join(",")})`;
+  // White at 0, red for a drop, blue for a gain: the ends of ColorBrewer's RdBu. Colour grows with the root
+  // of the value, or one large head would leave all others white; the scale is drawn by the same rule.
+  const strength = (v, most) => Math.sign(v ?? 0) * Math.sqrt(Math.min(1, Math.abs(v ?? 0) / most));
+  const channels = (v, most) => {
+    const share = strength(v, most);
+    return (share > 0 ? [178, 24, 43] : [33, 102, 172]).map((c) => Math.round(255 + (c - 255) * Math.abs(share)));
   };
-  const inkOn = (v, most) => (Math.abs((v ?? 0) / most) > 0.55 ? "white" : "#1c1c1c");
+  const colour = (v, most) => (v === null ? "transparent" : `rgb(${channels(v, most).join(",")})`);
+  // Black or white, whichever has more contrast (WCAG's relative luminance).
+  const inkOn = (v, most) => {
+    if (v === null) return "inherit";
+    const [r, g, b] = channels(v, most).map((c) => (c > 10 ? ((c / 255 + 0.055) / 1.055) ** 2.4 : c / 3294.6));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "black" : "white";
+  };
+  const gradient = () => `linear-gradient(to right, ${Array.from({ length: 33 }, (_, i) => colour(i / 16 - 1, 1)).join(",")})`;
 
   function describe(panel, benchmark, h) {
     const lines = [`${nameOf(panel.heads[h])}, ${title(panel, benchmark)} (${panel.title})`];
@@ -147,17 +155,23 @@
       if (state.order === "weight") return panel.weight[h] ?? -Infinity;
       return value(panel, state.order === "pooled" ? POOLED : Number(state.order.slice(1)), h) ?? -Infinity;
     };
-    const order = panel.heads.map((_, h) => h).filter((h) => keep[h]).sort((a, b) => (state.down ? by(b) - by(a) : by(a) - by(b)) || a - b);
+    const keys = panel.heads.map((_, h) => by(h));
+    const order = panel.heads.map((_, h) => h).filter((h) => keep[h]).sort((a, b) => (state.down ? keys[b] - keys[a] : keys[a] - keys[b]) || a - b);
     const head = make("tr", {}, ...columns.map(([key, text]) => make("th", { scope: "col", "aria-sort": state.order !== key ? "none" : state.down ? "descending" : "ascending" },
       make("button", { type: "button", class: "sort", "data-key": key, text, onclick: () => { state.down = state.order === key ? !state.down : true; state.order = key; draw(); pick("view").querySelector(`[data-key="${key}"]`).focus(); } }))));
     const body = make("tbody");
-    for (const h of order) {
+    for (const h of order.slice(0, state.rows)) {
       const line = make("tr", {}, make("th", { scope: "row", text: nameOf(panel.heads[h]) }));
       for (const b of [POOLED, ...panel.benchmarks.keys()]) line.append(make("td", {}, cell(panel, b, h, most, keep)));
       line.append(weightCell(panel, h));
       body.append(line);
     }
-    return make("table", { class: "grid list" }, make("thead", {}, head), body);
+    const table = make("table", { class: "grid list" }, make("thead", {}, head), body);
+    if (order.length <= state.rows) return table;
+    // Thousands of cells at once would make every sort slow.
+    const more = make("button", { type: "button", "data-part": "more", text: `show ${Math.min(ROWS, order.length - state.rows)} more of ${order.length} heads`,
+      onclick: () => { state.rows += ROWS; draw(); } });
+    return make("div", {}, table, more);
   }
 
   function weightCell(panel, h) {
@@ -237,12 +251,12 @@
       make("td", { text: isNoise(panel, b, h) ? "within noise" : "beyond noise" }),
       ...("lost" in panel ? [make("td", { text: String(panel.lost[b][h]) }), make("td", { text: String(panel.gained[b][h]) })] : []),
       make("td", { text: signed(-panel.logprob_drop[b][h], 3) })));
-    const heads = ["benchmark", "drop, points", `${panel.confidence} % interval`, "noise floor", "", ...("lost" in panel ? ["answers lost", "won"] : []), "log-probability, nats"];
+    const heads = ["benchmark", "drop, points", `${panel.confidence} % interval`, "noise floor", "finding", ...("lost" in panel ? ["answers lost", "won"] : []), "log-prob., nats"];
     box.hidden = false;
     box.replaceChildren(
       make("div", { class: "title" }, make("h3", { text: `${nameOf(panel.heads[h])} under ${panel.title}`, tabindex: -1 }),
         make("button", { type: "button", "data-part": "close", text: "close", onclick: () => { state.head = null; draw(); } })),
-      make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))),
+      make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "table" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))),
       weightSentence(panel, h), looks(panel.heads[h]));
   }
 
@@ -294,7 +308,7 @@
     for (const button of root.querySelectorAll("[data-view]")) button.setAttribute("aria-pressed", String(button.dataset.view === state.view));
     for (const [part, views] of Object.entries({ benchmark: ["grid", "list"], layer: ["layer"], other: ["compare"], filters: ["grid", "layer", "list"], scale: ["grid", "layer", "list"] })) pick(part).hidden = !views.includes(state.view);
     const most = limit();
-    pick("scale").replaceChildren(make("span", { text: signed(-most, digits()) }), make("i"), make("span", { text: `${signed(most, digits())} ${unit()}` }),
+    pick("scale").replaceChildren(make("span", { text: signed(-most, digits()) }), make("i", { style: { background: gradient() } }), make("span", { text: `${signed(most, digits())} ${unit()}` }),
       make("span", { class: "key noise", text: "within noise" }));
     const first = pick("view").querySelector("button.head");
     if (first) (pick("view").querySelector(`button.head[data-head="${state.head}"]`) ?? first).tabIndex = 0;
@@ -365,9 +379,6 @@
   view.addEventListener("mouseleave", hide);
   view.addEventListener("focusin", (event) => { const node = event.target.closest("button.head"); if (node && node.matches(":focus-visible")) { const at = node.getBoundingClientRect(); show(node, at.right, at.bottom); } });
   view.addEventListener("focusout", hide);
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-  document.addEventListener("touchstart", (event) => { if (!event.target.closest("[data-head]")) hide(); }, { passive: true });
-  document.addEventListener("scroll", hide, { passive: true, capture: true });
 
   // --- export -------------------------------------------------------------------------------------------
   function csv(panel) {

@@ -22,4 +22,37 @@
       });
     });
   }
+
+  // The dot plot: arrows move between dots, of which one can be reached by Tab; the tooltip says all numbers.
+  const tip = document.getElementById("tip");
+  const hide = () => { tip.style.display = "none"; };
+  const show = (node) => {
+    const at = node.getBoundingClientRect();
+    tip.textContent = node.dataset.tip;
+    tip.style.display = "block";
+    tip.style.left = Math.max(4, Math.min(at.right, window.innerWidth - tip.offsetWidth - 8)) + "px";
+    tip.style.top = (at.bottom + tip.offsetHeight + 8 > window.innerHeight ? at.top - tip.offsetHeight - 6 : at.bottom + 4) + "px";
+  };
+  for (const plot of document.querySelectorAll(".dots")) {
+    const rows = [...plot.querySelectorAll(".dots-row")].map((row) => [...row.querySelectorAll(".spot")]);
+    const first = rows.flat()[0];
+    if (first) first.tabIndex = 0;
+    for (const event of ["mouseover", "focusin", "click"]) plot.addEventListener(event, (e) => { const spot = e.target.closest(".spot"); if (spot) show(spot); });
+    plot.addEventListener("mouseout", hide);
+    plot.addEventListener("focusout", hide);
+    plot.addEventListener("keydown", (e) => {
+      const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[e.key];
+      const y = rows.findIndex((row) => row.includes(e.target));
+      if (!step || y < 0) return;
+      e.preventDefault();
+      const next = rows[y + step[0]]?.[rows[y].indexOf(e.target) + step[1]];
+      if (!next) return;
+      e.target.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  }
+  document.addEventListener("keydown", (e) => { if (e.key === "Escape") hide(); });
+  document.addEventListener("touchstart", (e) => { if (!e.target.closest(".spot, [data-head]")) hide(); }, { passive: true });
+  document.addEventListener("scroll", hide, { passive: true, capture: true });
 })();

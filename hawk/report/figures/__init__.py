@@ -30,6 +30,7 @@ class Figure:
     step: str = "make_figures"  # a figure of another step needs the model; the page shows it if it is there
     ending: str = "svg"  # of the file that the page shows
     without_script: bool = False  # the page shows it only where its script does not run
+    on_page: bool = True  # False: the page draws the same by itself
 
 
 class Picture(NamedTuple):
@@ -83,12 +84,12 @@ FIGURES: list[Figure] = [
     Figure(
         name="retention",
         section="retention",
-        caption="Retention overall: unweighted mean over benchmarks, in percent of the unpruned model. "
-        "Bands: the range over seeds. blind: the model without any visual token. Points of one ratio are set "
-        "side by side.",
-        alt="retention against pruning ratio",
+        caption="Retention overall: unweighted mean over benchmarks, in percent of the unpruned model, with "
+        "intervals. Hollow: no significant difference from the reference.",
+        alt="retention of every variant at every ratio",
         needs=("retention",),
-        draw="retention:draw_overall",
+        draw="dots:draw",
+        on_page=False,
     ),
     Figure(
         name="retention-benchmarks",

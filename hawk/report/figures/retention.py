@@ -1,4 +1,4 @@
-"""Retention against pruning ratio, one panel per benchmark."""
+"""Retention against pruning ratio: lines, one panel per benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.analysis.controls import is_ceiling, is_floor
-from hawk.report.figures.style import GREY, new_figure, sequence
+from hawk.report.figures.looks import looks
+from hawk.report.figures.style import GREY, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 COLUMNS = 3
 FLOOR, CEILING = " (floor)", " (ceiling)"
-
-
-def draw_overall(run: Run) -> Figure:
-    assert run.retention is not None
-    return retention_figure(run.retention, [OVERALL])
 
 
 def draw_benchmarks(run: Run) -> Figure:
@@ -43,8 +39,7 @@ def retention_figure(frame: pd.DataFrame, benchmarks: Sequence[str]) -> Figure:
     over seeds as a band.
     """
     methods = dict(zip(frame["variant"], frame["method"], strict=True))
-    bounds = [name for name, method in methods.items() if is_floor(method) or is_ceiling(method)]
-    styles = sequence([name for name in methods if name not in bounds])
+    styles = looks(frame)
     columns = min(COLUMNS, len(benchmarks))
     rows = -(-len(benchmarks) // columns)
     single = len(benchmarks) == 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hawk.analysis.cost import cost_table
-from hawk.report.figures.style import new_figure, sequence
+from hawk.report.figures.looks import looks
+from hawk.report.figures.style import new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +33,9 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
     axes.axhline(100, color="0.7", linewidth=0.8, zorder=0)
     axes.plot([1], [100], marker="*", color="black", markersize=9, linestyle="none")
     axes.annotate("unpruned", (1, 100), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    looks = sequence([str(name) for name in dict.fromkeys(merged["variant"])])
+    look = looks(retention)
     for variant, part in merged.groupby("variant", sort=False):
-        color, marker = looks.get(str(variant), ("0.5", "x"))
+        color, marker = look.get(str(variant), ("0.5", "x"))
         part = part.sort_values("pruning_ratio", key=lambda ratios: ratios.astype(float))
         axes.errorbar(
             part["speedup"],

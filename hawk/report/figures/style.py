@@ -1,24 +1,20 @@
 """The figures of a run, as PNG and SVG. Deterministic: no date, a fixed salt for SVG ids.
 
-Colours: ColorBrewer's RdBu for drops, Okabe and Ito's palette for variants; both can be told apart
-with colour-blind eyes, and variants also differ by marker.
+Colours: ColorBrewer's RdBu for drops, those of :mod:`hawk.report.figures.looks` for variants.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from hawk.analysis.comparison import BASELINE, MAJORITY
 from hawk.core import atomic
 from hawk.core.paths import RunPaths
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#444444")
-MARKERS = "osD^vPX*<>hd"
 GREY = "#666666"
 
 _STYLE: Any = {
@@ -59,9 +55,3 @@ def save(figure: Figure, paths: RunPaths, name: str) -> list[str]:
             figure.savefig(temporary, format=ending, metadata=metadata)
         out.append(path)
     return out
-
-
-def sequence(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker per variant; baseline, majority and blind are drawn apart."""
-    plain = [name for name in names if name not in (BASELINE, MAJORITY)]
-    return {name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(plain)}

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 from matplotlib.container import BarContainer
 from matplotlib.patches import Patch
 
-from hawk.report.figures.style import GREY, MARKERS, PALETTE, new_figure
+from hawk.report.figures.looks import MARKERS, PALETTE
+from hawk.report.figures.style import GREY, new_figure
 from hawk.report.noise import inside_null
 
 NOISE = "#cfe0ec"  # the palette's blue, pale

@@ -22,8 +22,8 @@ def heads(run: Run) -> str:
     return f"""<p>Each cell is what one head is worth, in points of the benchmark's scale, over the same
 samples: what is lost without it (reference run minus ablated run), or, where it alone chose the tokens
 (keep_only), what is gained over all heads together. Red: the head speaks for the score. Blue: against it.
-Hatched: the drop is within noise. All benchmarks and panels share one colour scale. Choose a head
-(click, or arrow keys and Enter) for its numbers and for where it looks.</p>
+Hatched: the drop is within noise. All benchmarks and panels share one colour scale, which grows with the
+root of the drop. Choose a head (click, or arrow keys and Enter) for its numbers and for where it looks.</p>
 <div id="explorer">
 <div class="controls">
 <label>ablation <select data-part="panel-select"></select></label>

@@ -1,61 +1,22 @@
-"""The sections of the report. Each takes a run and gives HTML, or an empty string to be left out."""
+"""What was run, and how to read it. A section takes a run and gives HTML, or nothing to be left out."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from hawk.analysis.comparison import BASELINE, OVERALL
-from hawk.report import columns, verdicts
+from hawk.report import columns
 from hawk.report.numbers import number
 from hawk.report.page import escape, table
 from hawk.report.run import Run
-
-_RULE = (
-    "Better and worse: p < .05 in a paired sign-flip test over images, after Holm's correction for all "
-    "comparisons with the reference variant (all variants, ratios and benchmarks, and overall). Numbers are "
-    "differences in points of retention with {confidence:g} % intervals, which decide no verdict."
-)
-
-
-# --- what it says -----------------------------------------------------------------------------------
-
-
-def verdict(run: Run) -> str:
-    text = ""
-    settings = run.settings
-    if run.retention is not None:
-        findings = verdicts.recipe(run.retention, run.controls, settings, verdicts.paper_weights(run.config))
-        if findings:
-            text += "<h3>HAWK's calibrated weights against their controls</h3>" + _statements(findings)
-        text += "<h3>All variants, overall</h3>"
-        text += f'<p class="soft">{escape(_RULE.format(confidence=run.confidence))}</p>'
-        text += _statements(verdicts.against_reference_variant(run.retention, settings))
-    notes = verdicts.notes(run.config, run.stability, run.retention, str(_model(run).get("path", "")))
-    notes += verdicts.fewer_samples(run.config, run.drops, run.retention)
-    if notes:
-        text += "<h3>Limits of these results</h3>" + _statements(notes)
-    return text
-
-
-def _statements(items: Iterable[verdicts.Statement]) -> str:
-    listed = "".join(f'<li class="{escape(item.kind)}">{escape(_unbroken(item.text))}</li>' for item in items)
-    return f'<ul class="statements">{listed}</ul>'
-
-
-def _unbroken(text: str) -> str:
-    """No line ends inside "60 %" or an interval."""
-    return re.sub(r" (?=%)|(?<=,) (?=[+-][\d.]+\])", "\N{NO-BREAK SPACE}", text)
-
 
 # --- what was run -----------------------------------------------------------------------------------
 
 
 def what_was_run(run: Run) -> str:
-    model = _model(run)
+    model = model_of(run)
     facts: list[tuple[str, str]] = [("model", str(model.get("path", "")))]
     for head_weights in list(run.weights.values())[:1]:
         shape = head_weights.geometry
@@ -92,7 +53,7 @@ def what_was_run(run: Run) -> str:
     return f'<table class="facts">{rows}</table>' + _samples(run)
 
 
-def _model(run: Run) -> dict[str, Any]:
+def model_of(run: Run) -> dict[str, Any]:
     """The model that was compared, as its scores tell; of a run without any, the config's."""
     model = run.settings.get("model") if run.settings else None
     if not model:
