@@ -20,9 +20,7 @@ def export() -> None:
     "--format", "kind", type=click.Choice(["csv", "duoattention", "headkv"]), default="csv", show_default=True
 )
 @click.option("--output", required=True, type=click.Path(dir_okay=False), help="The file to write.")
-@click.option(
-    "--ablation", default=None, help="Whose drops, by name; the first if not given."
-)
+@click.option("--ablation", default=None, help="Whose drops, by name; the first if not given.")
 def heads(source: str, kind: str, output: str, ablation: str | None) -> None:
     """Drops of a run's folder, or weights of a file, as CSV, DuoAttention TSV or HeadKV JSON.
 
