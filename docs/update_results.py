@@ -1,7 +1,7 @@
 """Write results of finished runs into the documentation, so that no number there is typed.
 
-README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``. A run that is not
-there leaves its page alone.
+README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``; docs/findings.md
+those of ``config/rivals.yaml``. A run that is not there leaves its page alone.
 
 make demo && .venv/bin/hawk warm .venv/bin/snakemake --cores 2 --configfile config/tiny_internvl.yaml
 .venv/bin/python docs/update_results.py
@@ -13,31 +13,22 @@ import re
 import shutil
 from pathlib import Path
 
-from hawk.report.tables import read_retention, text_table
+from hawk.analysis.comparison import BASELINE, MAJORITY
+from hawk.report.headline import Comparison, headline, sentences
+from hawk.report.tables import read_controls, read_retention, text_table
 
 ROOT = Path(__file__).parent.parent
 DEMO, INTERNVL = ROOT / "outputs" / "tiny", ROOT / "outputs" / "tiny-internvl"
+RIVALS = ROOT / "outputs" / "rivals"
 BEGIN, END = "<!-- results: docs/update_results.py -->", "<!-- end of results -->"
 PICTURES = ("heatmap-zero", "retention", "kept_tokens")
 
 
-def verdicts(run: Path) -> list[str]:
-    """One sentence per variant: what the rule says at each ratio, with the interval."""
+def verdict(run: Path) -> list[str]:
+    """What the report's first lines say."""
     frame, settings = read_retention(str(run))
-    lines = []
-    for variant in ("hawk-zero", "hawk-selection", "divprune", "random"):
-        rows = frame[(frame["benchmark"] == "overall") & (frame["variant"] == variant)]
-        parts = []
-        for row in rows.sort_values("pruning_ratio").to_dict("records"):
-            word = {"better": "**better**", "worse": "**worse**"}.get(
-                row["verdict"], "no significant difference"
-            )
-            parts.append(
-                f"{row['pruning_ratio']}: {row['difference']:+.1f} "
-                f"[{row['difference_low']:+.1f}, {row['difference_high']:+.1f}] ({word})"
-            )
-        lines.append(f"- `{variant}` against `{settings['reference']}`: {'; '.join(parts)}")
-    return lines
+    compared = Comparison.of(frame, read_controls(str(run)), settings)
+    return [headline(compared).text, "", *(f"- {one.text}" for one in sentences(compared))]
 
 
 def demo() -> list[str]:
@@ -53,6 +44,8 @@ def demo() -> list[str]:
         text_table(frame, "overall", settings),
         "```",
         "",
+        *verdict(DEMO),
+        "",
         f"![retention of every variant at every ratio](docs/images/{PICTURES[1]}.png)",
     ]
 
@@ -67,8 +60,34 @@ def internvl() -> list[str]:
         text_table(frame, "overall", settings),
         "```",
         "",
-        *verdicts(INTERNVL),
+        *verdict(INTERNVL),
     ]
+
+
+def rivals() -> list[str]:
+    frame, settings = read_retention(str(RIVALS))
+    lines = ["```text", text_table(frame, "overall", settings), "```", "", *verdict(RIVALS), ""]
+    names = [one for one in frame["benchmark"].unique() if one != "overall"]
+    busy = [one for one in names if one.endswith("_busy")]
+    usual = [one for one in names if one not in busy]
+    lines += [
+        f"Mean retention in percent on scenes with few objects ({', '.join(usual)}) and with many "
+        f"({', '.join(busy)}):",
+        "",
+        "| variant | " + " | ".join(f"few, {one}" for one in settings["ratios"]) + " | "
+        + " | ".join(f"many, {one}" for one in settings["ratios"]) + " |",
+        "|---|" + "---|" * (2 * len(settings["ratios"])),
+    ]  # fmt: skip
+    rows = frame[~frame["variant"].isin([BASELINE, MAJORITY])]
+    means = [
+        rows[rows["benchmark"].isin(group)].groupby(["variant", "pruning_ratio"])["retention"].mean()
+        for group in (usual, busy)
+    ]
+    last = settings["ratios"][-1]
+    for variant in sorted(rows["variant"].unique(), key=lambda one: -means[1][one, last]):
+        cells = [f"{mean[variant, ratio]:.1f}" for mean in means for ratio in settings["ratios"]]
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return lines
 
 
 def write(page: Path, lines: list[str]) -> None:
@@ -86,6 +105,7 @@ def main() -> None:
     for runs, page, lines in (
         ((DEMO,), ROOT / "README.md", demo),
         ((INTERNVL,), ROOT / "docs" / "models.md", internvl),
+        ((RIVALS,), ROOT / "docs" / "findings.md", rivals),
     ):
         if all((run / "tables" / "retention.parquet").exists() for run in runs):
             write(page, lines())
