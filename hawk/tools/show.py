@@ -25,7 +25,7 @@ from hawk.core.values import read_json
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number
-from hawk.report.tables import terminal_rows, text_table
+from hawk.report.tables import read_retention, terminal_rows, text_table
 
 WIDTH = 80
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -49,24 +49,60 @@ def show(path: str) -> str:
 
 
 def _overview(folder: Path) -> list[str]:
-    run = RunPaths(str(folder))
-    files = [Path(run.cost())]
-    for pattern in (
-        "drops/*.parquet",
-        "stability/*.json",
-        "head_weights/*/*.json",
-        "tables/*.parquet",
-        "evaluation/*/*.parquet",
-        "samples/*/*.parquet",
-    ):
-        files += sorted(folder.glob(pattern))
-    found = [file for file in files if file.is_file()]
-    if not found:
+    """What a run has produced so far, in lines of one file or one kind of files each."""
+    run, rows = RunPaths(str(folder)), []
+    for role in sorted(folder.glob("samples/*")):
+        counts = [f"{file.stem} {pq.read_metadata(file).num_rows}" for file in sorted(role.glob("*.parquet"))]
+        rows.append((f"samples/{role.name}/*.parquet", ", ".join(counts)))
+    for file in sorted(folder.glob("drops/*.parquet")):
+        frame = files.read_table(str(file), schemas.DROPS).to_pandas()
+        means = frame.groupby(["layer", "head"])["drop"].mean()
+        layer, head = means.idxmax()
+        text = f"{len(means)} heads, {frame['benchmark'].nunique()} benchmarks; most: {Head(layer, head)}"
+        rows.append((f"drops/{file.name}", f"{text}, {number(means.max(), sign=True)} points"))
+    for file in sorted(folder.glob("stability/*.json")):
+        pooled = (read_stability(str(file))[1] or {}).get("null", {}).get("pooled")
+        differ = "no more than noise" if pooled and pooled["explained_by_null"] else "more than noise"
+        rows.append((f"stability/{file.name}", f"heads differ {differ}" if pooled else "not measured"))
+    for file in sorted(folder.glob("head_weights/*/*.json")):
+        rows.append((str(file.relative_to(folder)), _about_weights(str(file))))
+    evaluated = sorted(folder.glob("evaluation/*/*.parquet"))
+    if evaluated:
+        variants, names = {file.stem for file in evaluated}, {file.parent.name for file in evaluated}
+        rows.append(("evaluation/*/*.parquet", f"{len(variants)} variants on {len(names)} benchmarks"))
+    for name in ("retention", "controls"):
+        if Path(run.table(name, "parquet")).is_file():
+            rows.append((f"tables/{name}.parquet", _about_table(name, str(folder))))
+    if Path(run.cost()).is_file():
+        rows.append(("cost.parquet", "measured time, KV cache and memory"))
+    if not rows:
         raise InputError(
             f"{folder}: this folder is no run; hawk show takes a run's folder (outputs/RUN), one of its "
             f".json or .parquet files, or shipped head weights ({', '.join(shipped())})."
         )
-    return [f"{folder}: a run. hawk show prints each of these files:", *(f"  {file}" for file in found)]
+    if Path(run.report()).is_file():
+        rows.append(("report.html", "open it in a browser"))
+    about = f"{folder}: a run. hawk show {folder}/FILE prints one of its .json or .parquet files."
+    return [about, "", *_aligned(rows, left={0, 1})]
+
+
+def _about_weights(path: str) -> str:
+    weights = HeadWeights.load(path)
+    sizes = [abs(value) for value in weights.weights]
+    top = sizes.index(max(sizes))
+    text = f"most: {Head(weights.layer, top)}, {weights.weights[top] / sum(sizes):.3f}"
+    noise = inside_null(weights, stability_of(path, weights))
+    return text if noise is None else f"{text}; {sum(noise)} of {len(noise)} heads inside their null"
+
+
+def _about_table(name: str, folder: str) -> str:
+    if name == "controls":
+        return "calibrated weights against every control"
+    frame, settings = read_retention(folder)
+    tested = frame[frame["verdict"].notna()]
+    counts = ", ".join(f"{(tested['verdict'] == word).sum()} {word}" for word in ("better", "worse"))
+    reference = settings.get("reference")
+    return f"{counts} of {len(tested)} against {reference}" if reference else f"{len(frame)} rows"
 
 
 def bar(value: float, largest: float, width: int) -> str:
@@ -202,6 +238,7 @@ def _table(path: str) -> str:
 def _drops(table: pa.Table, path: str) -> str:
     frame = table.to_pandas()
     lines = []
+    largest = max(float(frame["drop"].max()), 0.0)  # of all benchmarks: bars of one file can be compared
     for (ablation, name), part in frame.groupby(["ablation", "benchmark"], sort=False):
         first = part.iloc[0]
         lines.append(
@@ -211,7 +248,6 @@ def _drops(table: pa.Table, path: str) -> str:
                 f"noise floor {number(first['noise_floor'])}"
             )
         )
-        largest = max(float(part["drop"].max()), 0.0)
         for row in part.sort_values("drop", ascending=False, kind="stable").to_dict("records"):
             head = str(Head(row["layer"], row["head"]))
             bounds = interval(row["ci_low"], row["ci_high"])
