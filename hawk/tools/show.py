@@ -14,18 +14,17 @@ from hawk.analysis.comparison import RETENTION
 from hawk.analysis.controls import CONTROLS
 from hawk.analysis.cost import cost_table
 from hawk.analysis.stability import read_stability
-from hawk.config.queries import POOLED
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.heads import Head
-from hawk.core.paths import RunPaths
-from hawk.core.values import name as checked_name
 from hawk.core.values import read_json
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number
-from hawk.report.tables import read_retention, terminal_rows, text_table
+from hawk.report.tables import terminal_rows, text_table
+from hawk.tools.run_overview import overview
+from hawk.tools.weights_null import stability_of
 
 WIDTH = 80
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -39,70 +38,14 @@ def show(path: str) -> str:
     path = str(shipped().get(path, path))
     file = Path(path)
     if file.is_dir():
-        return "\n".join(map(_clip, _overview(file)))
+        about = f"{path}: a run. hawk show {path}/FILE prints a file."
+        return "\n".join([_clip(about), "", *_aligned(overview(file), left={0, 1})])
     if not file.is_file():
         raise InputError(f"{path}: there is no such file.")
     readers = {".json": _json, ".parquet": _table}
     if file.suffix not in readers:
         raise InputError(f"{path}: hawk show reads .json and .parquet files of a run, not {file.suffix!r}.")
     return "\n".join(map(_clip, readers[file.suffix](path).splitlines()))
-
-
-def _overview(folder: Path) -> list[str]:
-    """What a run has produced so far, in lines of one file or one kind of files each."""
-    run, rows = RunPaths(str(folder)), []
-    for role in sorted(folder.glob("samples/*")):
-        counts = [f"{file.stem} {pq.read_metadata(file).num_rows}" for file in sorted(role.glob("*.parquet"))]
-        rows.append((f"samples/{role.name}/*.parquet", ", ".join(counts)))
-    for file in sorted(folder.glob("drops/*.parquet")):
-        frame = files.read_table(str(file), schemas.DROPS).to_pandas()
-        means = frame.groupby(["layer", "head"])["drop"].mean()
-        layer, head = means.idxmax()
-        text = f"{len(means)} heads, {frame['benchmark'].nunique()} benchmarks; most: {Head(layer, head)}"
-        rows.append((f"drops/{file.name}", f"{text}, {number(means.max(), sign=True)} points"))
-    for file in sorted(folder.glob("stability/*.json")):
-        pooled = (read_stability(str(file))[1] or {}).get("null", {}).get("pooled")
-        differ = "no more than noise" if pooled and pooled["explained_by_null"] else "more than noise"
-        rows.append((f"stability/{file.name}", f"heads differ {differ}" if pooled else "not measured"))
-    for file in sorted(folder.glob("head_weights/*/*.json")):
-        rows.append((str(file.relative_to(folder)), _about_weights(str(file))))
-    evaluated = sorted(folder.glob("evaluation/*/*.parquet"))
-    if evaluated:
-        variants, names = {file.stem for file in evaluated}, {file.parent.name for file in evaluated}
-        rows.append(("evaluation/*/*.parquet", f"{len(variants)} variants on {len(names)} benchmarks"))
-    for name in ("retention", "controls"):
-        if Path(run.table(name, "parquet")).is_file():
-            rows.append((f"tables/{name}.parquet", _about_table(name, str(folder))))
-    if Path(run.cost()).is_file():
-        rows.append(("cost.parquet", "measured time, KV cache and memory"))
-    if not rows:
-        raise InputError(
-            f"{folder}: this folder is no run; hawk show takes a run's folder (outputs/RUN), one of its "
-            f".json or .parquet files, or shipped head weights ({', '.join(shipped())})."
-        )
-    if Path(run.report()).is_file():
-        rows.append(("report.html", "open it in a browser"))
-    about = f"{folder}: a run. hawk show {folder}/FILE prints one of its .json or .parquet files."
-    return [about, "", *_aligned(rows, left={0, 1})]
-
-
-def _about_weights(path: str) -> str:
-    weights = HeadWeights.load(path)
-    sizes = [abs(value) for value in weights.weights]
-    top = sizes.index(max(sizes))
-    text = f"most: {Head(weights.layer, top)}, {weights.weights[top] / sum(sizes):.3f}"
-    noise = inside_null(weights, stability_of(path, weights))
-    return text if noise is None else f"{text}; {sum(noise)} of {len(noise)} heads inside their null"
-
-
-def _about_table(name: str, folder: str) -> str:
-    if name == "controls":
-        return "calibrated weights against every control"
-    frame, settings = read_retention(folder)
-    tested = frame[frame["verdict"].notna()]
-    counts = ", ".join(f"{(tested['verdict'] == word).sum()} {word}" for word in ("better", "worse"))
-    reference = settings.get("reference")
-    return f"{counts} of {len(tested)} against {reference}" if reference else f"{len(frame)} rows"
 
 
 def bar(value: float, largest: float, width: int) -> str:
@@ -117,29 +60,6 @@ def _json(path: str) -> str:
         return _stability(*read_stability(path))
     weights = HeadWeights.load(path)
     return weights_text(weights, inside_null(weights, stability_of(path, weights)))
-
-
-def recipe_of(weights: HeadWeights) -> dict[str, Any]:
-    """The recipe that a run made the weights by, as their file says; empty where it says none."""
-    settings = weights.provenance.get("settings")
-    recipe = settings.get("recipe") if isinstance(settings, dict) else None
-    if not isinstance(recipe, dict) or "ablation" not in recipe:
-        return {}
-    checked_name(recipe["ablation"], "recipe.ablation of the head weights")  # becomes part of a path
-    return recipe
-
-
-def stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
-    """What the run says of weights pooled over all benchmarks; None for any other file."""
-    try:
-        run, _, names = RunPaths.parse(path, "head_weights")
-    except InputError:
-        return None  # weights from elsewhere
-    recipe = recipe_of(weights)
-    if names["subset"] != POOLED or recipe.get("measure") != "value":
-        return None
-    file = run.stability(recipe["ablation"])
-    return read_stability(file, recipe["ablation"])[1] if Path(file).is_file() else None
 
 
 # --- head weights -----------------------------------------------------------------------------------

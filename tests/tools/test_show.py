@@ -218,6 +218,15 @@ def test_a_folder_is_an_overview_of_its_run(root: str) -> None:
     assert len(rows) < 12  # one line for all evaluations, not one each
 
 
+def test_one_damaged_file_hides_no_other(root: str, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(root, copy)
+    Path(RunPaths(copy).drops("zero")).write_bytes(b"x")
+    rows = {line.split()[0]: line for line in show(str(copy)).splitlines()[2:]}
+    assert "cannot be read: hawk show says why" in rows["drops/zero.parquet"]
+    assert "inside their null" in rows["head_weights/zero/pooled.json"]
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="this folder is no run"):
         show(str(tmp_path))
