@@ -24,8 +24,8 @@ INTRODUCTION = """\
 <!-- Written by docs/generate_lists.py from the registries; do not edit by hand. -->
 
 Names are those of a config. Every method takes the options `rounding`, `budget` and `position_policy`, which
-a comparison sets for all of them alike (`evaluation.*`). Where a method chooses otherwise than its authors'
-code, and which option gives theirs: [deviations.md](deviations.md).
+a comparison sets for all of them alike (`evaluation.*`). Where a method differs from its authors'
+published code, and which option gives their choice: [Differences from published code](deviations.md).
 """
 
 
@@ -37,8 +37,6 @@ def page() -> str:
         "",
         *_table(("method", "keeps", "paper", "options"), _methods()),
     ]
-    if (PAGE.parent / "deviations.md").is_file():
-        lines += ["", "Where a method differs from its published code: [Deviations](deviations.md)."]
     lines += ["", "### Their options", ""]
     lines += _table(("option", "of", "allowed and default", "what it is"), _options())
     lines += ["", "## Benchmarks", ""]

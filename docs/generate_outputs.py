@@ -155,7 +155,8 @@ COLUMNS = {
     "groups": "Number of distinct images.",
     "unparsed": "Answers from which nothing could be read.",
     "noise_floor": "How large a drop may be from other batches alone, in points.",
-    "is_noise": "Whether the drop is not told apart from noise.",
+    "is_noise": "Whether the drop is within noise: its interval reaches 0, or it is no larger "
+    "than the noise floor.",
     "variant": "The variant's name.",
     "method": "The pruning method.",
     "native_value": "The benchmark's value in its own unit; for `overall` the mean of points.",

@@ -147,7 +147,7 @@ def _calibration(compared: Comparison) -> Statement:
     if kinds == {WORSE}:
         return Statement("worse", f"Calibrated head weights lose to {against} {everywhere}.")
     if kinds == {OPEN}:
-        return Statement("open", f"Calibrated head weights cannot be told from {against} here.")
+        return Statement("open", f"Calibrated head weights show no significant difference from {against}.")
     return Statement(
         "worse" if WORSE in kinds else "open", f"Calibrated head weights do not beat {against} here."
     )

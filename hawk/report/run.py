@@ -53,7 +53,7 @@ class Run:
     def null_of(self, recipe: str) -> Mapping[str, Any] | None:
         """The stability of a weights recipe's ablation, if its null is one of these weights.
 
-        It is of drops in value; of those in log-probability there is none.
+        It is computed for drops in value only, not for drops in log-probability.
         """
         found = next(one for one in self.config["weights"]["recipes"] if one["name"] == recipe)
         return self.stability.get(found["ablation"]) if found["measure"] == "value" else None

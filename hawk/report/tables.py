@@ -184,7 +184,7 @@ def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     lines = [
         "# Retention",
         "",
-        "Retention is the pruned in percent of the unpruned native value; overall is the "
+        "Retention is the pruned model's native value in percent of the unpruned model's; overall is the "
         f"unweighted mean over benchmarks. Brackets are {confidence:g} % bootstrap intervals over "
         "images.",
     ]

@@ -65,7 +65,7 @@ def of_the_weights(config: Mapping[str, Any], stability: Mapping[str, Any]) -> l
                 "than noise alone would make them. Their share of the weights may be noise."
             )
             out.append(Statement("warning", text))
-    # A null is of drops in value; of those in log-probability there is none.
+    # The null is computed for drops in value only, not for drops in log-probability.
     without = {
         recipe["name"]
         for recipe in config["weights"]["recipes"]
@@ -77,7 +77,7 @@ def of_the_weights(config: Mapping[str, Any], stability: Mapping[str, Any]) -> l
         if is_calibrated(variant) and weight_source(variant) in without
     ]
     if unknown:
-        text = f"{', '.join(unknown)}: no null was computed, so noise alone may have made the weights."
+        text = f"{', '.join(unknown)}: no null was computed for these weights, so they may be noise alone."
         out.append(Statement("warning", text))
     return out
 

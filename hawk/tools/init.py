@@ -20,7 +20,8 @@ PAPER = ["hallusionbench", "mme", "textvqa", "chartqa", "ai2d", "realworldqa"]
 
 def write_config(model: str, output: str | None = None, force: bool = False) -> Path:
     """Write the config and return its path. Refuses an unknown family and an existing file."""
-
+    if Path(model).is_file():
+        raise InputError(f"model {model!r} is a file; init takes the model's folder, or a Hub id.")
     check_folder(model)
     config = read(AutoConfig, model, "config")
     family = family_by_type(config.model_type)

@@ -9,7 +9,7 @@ from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.report.noise import inside_null
 from hawk.report.run import read_drops
-from hawk.tools.show import recipe_of, stability_of
+from hawk.tools.weights_null import recipe_of, stability_of
 
 
 def push(path: str, repo_id: str, private: bool | None = None, token: str | None = None) -> str:

@@ -14,18 +14,17 @@ from hawk.analysis.comparison import RETENTION
 from hawk.analysis.controls import CONTROLS
 from hawk.analysis.cost import cost_table
 from hawk.analysis.stability import read_stability
-from hawk.config.queries import POOLED
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.heads import Head
-from hawk.core.paths import RunPaths
-from hawk.core.values import name as checked_name
 from hawk.core.values import read_json
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number
 from hawk.report.tables import terminal_rows, text_table
+from hawk.tools.run_overview import overview
+from hawk.tools.weights_null import stability_of
 
 WIDTH = 80
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -39,34 +38,14 @@ def show(path: str) -> str:
     path = str(shipped().get(path, path))
     file = Path(path)
     if file.is_dir():
-        return "\n".join(map(_clip, _overview(file)))
+        about = f"{path}: a run. hawk show {path}/FILE prints a file."
+        return "\n".join([_clip(about), "", *_aligned(overview(file), left={0, 1})])
     if not file.is_file():
         raise InputError(f"{path}: there is no such file.")
     readers = {".json": _json, ".parquet": _table}
     if file.suffix not in readers:
         raise InputError(f"{path}: hawk show reads .json and .parquet files of a run, not {file.suffix!r}.")
     return "\n".join(map(_clip, readers[file.suffix](path).splitlines()))
-
-
-def _overview(folder: Path) -> list[str]:
-    run = RunPaths(str(folder))
-    files = [Path(run.cost())]
-    for pattern in (
-        "drops/*.parquet",
-        "stability/*.json",
-        "head_weights/*/*.json",
-        "tables/*.parquet",
-        "evaluation/*/*.parquet",
-        "samples/*/*.parquet",
-    ):
-        files += sorted(folder.glob(pattern))
-    found = [file for file in files if file.is_file()]
-    if not found:
-        raise InputError(
-            f"{folder}: this folder is no run; hawk show takes a run's folder (outputs/RUN), one of its "
-            f".json or .parquet files, or shipped head weights ({', '.join(shipped())})."
-        )
-    return [f"{folder}: a run. hawk show prints each of these files:", *(f"  {file}" for file in found)]
 
 
 def bar(value: float, largest: float, width: int) -> str:
@@ -81,29 +60,6 @@ def _json(path: str) -> str:
         return _stability(*read_stability(path))
     weights = HeadWeights.load(path)
     return weights_text(weights, inside_null(weights, stability_of(path, weights)))
-
-
-def recipe_of(weights: HeadWeights) -> dict[str, Any]:
-    """The recipe that a run made the weights by, as their file says; empty where it says none."""
-    settings = weights.provenance.get("settings")
-    recipe = settings.get("recipe") if isinstance(settings, dict) else None
-    if not isinstance(recipe, dict) or "ablation" not in recipe:
-        return {}
-    checked_name(recipe["ablation"], "recipe.ablation of the head weights")  # becomes part of a path
-    return recipe
-
-
-def stability_of(path: str, weights: HeadWeights) -> dict[str, Any] | None:
-    """What the run says of weights pooled over all benchmarks; None for any other file."""
-    try:
-        run, _, names = RunPaths.parse(path, "head_weights")
-    except InputError:
-        return None  # weights from elsewhere
-    recipe = recipe_of(weights)
-    if names["subset"] != POOLED or recipe.get("measure") != "value":
-        return None
-    file = run.stability(recipe["ablation"])
-    return read_stability(file, recipe["ablation"])[1] if Path(file).is_file() else None
 
 
 # --- head weights -----------------------------------------------------------------------------------
@@ -202,6 +158,7 @@ def _table(path: str) -> str:
 def _drops(table: pa.Table, path: str) -> str:
     frame = table.to_pandas()
     lines = []
+    largest = max(float(frame["drop"].max()), 0.0)  # of all benchmarks: bars of one file can be compared
     for (ablation, name), part in frame.groupby(["ablation", "benchmark"], sort=False):
         first = part.iloc[0]
         lines.append(
@@ -211,7 +168,6 @@ def _drops(table: pa.Table, path: str) -> str:
                 f"noise floor {number(first['noise_floor'])}"
             )
         )
-        largest = max(float(part["drop"].max()), 0.0)
         for row in part.sort_values("drop", ascending=False, kind="stable").to_dict("records"):
             head = str(Head(row["layer"], row["head"]))
             bounds = interval(row["ci_low"], row["ci_high"])

@@ -84,7 +84,7 @@ def run(command_line: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         code = interrupted()
     if code is None:
-        # A fifth of a job's start-up is the search for garbage while torch is imported, which makes none.
+        # A fifth of a job's start-up is garbage collection while torch is imported, which frees nothing.
         gc.set_threshold(100_000, 10, 10)
         code = command_line()
         sys.stdout.flush()

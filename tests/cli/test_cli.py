@@ -72,6 +72,7 @@ WRONG = [
     (["score-samples", "--config", "config/config.yaml", "outputs/t/scores/digits/zero/L0H1.parquet"],
      "outputs/t/samples/calibration/digits.parquet: there is no such file"),
     (["init", "no/model/here"], "no such model folder"),
+    (["init", "data/models/tiny-qwen2.5-vl/config.json"], "is a file; init takes the model's folder"),
 ]  # fmt: skip
 
 

@@ -102,8 +102,8 @@ def test_a_clear_loss() -> None:
 def test_a_tie() -> None:
     found = compared({"zero": OPEN, "selection": OPEN, "divprune": OPEN, "cdpruner": WORSE})
     assert said(found) == [
-        "Calibrated head weights cannot be told from uniform weights here. Highest: zero, 80 % at 60 % "
-        "removed, with no significant difference from uniform.",
+        "Calibrated head weights show no significant difference from uniform weights. Highest: zero, 80 % "
+        "at 60 % removed, with no significant difference from uniform.",
         "Against uniform, zero and selection show no significant difference at any ratio.",
         "No other method beats uniform: divprune and cdpruner included.",
     ]
@@ -155,7 +155,7 @@ def test_a_verdict_whose_interval_holds_zero_is_no_win(low: float) -> None:
             row["difference_low"] = low
     again = Comparison(found.rows, found.controls, found.variants, found.reference)
     assert headline(again).text.startswith(
-        "Calibrated head weights cannot be told from uniform weights here."
+        "Calibrated head weights show no significant difference from uniform weights."
     )
 
 

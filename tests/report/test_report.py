@@ -274,7 +274,7 @@ def test_warnings_name_what_the_null_explains(made) -> None:
     assert ["over all benchmarks" in one for one in said] == [True, False]
     del found["zero"]
     assert verdicts.of_the_weights(config, found)[-1].text == (
-        "hawk-zero: no null was computed, so noise alone may have made the weights."
+        "hawk-zero: no null was computed for these weights, so they may be noise alone."
     )
 
 

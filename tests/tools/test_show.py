@@ -193,3 +193,53 @@ def test_the_command_prints_it(root: str) -> None:
     found = CliRunner().invoke(command, [path])
     assert found.exit_code == 0
     assert found.output.rstrip("\n") == show(path)
+
+
+def test_a_folder_is_an_overview_of_its_run(root: str) -> None:
+    text = show(root)
+    assert fits(text)
+    rows = {line.split()[0]: line for line in text.splitlines()[2:]}
+    paths = RunPaths(root)
+    drops = pd.read_parquet(paths.drops("zero"))
+    means = drops.groupby("head")["drop"].mean()
+    assert f"most: L0H{means.idxmax()}, {means.max():+.1f} points" in rows["drops/zero.parquet"]
+    assert f"{drops['head'].nunique()} heads, " in rows["drops/zero.parquet"]
+    weights = HeadWeights.load(paths.head_weights("zero"))
+    null = stability_of(root, "zero")["head_null"]["min_shift"]
+    inside = sum(
+        low <= one <= high for one, low, high in zip(weights.weights, null["q025"], null["q975"], strict=True)
+    )
+    assert f"{inside} of 4 heads inside their null" in rows["head_weights/zero/pooled.json"]
+    retention = pd.read_parquet(paths.table("retention", "parquet"))["verdict"]
+    words = f"{(retention == 'better').sum()} better, {(retention == 'worse').sum()} worse"
+    assert words in rows["tables/retention.parquet"]
+    evaluated = list(Path(root).glob("evaluation/*/*.parquet"))
+    assert f"{len({file.stem for file in evaluated})} variants on" in rows["evaluation/*/*.parquet"]
+    assert len(rows) < 12  # one line for all evaluations, not one each
+
+
+def test_one_damaged_file_hides_no_other(root: str, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(root, copy)
+    Path(RunPaths(copy).drops("zero")).write_bytes(b"x")
+    rows = {line.split()[0]: line for line in show(str(copy)).splitlines()[2:]}
+    assert "cannot be read: hawk show says why" in rows["drops/zero.parquet"]
+    assert "inside their null" in rows["head_weights/zero/pooled.json"]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="this folder is no run"):
+        show(str(tmp_path))
+
+
+def test_bars_of_drops_share_one_scale(root: str) -> None:
+    """Over all benchmarks of a file: the largest drop alone fills the line."""
+    frame = pd.read_parquet(RunPaths(root).drops("zero"))
+    largest = frame["drop"].max()
+    lines = [line for line in show(RunPaths(root).drops("zero")).splitlines() if line.startswith("L0H")]
+    room = 80 - len("L0H0    +00.0 [00.0, 00.0]     noise ")
+    assert frame.groupby("benchmark")["drop"].max().nunique() > 1  # else both scales look alike
+    for line in lines:
+        value = float(line.split()[1])
+        expected = max(0.0, value) / largest
+        assert abs(line.count("█") / room - expected) < 0.1, line

@@ -72,7 +72,7 @@ class MultipleChoice(DatasetBenchmark):
         return answer
 
     def options_of(self, value: Any, sample_id: str) -> tuple[str, ...]:
-        """The options in a cell; what is none is an error with the sample's name."""
+        """The options in a cell; anything else is an error with the sample's name."""
         try:
             return options(value)
         except InputError as error:
@@ -231,5 +231,5 @@ def _stem(question: str, end: int) -> str:
 
 
 def _option(cell: str) -> str:
-    """An option without the comma behind it; a stored "nan" is none."""
+    """An option without the comma behind it; a stored "nan" counts as no option."""
     return text(cell.strip().rstrip(",;").rstrip()) or ""

@@ -109,7 +109,7 @@ class VideoBenchmark(DatasetBenchmark):
         return super().from_answer(row, number)
 
     def options_of(self, value: Any, sample_id: str) -> tuple[str, ...]:
-        """The options in a cell, "A. " before each; what is none is an error with the sample's name."""
+        """The options in a cell, "A. " before each; anything else is an error with the sample's name."""
         try:
             texts = options(value)
         except InputError as error:

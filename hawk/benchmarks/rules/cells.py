@@ -48,7 +48,7 @@ def items(value: Any) -> list[Any]:
 
 
 def _parsed(value: str) -> list[Any] | None:
-    """The list that a text is, as Python or JSON writes it; None if it is none."""
+    """The list that a text spells in Python or JSON; None if it spells no list."""
     value = value.strip()
     if not value.startswith("["):
         return None

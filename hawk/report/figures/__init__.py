@@ -67,7 +67,8 @@ FIGURES: list[Figure] = [
         caption="Bars: head weights. Grey: where 95 % of the weights would fall if no head mattered "
         "(reference and ablated runs swapped at random per image). Min-shift turns noise into weights, so "
         "a bar inside its grey range (pale and hatched) is no evidence that the head matters; drops are. "
-        "The table below tests whether a benchmark's heads differ. Distance: of the weights to uniform.",
+        "The table below tests whether a benchmark's heads differ. Distance: how far the weights are from "
+        "uniform ones.",
         alt="head weights beside their null",
         needs=("weights",),
         draw="weights:draw_weights",

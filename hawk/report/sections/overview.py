@@ -97,9 +97,8 @@ def reading(run: Run) -> str:
     items = [
         "Drop: value of the reference run minus value of the ablated run, on the same samples, in points of "
         "100 · native / native_max. The reference run of zero and mean is the untouched model, that of "
-        "selection and keep_only the model pruned with uniform weights. keep_only lets one head choose the "
-        "tokens alone, and what it retains is good: there the sign is turned, so that more always speaks for "
-        "the head.",
+        "selection and keep_only the model pruned with uniform weights. Under keep_only one head alone "
+        "chooses the tokens, and the drop is ablated minus reference: more always speaks for the head.",
         f"Intervals: {confidence} % percentile bootstrap over images, each with all of its questions.",
         "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
         "shows. A floor of 0 means that the repeat agreed on every sample.",
@@ -110,8 +109,8 @@ def reading(run: Run) -> str:
         "Not stopped: answers that ran to the limit of new tokens. First word: retention of the score that "
         "the answers' first words have by themselves. Token 0: prompts that keep their first visual token.",
         "Marks: " + "; ".join(f"{sign} {text}" for sign, text in columns.MARKS.items()) + ".",
-        "majority: the score of always giving the same answer, the most frequent that is right. blind: the "
-        "model without any visual token, the floor. oracle: told where the asked object is, which no method "
-        "can know, the ceiling.",
+        "majority: the score of always giving the most frequent correct answer. blind (the floor): the model "
+        "without any visual token. oracle (the ceiling): a choice of tokens that is told where the asked "
+        "object is, which no method can know.",
     ]
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
