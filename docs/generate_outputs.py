@@ -212,6 +212,8 @@ WEIGHT_KEYS = {
     "samples": "Number of questions per benchmark.",
     "calibration_groups": "Hash of the set of images that were used.",
     "provenance": "Settings and versions that made the file.",
+    "mean_query": "Only in format 2, by a recipe with `query: calibrated`: per head the mean query of the "
+    "calibration questions (`head_dim` numbers, before rotary positions).",
 }
 
 
