@@ -253,6 +253,10 @@ def _files() -> Iterator[str]:
         ),
         (PATHS.head_means("<benchmark>"), "The average input of every head, for the intervention `mean`."),
         (
+            PATHS.mean_queries("<recipe>", "<benchmark>"),
+            "What the calibration questions ask on average, for weights recipes with `query: calibrated`.",
+        ),
+        (
             PATHS.head_weights("<recipe>", "pooled"),
             "[Head weights](#head-weights), by a recipe of `weights.recipes`, from all benchmarks together.",
         ),

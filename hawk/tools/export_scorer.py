@@ -67,7 +67,7 @@ def export_scorer(weights: HeadWeights, vlm: VisionLanguageModel, output: str) -
         "weights": shares / shares.abs().sum(),
     }
     made_by = provenance(
-        {"file": "scorer", "format": 1},
+        {"file": "scorer", "format": "1"},
         model={**vlm.source, "family": vlm.family.name},
         geometry=asdict(weights.geometry),
         weights={"intervention": weights.intervention, "provenance": dict(weights.provenance)},

@@ -10,10 +10,13 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from click.testing import CliRunner
+from conftest import EMBEDDED
 from safetensors import safe_open
 from tiny_prompts import Image, build
 from tiny_random import MODELS
 
+from hawk.cli.main import cli
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
