@@ -213,6 +213,8 @@ WEIGHT_KEYS = {
     "samples": "Number of questions per benchmark.",
     "calibration_groups": "Hash of the set of images that were used.",
     "provenance": "Settings and versions that made the file.",
+    "mean_query": "Only in format 2, by a recipe with `query: calibrated`: per head the mean query of the "
+    "calibration questions (`head_dim` numbers, before rotary positions).",
 }
 
 
@@ -251,6 +253,10 @@ def _files() -> Iterator[str]:
             "What the vision tower makes of every image (`features: stored`).",
         ),
         (PATHS.head_means("<benchmark>"), "The average input of every head, for the intervention `mean`."),
+        (
+            PATHS.mean_queries("<recipe>", "<benchmark>"),
+            "What the calibration questions ask on average, for weights recipes with `query: calibrated`.",
+        ),
         (
             PATHS.head_weights("<recipe>", "pooled"),
             "[Head weights](#head-weights), by a recipe of `weights.recipes`, from all benchmarks together.",

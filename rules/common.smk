@@ -141,6 +141,21 @@ def weights_config(wildcards):
     return queries.config_subset(narrowed, *step_reads("head_weights"))
 
 
+def queries_config(wildcards):
+    """What a recipe's mean query depends on: that recipe and its ablation."""
+    narrowed = queries.with_weights(config, wildcards.recipe)
+    keys = step_reads("mean_queries", benchmark=wildcards.benchmark)
+    return queries.config_subset(narrowed, *keys)
+
+
+def query_inputs(wildcards):
+    """For weights with a calibrated query, those of the benchmarks that they are made from."""
+    if not recipes.has_query(config, wildcards.recipe):
+        return []
+    names = queries.subset_benchmarks(config, wildcards.subset)
+    return [PATHS.mean_queries(wildcards.recipe, name) for name in names]
+
+
 def variant_config(wildcards):
     """What a variant's evaluation depends on: itself and its weights, not the other variants."""
     narrowed = queries.with_variants(config, [wildcards.variant])

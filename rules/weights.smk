@@ -18,9 +18,33 @@ rule head_drops:
         " --ablation {wildcards.ablation:q} 2> {log:q}"
 
 
+rule mean_queries:
+    """Mean query of a benchmark's calibration questions: what query: calibrated asks."""
+    input:
+        PATHS.samples("calibration", "{benchmark}"),
+        feature_file("calibration"),
+    output:
+        PATHS.mean_queries("{recipe}", "{benchmark}"),
+    log:
+        f"{LOGS}/mean_queries/{{recipe}}/{{benchmark}}.log",
+    conda:
+        "../environment.yml"
+    threads: config["model"]["threads"]
+    resources:
+        gpu=1,
+        mem_mb=RESOURCES.memory(RESOURCES.scoring),
+        runtime=RESOURCES.minutes(),
+    params:
+        model=MODEL,
+        config=queries_config,
+    shell:
+        '"${{HAWK_PYTHON:-python}}" -m hawk mean-queries --config {params.config:q} {output:q} 2> {log:q}'
+
+
 rule head_weights:
     """Drops of one ablation's own layer → normalized head weights."""
     input:
+        query_inputs,
         lambda wildcards: PATHS.drops(
             recipes.weights_named(config, wildcards.recipe)["ablation"]
         ),

@@ -33,4 +33,33 @@ def heads(source: str, kind: str, output: str, ablation: str | None) -> None:
     log.info("wrote %s", output)
 
 
+@export.command("scorer")
+@click.argument("source")
+@click.option("--model", required=True, help="The folder or Hub id of the model that the weights are of.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="How the model is loaded; its checkpoint's own loses nothing and may halve the memory.",
+)
+@click.option("--output", required=True, type=click.Path(dir_okay=False), help="The file to write.")
+def scorer(source: str, model: str, dtype: str, output: str) -> None:
+    """The query-free score of head weights (file, shipped name or Hub id), for a serving engine.
+
+    Writes safetensors with one [heads, hidden] matrix on the visual embeddings, and a reference in numpy. The
+    weights must hold a mean query: a recipe of weights.recipes with query: calibrated.
+
+    hawk export scorer weights.json --model Qwen/Qwen2.5-VL-7B-Instruct --output scorer.safetensors
+    """
+    from hawk.core.head_weights import HeadWeights
+
+    weights = HeadWeights.load(source)
+    from hawk.models.loading import load
+    from hawk.tools.export_scorer import export_scorer
+
+    export_scorer(weights, load(model, dtype=dtype, device="cpu", vision=False), output)
+    log.info("wrote %s", output)
+
+
 COMMANDS: list[click.Command] = [export]

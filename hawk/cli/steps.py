@@ -68,6 +68,23 @@ def head_means(config_source: str, output: str) -> None:
     produce(output, lambda: step(Session.open(config, paths, benchmark, "calibration")))
 
 
+@click.command("mean-queries")
+@config_option
+@click.argument("output")
+def mean_queries(config_source: str, output: str) -> None:
+    """Mean query of the calibration questions, for weights recipes with query: calibrated.
+
+    OUTPUT is outputs/RUN/mean_queries/RECIPE/BENCHMARK.json.
+    """
+    paths, _, names = RunPaths.parse(output, "mean_queries")
+    benchmark = names["benchmark"]
+    config = read_config(config_source, "mean_queries", gpu=True, benchmark=benchmark)
+    from hawk.steps.mean_queries import mean_queries as step
+    from hawk.steps.session import Session
+
+    produce(output, lambda: step(Session.open(config, paths, benchmark, "calibration"), names["recipe"]))
+
+
 @click.command("score-samples")
 @config_option
 @click.argument("outputs", nargs=-1, required=True)
@@ -159,6 +176,7 @@ COMMANDS: list[click.Command] = [
     prepare_samples,
     encode_images,
     head_means,
+    mean_queries,
     score_samples,
     evaluate_pruned,
     measure_cost,

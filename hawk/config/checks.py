@@ -10,12 +10,24 @@ from typing import Any
 from hawk import benchmarks, pruning
 from hawk.benchmarks import require_data_file
 from hawk.config.queries import own_weights, subset_benchmarks, weights_subset
-from hawk.config.recipes import ablation_named, check_recipes, weights_named
+from hawk.config.recipes import (
+    ablation_named,
+    check_recipes,
+    has_query,
+    token_score_of_weights,
+    weights_named,
+)
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.shipped import resolve
 from hawk.core.values import choice, refuse, shown, text
-from hawk.core.variants import COMPARISON_KEYS, VARIANT_KEYS
+from hawk.core.variants import (
+    CALIBRATED,
+    COMPARISON_KEYS,
+    TOKEN_SCORE,
+    VARIANT_KEYS,
+    require_calibrated_query,
+)
 from hawk.pruning.options import check_option, facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
@@ -151,6 +163,25 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
             )
 
 
+def _check_calibrated(config: Mapping[str, Any], where: str, variant: Mapping[str, Any]) -> None:
+    """A calibrated query of weights that hold none, or under a token score that it does not fit."""
+    source, score, has = variant.get("weights", "uniform"), dict(config["scoring"]), False
+    if source in own_weights(config):
+        has = has_query(config, source)
+        ablation = ablation_named(config, weights_named(config, source)["ablation"])
+        score = token_score_of_weights(config, ablation)
+    elif source in shipped() or Path(resolve(source)).is_file():
+        weights = HeadWeights.load(source)
+        has, score = weights.mean_query is not None, score | dict(weights.token_score)
+    elif source != "uniform":
+        has = True  # of the Hub: seen once it is loaded
+    rope, reduction = (variant.get(TOKEN_SCORE[key], score[key]) for key in ("rope", "reduction"))
+    try:
+        require_calibrated_query(has, rope, reduction)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
 def _check_cost(config: dict[str, Any]) -> None:
     cost, evaluation = config["cost"], config["evaluation"]
     names = [variant["name"] for variant in evaluation["variants"]]
@@ -214,6 +245,8 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             )
     elif weights not in (None, "uniform"):
         _check_weights_exist(config, where, weights)
+    if known.takes_weights and variant.get("query") == CALIBRATED:
+        _check_calibrated(config, where, variant)
     scorer = variant.get("scorer")
     if isinstance(scorer, Mapping) and "method" in scorer:
         for key in ("seeds", "shuffle_query"):

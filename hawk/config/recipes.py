@@ -13,7 +13,7 @@ from typing import Any
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import shipped
 from hawk.core.heads import Head, head_table
-from hawk.core.variants import TOKEN_SCORE
+from hawk.core.variants import CALIBRATED, TOKEN_SCORE
 
 # The model is untouched, and heads choose the tokens; the others switch a head off inside the model.
 CHOOSING = ("selection", "keep_only")
@@ -64,6 +64,7 @@ def expand(config: dict[str, Any]) -> None:
     for one in config["weights"]["recipes"]:
         one.setdefault("normalization", "min_shift")  # the paper's
         one.setdefault("measure", "value")
+        one.setdefault("query", "question")
 
 
 def check_recipes(config: Mapping[str, Any]) -> None:
@@ -142,6 +143,20 @@ def ablated_heads(config: Mapping[str, Any], ablation: Mapping[str, Any]) -> tup
     heads = config["ablation"]["heads"]
     every = head_table(sorted(layers(ablation)), config["model"]["heads"])
     return tuple(head for head in every if heads == "all" or head.index in heads)
+
+
+def token_score_of_weights(config: Mapping[str, Any], ablation: Mapping[str, Any]) -> dict[str, Any]:
+    """The token score that the weights of an ablation are meant for, by the keys of ``TOKEN_SCORE``.
+
+    Where no token was scored (zero, mean) it is the run's own.
+    """
+    source = ablation if ablation["intervention"] in CHOOSING else config["scoring"]
+    return {key: source[key] for key in TOKEN_SCORE}
+
+
+def has_query(config: Mapping[str, Any], name: str) -> bool:
+    """Whether the weights of a recipe hold a mean query."""
+    return bool(weights_named(config, name)["query"] == CALIBRATED)
 
 
 def head_groups(config: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:

@@ -17,7 +17,7 @@ from hawk.core.shipped import resolve
 from hawk.core.shipped import shipped as shipped_files
 from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
 
-FORMAT = 1
+FORMATS = (1, 2)  # 2: with a mean query; what has none is written as 1, which older versions read
 SIGNED = "signed"  # the weight_normalization under which a head may count against a token
 SUM_TOLERANCE = 1e-6  # of a sum of rounded shares
 SHIPPED = shipped_files("data", "head_weights")
@@ -30,6 +30,9 @@ class HeadWeights:
     ``weights[i]`` belongs to query head ``i`` of layer ``layer``. ``token_score`` holds the options
     (normalization, reduction, rope, query_span) under which the weights were calibrated. With the
     ``weight_normalization`` "signed" (not the paper's) they may be negative, and their sizes sum to 1.
+
+    ``mean_query``, ``[heads][head_dim]``, is the mean over calibration questions of each one's mean query at
+    ``layer``, before rotary positions, which ``Hawk(query="calibrated")`` asks in place of a question.
     """
 
     weights: tuple[float, ...]
@@ -43,9 +46,12 @@ class HeadWeights:
     samples: Mapping[str, int] = field(default_factory=dict)
     calibration_groups: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=lambda: {"source": "built in Python"})
+    mean_query: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)  # too long to print
 
     def __post_init__(self) -> None:
         check_weights(self.weights, self.geometry.heads, "head weights", self.is_signed)
+        if self.mean_query is not None:
+            _check_query(self.mean_query, self.geometry)
         if not 0 <= self.layer < self.geometry.layers:
             raise InputError(
                 f"head weights: layer {self.layer} is outside the model's 0-{self.geometry.layers - 1}."
@@ -72,10 +78,11 @@ class HeadWeights:
         """
         path = _resolve(str(source), revision)
         raw = values.read_json(path, "a head-weights file")
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            format_of_file = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        format_of_file = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        if format_of_file not in FORMATS or isinstance(format_of_file, bool):
+            known = " and ".join(map(str, FORMATS))
             raise InputError(
-                f"{path}: format {values.shown(format_of_file)}; this version reads format {FORMAT}."
+                f"{path}: format {values.shown(format_of_file)}; this version reads formats {known}."
             )
         try:
             return cls(**_checked(raw))
@@ -115,8 +122,9 @@ class HeadWeights:
 
     def to_json(self) -> dict[str, Any]:
         """What a file holds. Its weights are shares: scoring divides by their sum anyway."""
+        written = {} if self.mean_query is None else {"mean_query": [list(row) for row in self.mean_query]}
         return {
-            "format": FORMAT,
+            "format": FORMATS[0] if self.mean_query is None else FORMATS[1],
             "model": {**self.model, **asdict(self.geometry)},
             "layer": self.layer,
             "weights": _shares(self.weights),
@@ -127,6 +135,7 @@ class HeadWeights:
             "samples": dict(self.samples),
             "calibration_groups": self.calibration_groups,
             "provenance": dict(self.provenance),
+            **written,
         }
 
     def check(self, geometry: Geometry) -> None:
@@ -151,6 +160,20 @@ def check_weights(
         raise InputError(f"{what}: all weights are 0; at least one must be another number.")
     if not math.isfinite(_size(weights)):
         raise InputError(f"{what}: the sizes of the weights sum to {_size(weights)}; too large for a sum.")
+
+
+def _check_query(query: Sequence[Sequence[float]], geometry: Geometry) -> None:
+    """Refuse another shape than [heads][head_dim], and values that are no finite numbers."""
+    shape = (geometry.heads, geometry.head_dim)
+    lengths = {len(row) for row in query}
+    if len(query) != shape[0] or lengths != {shape[1]}:
+        found = " or ".join(map(str, sorted(lengths))) or "no"
+        raise InputError(
+            f"mean_query: {len(query)} rows of {found} numbers; the model has {shape[0]} heads of {shape[1]}."
+        )
+    for head, row in enumerate(query):
+        for value in row:
+            values.number(value, f"mean_query: a number of head {head}")
 
 
 def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,6 +201,10 @@ def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
     samples = values.mapping(values.member(raw, "samples"), "samples")
     score = values.mapping(values.member(raw, "token_score"), "token_score")
     groups, provenance = (values.member(raw, key) for key in ("calibration_groups", "provenance"))
+    query = raw.get("mean_query")
+    if query is not None:
+        rows = values.listed(query, "mean_query")
+        query = tuple(tuple(values.listed(row, "a row of mean_query")) for row in rows)
     if score:
         score = {"reduction": "mean", **score}  # older files do not say it: there was no other
     if score and set(score) != set(TOKEN_SCORE):
@@ -210,6 +237,7 @@ def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
         },
         "calibration_groups": None if groups is None else values.text(groups, "calibration_groups"),
         "provenance": provenance,
+        "mean_query": query,
     }
 
 

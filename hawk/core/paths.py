@@ -33,6 +33,9 @@ class RunPaths:
     def head_means(self, benchmark: str) -> str:
         return f"{self.root}/scores/{benchmark}/head_means.safetensors"
 
+    def mean_queries(self, recipe: str, benchmark: str) -> str:
+        return f"{self.root}/mean_queries/{recipe}/{benchmark}.json"
+
     def scores(self, benchmark: str, ablation: str, name: str) -> str:
         """``name`` is ``reference``, ``repeat1`` … or a head such as ``L0H17``."""
         return f"{self.root}/scores/{benchmark}/{ablation}/{name}.parquet"

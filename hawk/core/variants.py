@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hawk.core.errors import InputError
+
 # Options of the token score, in ``scoring`` and in ablations that choose tokens, and as hawk.Hawk has them.
 TOKEN_SCORE = {
     "normalization": "token_score_normalization",
@@ -22,6 +24,24 @@ TOKEN_SCORE_VALUES: dict[str, tuple[str | bool, ...]] = {
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")
 # Keys of a variant that are no options of its method.
 VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query"}
+
+# ``query`` of hawk and of a weights recipe: the mean query of the calibration questions, not the prompt's.
+CALIBRATED = "calibrated"
+
+
+def require_calibrated_query(has_query: bool, rope: bool, reduction: str) -> None:
+    """What ``query: calibrated`` needs, in Python and in a config alike."""
+    if not has_query:
+        raise InputError(
+            "query 'calibrated' needs head weights with a mean query; these have none. A recipe of "
+            "weights.recipes with query: calibrated measures it."
+        )
+    if rope:
+        raise InputError("query 'calibrated' needs rope false: the mean query stands at no position.")
+    if reduction != "mean":
+        raise InputError(
+            f"query 'calibrated' needs the text reduction 'mean', not {reduction!r}: one query per head."
+        )
 
 
 def weight_source(variant: Mapping[str, Any]) -> Any:

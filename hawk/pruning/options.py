@@ -21,6 +21,7 @@ from typing import Any, Literal
 from hawk import pruning
 from hawk.core.errors import InputError, unknown
 from hawk.core.values import choice, refuse
+from hawk.core.variants import CALIBRATED
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,13 @@ def require_other_question(variant: Mapping[str, Any]) -> None:
     """Refuse ``shuffle_query`` where neither the method nor its scorer can be given another question."""
     if not variant.get("shuffle_query"):
         return
-    if not any(facts(entry["method"]).reads_other_question for entry in with_scorers(variant)):
+    reading = [one for one in with_scorers(variant) if facts(one["method"]).reads_other_question]
+    if reading and all(one.get("query") == CALIBRATED for one in reading):
+        raise InputError(
+            f"variant {variant['name']!r}: shuffle_query changes nothing with query 'calibrated', which "
+            "reads no question."
+        )
+    if not reading:
         able = ", ".join(method for method in pruning.REGISTRY if facts(method).reads_other_question)
         raise InputError(
             f"variant {variant['name']!r}: shuffle_query changes nothing for method {variant['method']!r}, "

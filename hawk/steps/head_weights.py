@@ -11,14 +11,13 @@ from hawk.analysis import statistics
 from hawk.analysis.score_files import read_scores, require_one_setting
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import POOLED, subset_benchmarks
-from hawk.config.recipes import CHOOSING, ablation_named, weights_named
-from hawk.core import files, schemas
+from hawk.config.recipes import ablation_named, has_query, token_score_of_weights, weights_named
+from hawk.core import files, schemas, values
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
-from hawk.core.variants import TOKEN_SCORE
 
 READS = (
     "run",
@@ -45,9 +44,10 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
     weights, parts = statistics.pooled_weights(drops, lows, normalization)
 
     settings = _settings(paths, ablation, names)
-    # Where no token was scored (zero, mean) the weights are meant for the run's own token score.
-    source = ablation if ablation["intervention"] in CHOOSING else config["scoring"]
-    token_score = {key: source[key] for key in TOKEN_SCORE}
+    token_score = token_score_of_weights(config, ablation)
+    query = None
+    if has_query(config, name):
+        query = _mean_query(paths, name, names, settings["model"], layer, token_score["query_span"])
     made_with = settings["token_score"]
     if made_with and made_with != token_score:
         raise InputError(
@@ -87,6 +87,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
             statistics=dict(config["statistics"]),
             seed=config["seed"],
         ),
+        mean_query=query,
     ).save(paths.head_weights(name, subset))
 
 
@@ -114,6 +115,34 @@ def _drops(
     return drops, lows, samples
 
 
+def _mean_query(
+    paths: RunPaths, recipe: str, names: list[str], model: Mapping[str, Any], layer: int, span: str
+) -> tuple[tuple[float, ...], ...]:
+    """The mean over the questions of all benchmarks, ``[heads][head_dim]``."""
+    total, count = np.zeros(()), 0
+    for name in names:
+        path = paths.mean_queries(recipe, name)
+        raw = values.read_json(path, "a file of mean queries")
+        if not isinstance(raw, dict):
+            raise values.refuse(path, raw, "an object")
+        try:
+            questions = values.whole(values.member(raw, "questions"), "questions", 1, 10**9)
+            rows = values.listed(values.member(raw, "mean_query"), "mean_query")
+            query = np.array([values.listed(row, "a row of mean_query") for row in rows], dtype=float)
+            made = values.mapping(values.member(raw, "provenance"), "provenance")
+            own = values.mapping(values.member(made, "settings"), "settings")
+        except (InputError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: {error}; delete it and run again.") from None
+        for key, value in (("model", dict(model)), ("layer", layer), ("query_span", span)):
+            if own.get(key) != value:
+                raise InputError(
+                    f"{path}: made with {key} {own.get(key)!r}; the scores and config say {value!r}. "
+                    "Delete it and run again."
+                )
+        total, count = total + questions * query, count + questions
+    return tuple(map(tuple, (total / count).tolist()))
+
+
 def _settings(paths: RunPaths, ablation: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     """Model, geometry and, where heads chose tokens, the token score that the reference was made with."""
     settings_by_path: dict[str, dict[str, Any]] = {}
@@ -126,6 +155,6 @@ def _settings(paths: RunPaths, ablation: Mapping[str, Any], names: list[str]) ->
                 raise InputError(f"{path}: its provenance has no {key!r}; delete it and run again.")
         settings_by_path[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
     return {
-        key: require_one_setting({path: values[key] for path, values in settings_by_path.items()}, key)
+        key: require_one_setting({path: own[key] for path, own in settings_by_path.items()}, key)
         for key in ("model", "geometry", "token_score")
     }

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import SHARES, read_samples
-from hawk.config.queries import weight_files
-from hawk.config.recipes import ablated_heads
+from hawk.config.queries import own_weights, weight_files
+from hawk.config.recipes import ablated_heads, has_query
 from hawk.core.paths import RunPaths
 from hawk.steps.prepare_samples import prepare_samples
 from hawk.tools import cards
@@ -75,6 +75,11 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
         planned.append(Stage("features", roles, gpu=True, images=drawn + evaluated))
     if any(one["intervention"] == "mean" for one in ablations):
         planned.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
+    own = [name for name in own_weights(config) if has_query(config, name)]
+    if own:
+        planned.append(
+            Stage("mean queries", len(calibration) * len(own), gpu=True, scorings=drawn * len(own))
+        )
     planned += [
         _scores("reference", sweeps, drawn * len(ablations), stored),
         _scores("repeats", sweeps * repeats, drawn * len(ablations) * repeats, stored),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,67 @@ def test_weight_files_are_read_before_any_job(tmp_path: Path) -> None:
     path.write_text(json.dumps({"format": 1}))
     with pytest.raises(InputError, match=r"w.json: the key 'model' is missing"):
         checked(weights=str(path))
+
+
+QUERY_FREE = {"name": "v", "method": "hawk", "query": "calibrated"}
+AT_LAYER = {"name": "alone", "intervention": "keep_only"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "ablation", "variant", "said"),
+    [
+        ({"query": "calibrated"}, {}, {"weights": "own"}, None),
+        ({"query": "calibrated"}, {}, {"weights": "own", "query": "question"}, None),
+        ({"query": "calibrated"}, {"rope": True}, {"weights": "own", "rope": False}, None),
+        (
+            {"query": "calibrated"},
+            {"rope": True},
+            {"weights": "own"},
+            "'v.*': query 'calibrated' needs rope false",
+        ),
+        ({"query": "calibrated"}, {}, {"weights": "own", "rope": True}, "needs rope false"),
+        ({"query": "calibrated"}, {"reduction": "max"}, {"weights": "own"}, "'mean', not 'max'"),
+        ({"query": "calibrated"}, {}, {"weights": "own", "shuffle_query": True}, "reads no question"),
+        ({}, {}, {"weights": "own"}, "needs head weights with a mean query"),
+        ({}, {}, {"weights": "uniform"}, "needs head weights with a mean query"),
+        ({}, {}, {}, "needs head weights with a mean query"),
+        ({}, {}, {"weights": "someone/weights"}, None),
+        ({}, {}, {"weights": "own", "query": "calibratd"}, "query is 'calibratd'; .*'calibrated'"),
+        ({"query": "calibratd"}, {}, {"weights": "own"}, "calibratd"),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_calibrated_query_needs_weights_that_hold_one(
+    recipe: dict, ablation: dict, variant: dict, said: str | None, inside: bool
+) -> None:
+    chosen = {**QUERY_FREE, **variant}
+    if inside:
+        scorer = {key: value for key, value in chosen.items() if key not in ("name", "shuffle_query")}
+        outer = {key: value for key, value in chosen.items() if key in ("name", "shuffle_query")}
+        chosen = {**outer, "method": "mmr", "scorer": scorer}
+    raw = {
+        "run": "r",
+        "model": {"path": "someone/model", "layers": 4, "heads": 8},
+        "ablation": {"recipes": [{**AT_LAYER, **ablation}]},
+        "weights": {"recipes": [{"name": "own", "ablation": "alone", **recipe}]},
+        "calibration": {"benchmarks": ["digits"]},
+        "evaluation": {"benchmarks": ["digits"], "variants": [chosen]},
+    }
+    if said is None:
+        check(fill(raw, "c"), "c")
+        return
+    with pytest.raises(InputError, match=said) as caught:
+        check(fill(raw, "c"), "c")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_a_mean_query_is_told_before_any_job(tmp_path: Path) -> None:
+    weights, path = HeadWeights.uniform(Geometry(4, 8, 4, 2)), tmp_path / "w.json"
+    weights.save(path)
+    with pytest.raises(InputError, match="needs head weights with a mean query"):
+        checked(weights=str(path), query="calibrated")
+    replace(weights, mean_query=((1.0, 2.0),) * 8).save(path)
+    checked(weights=str(path), query="calibrated")
+    checked(weights=str(path))  # the query may be left unused
+    with pytest.raises(InputError, match="needs rope false"):
+        checked(weights=str(path), query="calibrated", rope=True)

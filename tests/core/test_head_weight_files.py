@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,36 @@ def test_files_that_are_no_json_object(tmp_path: Path, content: bytes, said: str
 def test_the_file_they_were_made_from_is_read(tmp_path: Path) -> None:
     GOOD.save(tmp_path / "w.json")
     assert HeadWeights.load(tmp_path / "w.json") == GOOD
+
+
+QUERY = tuple(tuple(float(head + part / 16) for part in range(16)) for head in range(4))
+
+
+def test_format_2_holds_a_mean_query_and_format_1_is_what_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    with_query = replace(GOOD, mean_query=QUERY)
+    with_query.save(path)
+    raw = json.loads(path.read_text())
+    assert raw["format"] == 2
+    assert HeadWeights.load(path) == with_query != GOOD
+    assert len(repr(with_query)) == len(repr(GOOD)), "too long to print"
+    del raw["mean_query"]
+    path.write_text(json.dumps(raw))  # format 2 without one
+    assert HeadWeights.load(path) == GOOD
+    GOOD.save(path)
+    assert json.loads(path.read_text())["format"] == 1
+    for bad, said in (
+        (QUERY[:3], "mean_query: 3 rows of 16 numbers; the model has 4 heads of 16"),
+        ([[1.0] * 15, *QUERY[1:]], "mean_query: 4 rows of 15 or 16 numbers"),
+        ([], "mean_query: 0 rows of no numbers"),
+        ([["1"] * 16, *QUERY[1:]], "mean_query: a number of head 0"),
+        ([*QUERY[:3], [float("nan")] * 16], "mean_query: a number of head 3"),
+        (5, "mean_query is 5"),
+        ([5] * 4, "a row of mean_query is 5"),
+    ):
+        path.write_text(json.dumps({**with_query.to_json(), "mean_query": bad}))
+        with pytest.raises(InputError, match=said):
+            HeadWeights.load(path)
 
 
 def test_a_file_from_before_the_reduction_was_written_means_the_mean(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_an_interrupted_upload_leaves_nothing(hub: Hub, tmp_path: Path, file: Pa
 def test_what_cannot_be_pushed(hub: Hub, tmp_path: Path) -> None:
     assert "there is no such file" in only_line(hawk(hub, tmp_path, "push", "none.json", REPO))
     (tmp_path / "other.json").write_text('{"format": 7}')
-    assert "format 7; this version reads format 1" in only_line(
+    assert "format 7; this version reads formats 1 and 2" in only_line(
         hawk(hub, tmp_path, "push", "other.json", REPO)
     )
     shutil.copy(ROOT / "LICENSE", tmp_path / "text.json")

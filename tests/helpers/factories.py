@@ -106,7 +106,8 @@ def ablation(intervention: str, **changes: Any) -> dict[str, Any]:
 
 def weights(of: str, **changes: Any) -> dict[str, Any]:
     """An entry of ``weights.recipes``, as it is after loading, named like its ablation."""
-    return {"name": of, "ablation": of, "normalization": "min_shift", "measure": "value", **changes}
+    filled = {"normalization": "min_shift", "measure": "value", "query": "question"}
+    return {"name": of, "ablation": of, **filled, **changes}
 
 
 def make_config(**changes: Any) -> dict[str, Any]:

@@ -42,12 +42,19 @@ def test_jobs_are_those_of_a_dry_run(tmp_path: Path, small_model: Path, heads_pe
             {"name": "alone", "intervention": "keep_only", "ratio": 0.5},
         ],
     }
-    config["evaluation"]["variants"] = config["evaluation"]["variants"][:2]
+    config["weights"] = {
+        "recipes": [{"name": name, "ablation": "alone", "query": "calibrated"} for name in ("free", "alone")]
+    }
+    config["evaluation"]["variants"] = [
+        config["evaluation"]["variants"][0],
+        {"name": "v", "method": "hawk", "weights": "free", "query": "calibrated"},
+    ]
     planned = {stage.name: stage.jobs for stage in stages(fill(config, "config"), lambda role, name: 12)}
     jobs = Workflow(tmp_path, small_model, config).planned()
     for name, rules in RULES.items():
         assert planned[name] == sum(jobs[rule] for rule in rules), name
     assert planned["head means"] == jobs["head_means"]
+    assert planned["mean queries"] == jobs["mean_queries"] == 2 * len(config["calibration"]["benchmarks"])
     assert sum(planned.values()) == sum(jobs.values()) - 1, "all but the rule all"
     assert planned["ablation"] == sum(n for rule, n in jobs.items() if rule.startswith("ablate_head"))
 

@@ -12,6 +12,10 @@ and the k tokens with the highest I stay.
 Fast path, exact by linearity: the mean over queries is taken before the product, and without a key
 norm  q̄_i · (W_k h + b) = (W_kᵀ q̄_i) · h + q̄_i · b,  so one [n, hidden] x [hidden, heads] product
 replaces the key projection and the text x vision matrix. Cost O(n · hidden · heads).
+
+Query-free (not the paper's; derived from it): ``query="calibrated"`` puts the mean q̄_i of the calibration
+questions, stored with the weights, in place of the prompt's. No text is read, so the choice depends on the
+images alone, and a server may cache it; ``hawk export scorer`` writes it as one matrix.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
-from hawk.core.variants import TOKEN_SCORE
+from hawk.core.variants import CALIBRATED, TOKEN_SCORE, require_calibrated_query
 from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
@@ -64,6 +68,10 @@ class Hawk(Pruner):
         takes: ``after_vision``, unless an image ends the turn (:func:`hawk.models.base.instruction_index`).
     score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
         The arithmetic of the score; the authors use the model's own dtype.
+    query : {"question", "calibrated"}, default "question"
+        "calibrated": in place of the question the mean query of the calibration questions, which the weights
+        must hold. No text is read, ``query_span`` is not used, and the choice depends on the images alone.
+        Needs ``text_reduction`` "mean", ``rope`` false and the weights' own layer.
     """
 
     weights: HeadWeights | str | None = None
@@ -73,12 +81,14 @@ class Hawk(Pruner):
     rope: bool = False
     query_span: str = "instruction"
     score_dtype: str = "float32"
+    query: str = "question"
 
     allowed = {
         "token_score_normalization": ("l2", "softmax", "minmax", "standardize", "none"),
         "text_reduction": ("mean", "attention", "max"),
         "query_span": ("instruction", "after_vision", "authors"),
         "score_dtype": ("float32", "bfloat16", "float16", "float64"),
+        "query": ("question", "calibrated"),
     }
     bounds = {"layer": "0..layers"}
     paper = "HAWK, CVPR 2026, arXiv 2604.07812"
@@ -95,6 +105,23 @@ class Hawk(Pruner):
         if isinstance(self.weights, str):
             object.__setattr__(self, "weights", HeadWeights.load(self.weights))
         self._compare_options()
+        if self.query == CALIBRATED:
+            self._check_calibrated()
+            for fact in ("uses_query", "reads_other_question"):
+                object.__setattr__(self, fact, False)
+
+    def _check_calibrated(self) -> None:
+        weights = self.weights
+        require_calibrated_query(
+            isinstance(weights, HeadWeights) and weights.mean_query is not None,
+            self.rope,
+            self.text_reduction,
+        )
+        if isinstance(weights, HeadWeights) and self.scoring_layer_index != weights.layer:
+            raise InputError(
+                f"query 'calibrated': the mean query is of layer {weights.layer}, and tokens are scored in "
+                f"layer {self.scoring_layer_index}."
+            )
 
     def _compare_options(self) -> None:
         """Weights used with another token score than they were calibrated for: allowed, but said."""
@@ -131,13 +158,43 @@ class Hawk(Pruner):
         index = self.scoring_layer_index
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
+        if self.query == CALIBRATED:
+            assert isinstance(self.weights, HeadWeights)
+            text = layer.norm(hidden[context.visual_index[:1]])  # for the dtype and device of states alone
+            queries = torch.tensor(self.weights.mean_query, dtype=dtype, device=text.device)[None]
+        else:
+            queries, text = self._queries(context)
+        linear = self.text_reduction == "mean" and not self.rope
+        scale = 1.0 / math.sqrt(layer.head_dim)
+        if linear and layer.k_norm is None and plain(layer.k_proj, text):
+            return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
+        if plain(layer.k_proj, text):
+            keys = layer.keys(layer.norm(hidden[context.visual_index])).to(dtype)  # [n, kv_heads, d]
+        else:
+            keys = context.projected("keys", index)[context.visual_index].to(dtype)
+        if self.rope:
+            cos, sin = rotary(context, hidden)
+            shown = context.visual_index
+            keys = rotate(keys, cos[shown].to(keys), sin[shown].to(keys))
+        if self.text_reduction == "mean":
+            return _products(queries.mean(0, keepdim=True), keys)[0] * scale
+        return _reduce(queries, keys, scale, self.text_reduction)
+
+    def mean_query(self, context: PruningContext) -> Tensor:
+        """The mean over the question's tokens of what they ask, [heads, d]."""
+        return self._queries(context)[0].mean(0)
+
+    def _queries(self, context: PruningContext) -> tuple[Tensor, Tensor]:
+        """The question's queries, [Q, heads, d], or their mean, [1, heads, d]; and its normalized states."""
+        index = self.scoring_layer_index
+        layer, hidden = context.scoring_layer(index), context.hidden_at(index)
+        dtype = getattr(torch, self.score_dtype)
         if context.query_ids is not None:  # the shuffled-query control: another sample's question
             text = layer.norm(context.query_embeddings())
             where = context.query_index(self.query_span)[-1:].expand(len(text))
         else:
             where = context.query_index(self.query_span)
             text = layer.norm(hidden[where])
-        scale = 1.0 / math.sqrt(layer.head_dim)
         linear = self.text_reduction == "mean" and not self.rope
         if linear and layer.q_norm is None and plain(layer.q_proj, text):
             queries = _mean_query(layer, text.to(dtype).mean(0))[None]
@@ -150,18 +207,7 @@ class Hawk(Pruner):
         if self.rope:
             cos, sin = rotary(context, hidden)
             queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
-        if linear and layer.k_norm is None and plain(layer.k_proj, text):
-            return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
-        if plain(layer.k_proj, text):
-            keys = layer.keys(layer.norm(hidden[context.visual_index])).to(dtype)  # [n, kv_heads, d]
-        else:
-            keys = context.projected("keys", index)[context.visual_index].to(dtype)
-        if self.rope:
-            shown = context.visual_index
-            keys = rotate(keys, cos[shown].to(keys), sin[shown].to(keys))
-        if self.text_reduction == "mean":
-            return _products(queries.mean(0, keepdim=True), keys)[0] * scale
-        return _reduce(queries, keys, scale, self.text_reduction)
+        return queries, text
 
 
 def normalize(raw: Tensor, how: str) -> Tensor:
