@@ -169,7 +169,11 @@ def _chosen(
     kept_index: Sequence[Tensor],
     unchecked: Sequence[tuple[Tensor, Callable[[Tensor], object]]],
 ) -> list[Tensor]:
-    """What was kept, on the CPU; refused where ``unchecked`` values are not finite, or a token comes twice."""
+    """What was kept, on the CPU.
+
+    Raises what refuses the first ``unchecked`` values that are not finite; AssertionError for a token that
+    was chosen twice.
+    """
     bad = [(~torch.isfinite(values)).sum() for values, _ in unchecked]
     found = fetch([*kept_index, *bad])
     for (values, refuse), count in zip(unchecked, found[len(kept_index) :], strict=True):
