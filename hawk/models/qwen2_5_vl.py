@@ -34,7 +34,7 @@ class Qwen2_5VL(Family):  # noqa: N801
                 raise InputError(f"{modality}_grid_thw is missing; the processor gives it beside {pixels}.")
             if output is None:
                 encoder = getattr(model.model, f"get_{modality}_features")
-                output = encoder(inputs[pixels], grids, return_dict=True)
+                output = encoder(inputs[pixels], grids.to(inputs[pixels].device), return_dict=True)
             features, levels = self.per_item(output, grids.prod(-1) // merge**2)
             items[modality] = []
             for i, (t, h, w) in enumerate(grids.tolist()):

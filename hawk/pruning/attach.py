@@ -20,7 +20,7 @@ from hawk.models import family_of
 from hawk.models.base import Family, inference_device, remember_markers
 from hawk.models.hooks import Hooks, own_hooks
 from hawk.pruning.context import LastRun, Selector
-from hawk.pruning.prompt import CONSUMED, prune
+from hawk.pruning.prompt import CONSUMED, READ, prune
 
 # Arguments about the positions of the unpruned prompt.
 POSITIONS = ("position_ids", "cache_position", "rope_deltas")
@@ -157,6 +157,7 @@ def _generate(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     ids = given.get("input_ids") if given.get("inputs") is None else given["inputs"]
     if ids is None:
         return override.plain(*args, **kwargs)
+    ids = ids.cpu()  # once: everything below is told from this
     visual = _visual_tokens(ids, entry.family.placeholders(self.config).values())
     if pruner.inactive or not visual.any():
         _remember(pruner, LastRun.unpruned(visual.tolist()))
@@ -169,9 +170,12 @@ def _pruned(
 ) -> Any:
     device = inference_device(model)
     inputs = {**kwargs, "input_ids": ids, **_mask(model, ids, kwargs)}
-    inputs = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
+    inputs = {
+        name: value.to(device) if isinstance(value, Tensor) and name not in READ else value
+        for name, value in inputs.items()
+    }
     with torch.no_grad():
-        prompt = prune(pruner, model, family, inputs)
+        prompt = prune(pruner, model, family, inputs, device=device)
     kwargs = {key: value for key, value in kwargs.items() if key not in CONSUMED}
     _shift_lengths(model, kwargs, prompt.removed_width)
     if kwargs.get("streamer") is not None:

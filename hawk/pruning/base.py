@@ -21,6 +21,7 @@ from hawk.models.base import Family
 from hawk.pruning.attach import attach, last_run
 from hawk.pruning.budget import ROUNDING, exact_ratio, kept_count
 from hawk.pruning.context import LastRun, PruningContext
+from hawk.pruning.fetch import send
 from hawk.pruning.options import check_type
 from hawk.pruning.positions import POLICIES
 from hawk.pruning.prompt import PrunedPrompt
@@ -122,10 +123,17 @@ class Pruner:
 
     # --- what callers use ------------------------------------------------------------------
     def finite_scores(self, context: PruningContext) -> Tensor:
-        """``scores``, computed once per prompt and refused where one is NaN or infinite."""
+        """``scores``, computed once per prompt and refused where one is NaN or infinite.
+
+        Those on a GPU are refused when the whole batch has been pruned.
+        """
 
         def compute() -> Tensor:
-            return self.finite(self.scores(context).to(context.visual_index.device))
+            scores = send(self.scores(context), context.device)
+            if scores.device.type == "cpu":
+                return self.finite(scores)
+            context.unchecked.append((scores, self.finite))
+            return scores
 
         return context.once("scores", self, compute)
 
@@ -139,10 +147,13 @@ class Pruner:
         return scores
 
     def kept_indices(self, context: PruningContext) -> Tensor:
-        """The kept visual tokens of one sample, ascending, exactly as many as the budget says."""
+        """The kept visual tokens of one sample, ascending, exactly as many as the budget says.
+
+        On any device. That no token comes twice is seen when it has come to the CPU.
+        """
 
         def choose(candidates: Tensor, count: int) -> Tensor:
-            return self.select(context, candidates, count)
+            return self.select(context, send(candidates, context.device), count)
 
         return self.within_budget(self.groups(context), choose)
 
@@ -153,9 +164,9 @@ class Pruner:
     def within_budget(self, group: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
         """What ``choose(candidates, count)`` keeps, asked as often as the budget has shares; ascending.
 
-        group: the image, tile or frame of every visual token, [n].
+        group: the image, tile or frame of every visual token, [n], on the CPU.
         """
-        every = torch.arange(len(group), device=group.device)
+        every = torch.arange(len(group))
         if exact_ratio(self.pruning_ratio) == 0:
             return every
         shares = [every] if self.budget == "pooled" else [every[group == i] for i in group.unique()]
@@ -163,13 +174,12 @@ class Pruner:
         for candidates in shares:
             count = self.count(len(candidates))
             picked = candidates if count == len(candidates) else choose(candidates, count)
-            if len(picked) != count or len(torch.unique(picked)) != count:
-                raise AssertionError(
-                    f"{self!r} chose {len(torch.unique(picked))} distinct of {len(picked)} tokens; "
-                    f"the budget is {count}."
-                )
+            if len(picked) != count:
+                raise AssertionError(f"{self!r} chose {len(picked)} tokens; the budget is {count}.")
             chosen.append(picked)
-        return torch.cat(chosen).sort().values
+        # A share that stays whole never left the CPU, and the others lie where they were chosen.
+        device = next((picked.device for picked in chosen if picked.device.type != "cpu"), every.device)
+        return torch.cat([send(picked, device) for picked in chosen]).sort().values
 
     @property
     def inactive(self) -> bool:

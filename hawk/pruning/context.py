@@ -14,13 +14,18 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, ScoringLayer, VisualItem, instruction_index, markers_of
+from hawk.pruning.fetch import send
 
 T = TypeVar("T")
 
 
 @dataclass
 class PruningContext:
-    """One sample of a batch, padding removed, as a pruner sees it. n visual tokens, T in all."""
+    """One sample of a batch, padding removed, as a pruner sees it. n visual tokens, T in all.
+
+    Ids, positions and indices lie on the CPU, wherever features and hidden states are: nothing that is made
+    of them waits for a GPU. :func:`hawk.pruning.fetch.send` brings an index to what it is an index into.
+    """
 
     model: nn.Module
     family: Family
@@ -35,6 +40,9 @@ class PruningContext:
     query_ids: Tensor | None = None  # [Q] another sample's question instead of this one's
     relevant: Callable[[], Tensor] | None = None  # → bool [n], which tokens show the asked object
     observed: Tensor | None = None  # [n] what the pruner's ``watch`` saw in the vision tower
+    # Values on a GPU that may be NaN or infinite, and what refuses them: the batch's are looked at together,
+    # after all rows have been pruned, for every look is a wait.
+    unchecked: list[tuple[Tensor, Callable[[Tensor], object]]] = field(default_factory=list)
     _known: dict[tuple[str, int], tuple[object, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -53,6 +61,11 @@ class PruningContext:
     def tokens(self) -> int:
         return len(self.visual_index)
 
+    @property
+    def device(self) -> torch.device:
+        """Where features and hidden states are."""
+        return self.items[0].features.device
+
     @cached_property
     def features(self) -> Tensor:
         """Visual embeddings in prompt order, [n, hidden]."""
@@ -61,7 +74,7 @@ class PruningContext:
     @cached_property
     def text_index(self) -> Tensor:
         """Positions of everything that is no visual token."""
-        mask = torch.ones(len(self.ids), dtype=torch.bool, device=self.ids.device)
+        mask = torch.ones(len(self.ids), dtype=torch.bool)
         mask[self.visual_index] = False
         return mask.nonzero().flatten()
 
@@ -109,7 +122,7 @@ class PruningContext:
         visual = set(self.family.placeholders(self.model.config).values())
         markers = markers_of(self.model, self.family)
         positions = instruction_index(self.ids.tolist(), visual, markers, span)
-        index = torch.tensor(positions, device=self.ids.device)
+        index = torch.tensor(positions)
         inside = torch.zeros_like(self.ids, dtype=torch.bool)
         for i in range(len(self.items)):
             where = self.visual_index[self.item_of == i]
@@ -120,9 +133,9 @@ class PruningContext:
     def query_embeddings(self, span: str = "instruction") -> Tensor:
         """Input embeddings of the query text, [Q, hidden]; another sample's when one is given."""
         if self.query_ids is None:
-            return self.hidden_at(0)[self.query_index(span)]
-        ids = self.query_ids.to(self.ids.device)
-        return self.model.get_input_embeddings()(ids[None])[0].to(self.ids.device)
+            return self.hidden_at(0)[send(self.query_index(span), self.device)]
+        ids = send(self.query_ids, self.device)
+        return self.model.get_input_embeddings()(ids[None])[0].to(self.device)
 
     def scoring_layer(self, layer: int) -> ScoringLayer:
         return self.family.scoring_layer(self.model, layer)
@@ -139,7 +152,7 @@ class LastRun:
 
     visual_tokens: list[int] = field(default_factory=list)
     kept_tokens: list[int] = field(default_factory=list)
-    kept_index: list[Tensor] = field(default_factory=list)  # among the sample's visual tokens
+    kept_index: list[Tensor] = field(default_factory=list)  # among its visual tokens, on the CPU
 
     @classmethod
     def of(cls, visual_tokens: list[int], kept_index: list[Tensor]) -> LastRun:

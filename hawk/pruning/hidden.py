@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hawk.models.base import Family, by_modality
 from hawk.models.partial import run_to
 from hawk.models.projections import copies_of_a_row
+from hawk.pruning.fetch import send
 from hawk.pruning.rows import Rows
 
 
@@ -22,7 +23,7 @@ class HiddenStates:
         self._projected: dict[tuple[str, int], Tensor] = {}
 
     def row(self, row: int) -> Callable[[int], Tensor]:
-        return lambda layer: self._hidden(layer)[row, self.rows.mask[row]]
+        return lambda layer: self._of_row(self._hidden(layer), row)
 
     def projected(self, row: int) -> Callable[[str, int], Tensor]:
         """("queries" or "keys", layer) → the row's, [T, heads, head_dim], made as the model makes them.
@@ -35,10 +36,14 @@ class HiddenStates:
                 scoring = self.family.scoring_layer(self.model, layer)
                 normed = scoring.norm(self._copied(self._hidden(layer)))
                 found: Tensor = getattr(scoring, what)(normed)[:: self.copies]
-                self._projected[what, layer] = found.to(self.rows.ids.device)
-            return self._projected[what, layer][row, self.rows.mask[row]]
+                self._projected[what, layer] = found.to(self.rows.device)
+            return self._of_row(self._projected[what, layer], row)
 
         return projected_at
+
+    def _of_row(self, values: Tensor, row: int) -> Tensor:
+        """[batch, T, ...] → the row's without padding."""
+        return values[row].index_select(0, send(self.rows.real[row], values.device))
 
     def _copied(self, rows: Tensor) -> Tensor:
         return rows if self.copies == 1 else rows.repeat_interleave(self.copies, 0)
@@ -50,13 +55,13 @@ class HiddenStates:
 
     def _embed(self) -> Tensor:
         """Prompt embeddings with visual features in place, [batch, T, hidden]."""
-        ids = self.rows.ids
-        embeds = self.model.get_input_embeddings()(self._copied(ids))[:: self.copies].to(
-            ids.device, copy=True
-        )
+        device = self.rows.device
+        ids = self._copied(send(self.rows.ids, device))
+        embeds = self.model.get_input_embeddings()(ids)[:: self.copies].to(device, copy=True)
         for row, items in enumerate(self.rows.items):
             for i, item in enumerate(items):
-                embeds[row, self.rows.item_of[row] == i] = item.features.to(embeds.dtype)
+                where = (self.rows.item_of[row] == i).nonzero().flatten()
+                embeds[row].index_copy_(0, send(where, device), item.features.to(embeds.dtype))
         return embeds
 
     def _run(self, layer: int) -> Tensor:
@@ -64,16 +69,17 @@ class HiddenStates:
         features, levels = by_modality(
             item for items in self.rows.items for _ in range(self.copies) for item in items
         )
-        positions = self.rows.positions.transpose(0, 1)
+        device = self.rows.device
+        positions = send(self.rows.positions, device).transpose(0, 1)
         positions = self._copied(positions).transpose(0, 1)
         args, _ = run_to(
             self.model,
             self.family.layers(self.model)[layer],
-            input_ids=self._copied(self.rows.ids),
-            attention_mask=self._copied(self.rows.mask.long()),
+            input_ids=self._copied(send(self.rows.ids, device)),
+            attention_mask=self._copied(send(self.rows.mask.long(), device)),
             position_ids=positions if len(positions) > 1 else positions[0],
             mm_encoder_outputs=self.family.encoder_outputs(features, levels),
             use_cache=False,
         )
         hidden: Tensor = args[0][:: self.copies]
-        return hidden.to(self.rows.ids.device)  # a split model computes layers on several
+        return hidden.to(device)  # a split model computes layers on several

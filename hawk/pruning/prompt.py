@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hawk.core.errors import InputError
 from hawk.models.base import MODALITIES, Family, VisualItem, by_modality
 from hawk.pruning.context import LastRun, PruningContext, Selector
+from hawk.pruning.fetch import fetch, send
 from hawk.pruning.hidden import HiddenStates
 from hawk.pruning.positions import remaining_positions
 from hawk.pruning.rows import Rows, take_apart
@@ -29,14 +30,20 @@ CONSUMED = (
     "image_tiled", "video_frames", "observed", "pixel_attention_mask",
 )  # fmt: skip
 
+# What the CPU reads to take a prompt apart: integers, and few.
+READ = (
+    "input_ids", "attention_mask", "image_grid_thw", "video_grid_thw", "image_sizes", "image_tiled",
+    "batch_num_images", "video_frames",
+)  # fmt: skip
+
 
 @dataclass
 class PrunedPrompt:
     """A pruned batch. L is its width, T that of the unpruned one; both are left-padded.
 
-    visual_columns: per row where in ``input_ids`` its remaining visual tokens stand, [kept].
+    visual_columns: per row where in ``input_ids`` its remaining visual tokens stand, [kept], on the CPU.
     budget_group: per row the image, tile or frame of each of them, see
-        :meth:`hawk.pruning.base.Pruner.groups`.
+        :meth:`hawk.pruning.base.Pruner.groups`; on the CPU.
     last: what happened. A method that works inside the model writes there what it removed, once
         the model has read the prompt; until then everything that enters the model counts as kept.
     """
@@ -75,6 +82,7 @@ def prune(
     keys: Sequence[str] | None = None,
     queries: Sequence[Tensor] | None = None,
     relevant: Sequence[Callable[[], Tensor]] | None = None,
+    device: torch.device | None = None,
 ) -> PrunedPrompt:
     """Select and leave out visual tokens of every row.
 
@@ -83,21 +91,27 @@ def prune(
     one tensor per modality. keys name the samples for seeded pruners; without them the prompt's ids
     do. queries are other samples' question ids (the shuffled-query control). relevant:
     per row a function that tells which visual tokens show what the question asks for, bool [n].
+    device: where the pruned prompt goes; None: where the ids are.
+
+    The CPU waits for a GPU twice, whatever the batch: for ids, mask and grids, and for what was chosen
+    (once more for the times of videos; a vision tower, and a method, may wait on their own).
     """
     pruner.check(model, family)
-    inputs = _as_tensors(inputs)
+    full_ids = inputs["input_ids"].long()
+    device = full_ids.device if device is None else device
+    inputs = _on_cpu(_as_tensors(inputs))
     with pruner.watch(model, family) as seen:
-        rows = take_apart(model, family, inputs)
+        rows = take_apart(model, family, inputs, device)
     seen = family.place_observed(model, inputs, seen)
     observed = _observed(seen or inputs.get("observed") or [], rows)
     hidden = HiddenStates(model, family, rows)
     kept_index: list[Tensor] = []
     groups: list[Tensor] = []
-    for row in range(len(rows.ids)):
-        real = rows.mask[row]
+    unchecked: list[tuple[Tensor, Callable[[Tensor], object]]] = []
+    for row, real in enumerate(rows.real):
         item_of = rows.item_of[row, real]
         visual_index = (item_of >= 0).nonzero().flatten()
-        kept = torch.arange(len(visual_index), device=rows.ids.device)
+        kept = torch.arange(len(visual_index))
         group = torch.zeros_like(kept)
         if len(visual_index):
             ids = rows.ids[row, real]
@@ -109,20 +123,23 @@ def prune(
                 items=rows.items[row],
                 visual_index=visual_index,
                 item_of=item_of[visual_index],
-                key=keys[row].encode() if keys is not None else ids.cpu().numpy().tobytes(),
+                key=keys[row].encode() if keys is not None else ids.numpy().tobytes(),
                 hidden_at=hidden.row(row),
                 projected=hidden.projected(row),
                 query_ids=None if queries is None else queries[row],
                 relevant=None if relevant is None else relevant[row],
                 observed=observed[row],
+                unchecked=unchecked,
             )
             if not pruner.inactive:
                 _refuse_not_finite(context, keys[row] if keys is not None else str(row))
             kept = pruner.kept_indices(context)
-            group = pruner.groups(context)[kept]
+            group = pruner.groups(context)
         kept_index.append(kept)
         groups.append(group)
-    return _pack(family, rows, kept_index, groups, pruner.position_policy)
+    kept_index = _chosen(pruner, kept_index, unchecked)
+    groups = [group[kept] for group, kept in zip(groups, kept_index, strict=True)]
+    return _pack(family, rows, full_ids.to(device), kept_index, groups, pruner.position_policy)
 
 
 def _as_tensors(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +150,40 @@ def _as_tensors(inputs: Mapping[str, Any]) -> dict[str, Any]:
             out[name] = torch.tensor([_numbers(entry) for entry in out[name]])
     out["input_ids"] = out["input_ids"].long()
     return out
+
+
+def _on_cpu(inputs: dict[str, Any]) -> dict[str, Any]:
+    """``inputs`` with everything on the CPU that the CPU reads; only what the model computes with is left."""
+    out = dict(inputs)
+    if out.get("attention_mask") is not None:
+        out["attention_mask"] = out["attention_mask"].bool()
+    names = [name for name in READ if isinstance(out.get(name), Tensor)]
+    out.update(zip(names, fetch([out[name] for name in names]), strict=True))
+    if isinstance(out.get("second_per_grid_ts"), Tensor):
+        out["second_per_grid_ts"] = out["second_per_grid_ts"].cpu()
+    return out
+
+
+def _chosen(
+    pruner: Selector,
+    kept_index: Sequence[Tensor],
+    unchecked: Sequence[tuple[Tensor, Callable[[Tensor], object]]],
+) -> list[Tensor]:
+    """What was kept, on the CPU.
+
+    Raises what refuses the first ``unchecked`` values that are not finite; AssertionError for a token that
+    was chosen twice.
+    """
+    bad = [(~torch.isfinite(values)).sum() for values, _ in unchecked]
+    found = fetch([*kept_index, *bad])
+    for (values, refuse), count in zip(unchecked, found[len(kept_index) :], strict=True):
+        if count:
+            refuse(values)
+    kept_index = found[: len(kept_index)]
+    for kept in kept_index:
+        if len(kept.unique()) != len(kept):
+            raise AssertionError(f"{pruner!r} chose a token twice: {kept.tolist()}.")
+    return kept_index
 
 
 def _numbers(entry: Any) -> Any:
@@ -151,38 +202,50 @@ def _observed(seen: Sequence[Tensor], rows: Rows) -> list[Tensor | None]:
         for item in items:
             part, left[item.modality] = left[item.modality].tensor_split([item.tokens])
             parts.append(part)
-        out.append(torch.cat(parts).to(rows.ids.device) if parts else None)
+        out.append(torch.cat(parts).to(rows.device) if parts else None)
     return out
 
 
 def _refuse_not_finite(context: PruningContext, name: str) -> None:
     """NaN features would rank somewhere without a word; a sum finds them in one read."""
-    if not all(torch.isfinite(item.features.sum(dtype=torch.float32)) for item in context.items):
+    sums = torch.stack([item.features.sum(dtype=torch.float32) for item in context.items])
+
+    def refuse(sums: Tensor) -> None:
         raise InputError(f"sample {name}: its visual features hold NaN or infinity.")
+
+    if context.device.type != "cpu":
+        context.unchecked.append((sums, refuse))
+    elif not torch.isfinite(sums).all():
+        refuse(sums)
 
 
 def _keep(rows: Rows, row: int, kept: Tensor) -> Tensor:
     """Which of a row's tokens remain: all text, and the visual tokens ``kept``; bool [T without padding]."""
-    item_of = rows.item_of[row, rows.mask[row]]
+    item_of = rows.item_of[row, rows.real[row]]
     keep = item_of < 0
     keep[(item_of >= 0).nonzero().flatten()[kept]] = True
     return keep
 
 
 def _pack(
-    family: Family, rows: Rows, kept_index: list[Tensor], groups: list[Tensor], position_policy: str
+    family: Family,
+    rows: Rows,
+    full_ids: Tensor,
+    kept_index: list[Tensor],
+    groups: list[Tensor],
+    position_policy: str,
 ) -> PrunedPrompt:
     """Left-pad what remains of every row to one width and gather the features of kept tokens."""
     keeps = [_keep(rows, row, kept) for row, kept in enumerate(kept_index)]
-    batch, device = len(keeps), rows.ids.device
+    batch, device = len(keeps), rows.device
     width = max(int(keep.sum()) for keep in keeps)
-    ids = torch.empty(batch, width, dtype=torch.long, device=device)
-    mask = torch.zeros(batch, width, dtype=torch.long, device=device)
-    positions = torch.zeros(len(rows.positions), batch, width, dtype=torch.long, device=device)
+    ids = torch.empty(batch, width, dtype=torch.long)
+    mask = torch.zeros(batch, width, dtype=torch.long)
+    positions = torch.zeros(len(rows.positions), batch, width, dtype=torch.long)
     remaining: list[VisualItem] = []
     columns: list[Tensor] = []
     for row, keep in enumerate(keeps):
-        real = rows.mask[row]
+        real = rows.real[row]
         length = int(keep.sum())
         ids[row, : width - length] = _padding_id(rows, row)
         ids[row, width - length :] = rows.ids[row, real][keep]
@@ -193,19 +256,19 @@ def _pack(
         item_of = rows.item_of[row, real]
         columns.append(width - length + (item_of[keep] >= 0).nonzero().flatten())
         for i, item in enumerate(rows.items[row]):
-            chosen = keep[item_of == i]
+            chosen = send(keep[item_of == i].nonzero().flatten(), device)
             levels = tuple(level[chosen] for level in item.levels)
             remaining.append(replace(item, features=item.features[chosen], levels=levels, observed=None))
     features, kept_levels = by_modality(remaining)
     return PrunedPrompt(
         family=family,
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions if len(positions) > 1 else positions[0],
-        full_ids=rows.ids,
+        input_ids=send(ids, device),
+        attention_mask=send(mask, device),
+        position_ids=send(positions if len(positions) > 1 else positions[0], device),
+        full_ids=full_ids,
         features=features,
         levels=kept_levels,
-        prompt_tokens=[int(real.sum()) for real in rows.mask],
+        prompt_tokens=[len(real) for real in rows.real],
         visual_columns=columns,
         budget_group=groups,
         last=LastRun.of([int((item >= 0).sum()) for item in rows.item_of], kept_index),

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from hawk.pruning.context import PruningContext
+from hawk.pruning.fetch import send
 
 
 def rotary(context: PruningContext, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """cos and sin of the model's own rotary embedding at the unpruned prompt's positions, [T, d]."""
     positions = context.positions
     # Row 0 of mRoPE positions is the text row; the rotary embedding takes the others.
-    positions = positions[1:, None] if len(positions) > 1 else positions
+    positions = send(positions[1:, None] if len(positions) > 1 else positions, hidden.device)
     cos, sin = context.family.decoder(context.model).rotary_emb(hidden[None], positions)
     cos, sin = (part.reshape(-1, part.shape[-1]).to(hidden.device) for part in (cos, sin))
     return cos, sin

@@ -15,17 +15,27 @@ from hawk.models.base import Family, VisualItem
 
 @dataclass
 class Rows:
-    """The unpruned batch, taken apart."""
+    """The unpruned batch, taken apart; all but the items' features lies on the CPU.
+
+    device: where those are, and what the model gets.
+    """
 
     ids: Tensor  # [batch, T]
     mask: Tensor  # bool [batch, T]
     positions: Tensor  # [rows, batch, T]
     items: list[list[VisualItem]]  # per row, in prompt order
     item_of: Tensor  # [batch, T] index into the row's items, -1 for text
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.real = [row.nonzero().flatten() for row in self.mask]  # columns of a row that are no padding
 
 
-def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> Rows:
-    """Encode the images (or take ``mm_encoder_outputs``) and find every item's tokens."""
+def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any], device: torch.device) -> Rows:
+    """Encode the images (or take ``mm_encoder_outputs``) and find every item's tokens.
+
+    inputs: ids, mask, grids and sizes on the CPU. device: where the model takes them.
+    """
     ids = inputs["input_ids"]
     mask = inputs.get("attention_mask")
     mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
@@ -35,7 +45,7 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> R
         raise InputError("a row ends in padding: decoder-only models need left padding to generate.")
     # The caller's stored features, or the vision tower of a model split over GPUs, may be elsewhere.
     encoded = {
-        modality: [item.to(ids.device) for item in found]
+        modality: [item.to(device) for item in found]
         for modality, found in family.encode(model, inputs).items()
     }
     items: list[list[VisualItem]] = [[] for _ in ids]
@@ -66,10 +76,8 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> R
     for row, placed in enumerate(starts):
         order = sorted(range(len(placed)), key=lambda i, at=placed: at[i][0])  # type: ignore[misc]
         items[row] = [placed[i][1] for i in order]
-        rank = torch.empty(len(placed), dtype=torch.long, device=ids.device)
-        rank[torch.tensor(order, dtype=torch.long, device=ids.device)] = torch.arange(
-            len(placed), device=ids.device
-        )
+        rank = torch.empty(len(placed), dtype=torch.long)
+        rank[torch.tensor(order, dtype=torch.long)] = torch.arange(len(placed))
         visual = item_of[row] >= 0
         item_of[row, visual] = rank[item_of[row, visual]]
-    return Rows(ids, mask, positions, items, item_of)
+    return Rows(ids, mask, positions, items, item_of, device)

@@ -53,6 +53,5 @@ class Cosines:
 def min_max(values: Tensor, floor: float = 0.0) -> Tensor:
     """To [floor, 1 + floor] over the sample; values that are all equal become 1."""
     low, high = values.min(), values.max()
-    if high == low:
-        return torch.ones_like(values)
-    return (values - low + floor) / (high - low)
+    # Both are computed, on whatever device: to ask which one is needed would be a wait.
+    return torch.where(high == low, torch.ones_like(values), (values - low + floor) / (high - low))

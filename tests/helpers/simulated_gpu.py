@@ -1,10 +1,13 @@
 """A second device on the CPU: tensors that say "cuda:0", hold CPU data, and do not mix with CPU tensors.
 
 As CUDA does, it takes a CPU tensor only as a number without dimension, as an index, and to copy it.
+It also writes down whenever the CPU would wait for it: where a value, or a size that depends on values, is
+read.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +21,32 @@ from hawk.models import loading
 
 GPU, A, T = torch.device("cuda", 0), torch.ops.aten, torch.Tensor
 COPIES, INDEXED = (A.copy_, A._to_copy), (A.index, A.index_put, A.index_put_, A._index_put_impl_)
+
+# Operations whose result is a number, or has a size, that only the device knows.
+READS = (
+    A._local_scalar_dense, A.item, A.is_nonzero, A.equal, A.allclose, A.nonzero, A.masked_select, A._unique,
+    A._unique2, A.unique_dim, A.unique_consecutive, A.unique_dim_consecutive, A.bincount,
+)  # fmt: skip
+WAITS: list[str] = []  # of the open simulation: the operation, and the line of hawk that asked for it
+
+
+def waited(what: object) -> None:
+    stack = [frame for frame in traceback.extract_stack() if "/hawk/" in frame.filename]
+    where = f"{stack[-1].filename.rpartition('/hawk/')[2]}:{stack[-1].lineno}" if stack else "outside hawk"
+    WAITS.append(f"{what} {where}")
+
+
+def reads(kind: object, args: tuple, kwargs: dict) -> bool:
+    """Whether an operation makes the CPU wait for what the device has computed."""
+    if not any(isinstance(one, OnGpu) for one in tree_leaves((args, kwargs))):
+        return False
+    if kind in INDEXED:
+        return any(isinstance(one, OnGpu) and one.dtype in (torch.bool, torch.uint8) for one in args[1])
+    if kind is A.repeat_interleave:  # of a tensor of counts; a number of copies never comes here
+        return kwargs.get("output_size") is None
+    if kind is A.copy_:
+        return not isinstance(args[0], OnGpu)
+    return kind in READS or (kind is A._to_copy and torch.device(kwargs.get("device") or GPU) != GPU)
 
 
 class OnGpu(T):
@@ -43,6 +72,8 @@ def run(func, args, kwargs):
     mixed = known and kind not in COPIES and any(one.dim() and not isinstance(one, OnGpu) for one in ours)
     if (mixed and "shallow_copy" not in str(func)) or (to == GPU and kwargs.get("generator")):
         raise RuntimeError(f"{func} mixes devices: {[(one.device, one.shape) for one in every]}")
+    if reads(kind, args, kwargs):
+        waited(func)
     kwargs |= {"device": "cpu"} if to == GPU else {}
     args_, kwargs = tree_map(lambda one: getattr(one, "on_cpu", one), (tuple(args), kwargs))
     out = func(*args_, **kwargs)
@@ -63,9 +94,13 @@ class Functions(TorchFunctionMode):  # what would ask for a real GPU before any 
             again = kwargs.pop("copy", False)
             device, dtype = other[0] if other else torch._C._nn._parse_to(*args[1:], **kwargs)[:2]
             device, old = device or args[0].device, getattr(args[0], "on_cpu", args[0])
+            if old is not args[0] and device.type != "cuda":
+                waited("to")
             data = old.to(dtype=dtype or old.dtype, copy=again or device.type != args[0].device.type)
             return args[0] if data is old else wrap(data) if device.type == "cuda" else data
-        if func in (T.cpu, T.tolist, T.__format__, T.__repr__):
+        if func in (T.cpu, T.tolist, T.numpy, T.__format__, T.__repr__):
+            if isinstance(args[0], OnGpu):
+                waited(func.__name__)
             return func(getattr(args[0], "on_cpu", args[0]), *args[1:], **kwargs)
         if func is T.new_tensor or torch.device(kwargs.get("device") or "cpu").type == "cuda":
             return run(func, args, {**kwargs, "device": GPU if "device" in kwargs else args[0].device})
@@ -74,12 +109,13 @@ class Functions(TorchFunctionMode):  # what would ask for a real GPU before any 
 
 
 @contextmanager
-def simulated() -> Iterator[None]:
-    """Inside, models load onto the device that their config names."""
+def simulated() -> Iterator[list[str]]:
+    """Inside, models load onto the device that their config names; yields the waits so far."""
+    WAITS.clear()
     torch._C._ensureCUDADeviceGuardSet()
     with pytest.MonkeyPatch.context() as patch, Dispatch(), Functions():
         for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated", "get_device_name"):
             patch.setattr(torch.cuda, name, lambda *device: 1)
         patch.setattr(loading, "resolve_device", lambda device: device)
         patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
-        yield
+        yield WAITS

@@ -64,15 +64,17 @@ def context(side: int, device: str, dtype: torch.dtype) -> Context:
         module.to(device, dtype).requires_grad_(False)
     layer = ScoringLayer(norm, q_proj, k_proj, HEADS, KV_HEADS, WIDTH)
     hidden = torch.randn(tokens + TEXT, HIDDEN, device=device, dtype=dtype)
-    visual = torch.arange(tokens, device=device)
-    text = torch.arange(tokens, tokens + TEXT, device=device)
+    visual = torch.arange(tokens)
+    text = torch.arange(tokens, tokens + TEXT)
     item = VisualItem(hidden[:tokens], (1, side, side))
     generator = torch.Generator().manual_seed(0)
     return Context(
         tokens=tokens,
         features=hidden[:tokens],
         items=[item],
-        item_of=torch.zeros(tokens, dtype=torch.long, device=device),
+        item_of=torch.zeros(tokens, dtype=torch.long),
+        device=hidden.device,
+        unchecked=[],
         visual_index=visual,
         text_index=text,
         query_ids=None,

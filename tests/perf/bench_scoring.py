@@ -44,8 +44,9 @@ class Context:
             kv_heads=KV_HEADS,
             head_dim=WIDTH,
         )
-        self.visual_index = torch.arange(visual, device=device)
-        self.query = torch.arange(visual, visual + TEXT, device=device)
+        self.visual_index = torch.arange(visual)
+        self.query = torch.arange(visual, visual + TEXT)
+        self.device, self.unchecked = self.hidden.device, []
         self.tokens = visual
 
     def hidden_at(self, layer: int) -> Tensor:
@@ -63,7 +64,7 @@ class Context:
 
 def fast(context: Any, pruner: Hawk) -> Tensor:
     count = pruner.count(context.tokens)
-    return pruner.select(context, context.visual_index, count).sort().values
+    return pruner.select(context, context.visual_index.to(context.device), count).sort().values
 
 
 def full_matrix(context: Any, pruner: Hawk) -> Tensor:

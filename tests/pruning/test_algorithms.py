@@ -63,6 +63,7 @@ def context(visual: np.ndarray, text: np.ndarray | None = None, **more: object) 
         features=torch.tensor(visual, dtype=torch.float32),
         tokens=len(visual),
         visual_index=torch.arange(len(visual)),
+        device=torch.device("cpu"),
         query_embeddings=lambda span: words,
         once=every_time,
         **more,
@@ -324,6 +325,7 @@ def test_evs(kind):
         tokens=TOKENS,
         visual_index=torch.arange(TOKENS),
         item_of=torch.zeros(TOKENS),
+        device=torch.device("cpu"),
         once=every_time,
     )
     score = {}

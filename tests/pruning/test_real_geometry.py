@@ -127,6 +127,7 @@ class Fake:
     """A context of real size without a model: 7B's projections, random hidden states."""
 
     query_ids = None
+    device = torch.device("cpu")
 
     def __init__(self, visual, text, dtype=torch.float32):
         generator = torch.Generator().manual_seed(0)

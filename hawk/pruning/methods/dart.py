@@ -35,6 +35,7 @@ from hawk.core.errors import InputError, unknown
 from hawk.models.base import Family
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.fetch import send
 from hawk.pruning.rotary import rotary, rotate
 from hawk.pruning.similarity import unit
 
@@ -104,10 +105,10 @@ class Dart(Pruner):
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         states = context.once("states", self, lambda: self._states(context))
         norms = context.once("key norms", self, lambda: self._key_norms(context))
-        where = context.visual_index[candidates]
+        where = send(context.visual_index, candidates.device)[candidates]
         vectors = unit(states[where])
         kept = _largest(norms[where], min(self.image_pivots, count))
-        text = self._text(context)
+        text = send(self._text(context), candidates.device)
         pivots = torch.cat([where[kept], text[_largest(norms[text], self.text_pivots)]])  # positions
         if self.pivot_order == "set":
             pivots = pivots.new_tensor(list(set(pivots.tolist())))

@@ -68,7 +68,7 @@ class Downscale(Pruner):
     uses_tower = True
 
     def kept_indices(self, context: PruningContext) -> Tensor:
-        return torch.arange(context.tokens, device=context.visual_index.device)
+        return torch.arange(context.tokens)
 
     @property
     def inactive(self) -> bool:

@@ -26,6 +26,7 @@ from torch import Tensor
 from hawk.models.base import VisualItem
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.fetch import send
 from hawk.pruning.similarity import unit
 from hawk.pruning.spread import visiting_time
 
@@ -37,11 +38,7 @@ class Evs(Pruner):
     paper = "Efficient Video Sampling (NVIDIA), arXiv 2510.14624"
 
     def scores(self, context: PruningContext) -> Tensor:
-        scores = torch.empty(context.tokens, dtype=torch.float64)
-        scores = scores.to(context.visual_index.device)
-        for i, item in enumerate(context.items):
-            scores[context.item_of == i] = frame_change(item)
-        return scores
+        return torch.cat([frame_change(item) for item in context.items])
 
 
 def frame_change(item: VisualItem) -> Tensor:
@@ -53,7 +50,7 @@ def frame_change(item: VisualItem) -> Tensor:
         frames, place, order = 1, item.tokens, visiting_time(item.grid, item.tokens)
     else:
         order = visiting_time((1, rows, columns), place)
-    first = 3 - order.to(vectors.device) / (order.max() + 1)
+    first = 3 - send(order / (order.max() + 1), vectors.device)
     before, after = vectors[: (frames - 1) * place], vectors[place : frames * place]
     change = (1 - (before * after).sum(-1)).clamp(0, 2).double()
     # What stands behind the grid (OneVision's newline token) belongs to no frame: last.

@@ -36,6 +36,7 @@ from hawk.models.base import Family
 from hawk.models.hooks import Hooks, own_hooks
 from hawk.pruning.base import Pruner, highest
 from hawk.pruning.context import LastRun, PruningContext
+from hawk.pruning.fetch import send
 from hawk.pruning.prompt import PrunedPrompt
 from hawk.pruning.rotary import rotate
 
@@ -77,7 +78,7 @@ class FastV(Pruner):
 
     def kept_indices(self, context: PruningContext) -> Tensor:
         """Every token enters the model."""
-        return torch.arange(context.tokens, device=context.visual_index.device)
+        return torch.arange(context.tokens)
 
     @contextmanager
     def hooks(self, model: nn.Module, family: Family, prompt: PrunedPrompt) -> Iterator[None]:
@@ -100,7 +101,7 @@ class _Cut:
         self.ids, self.real = prompt.input_ids, prompt.attention_mask.bool()  # [batch, L]
         self.scores: Tensor | None = None  # [batch, L] of the prefill in progress
         self.index: Tensor | None = None  # [batch, S'] columns kept, left-padded with column 0
-        self.mask = torch.empty(0)  # [batch, S'] which of them are real
+        self.mask = torch.empty(0)  # [batch, S'] which of them are real; on the CPU, which asks every layer
         self.removed = 0  # S - S'
         self.prefill = False
         self.rotary: tuple[Tensor, Tensor] | None = None
@@ -182,12 +183,13 @@ class _Cut:
     def choose(self, hidden: Tensor) -> None:
         """Which columns enter layer K, for every row."""
         assert self.scores is not None
-        width, length = self.ids.shape[1], hidden.shape[1]
-        keep = torch.ones(len(self.ids), length, dtype=torch.bool, device=self.ids.device)
-        keep[:, :width] = self.real
+        # The scores come to the CPU in one wait, what is made of them needs no other.
+        scores, width, length = self.scores.cpu(), self.ids.shape[1], hidden.shape[1]
+        keep = torch.ones(len(self.ids), length, dtype=torch.bool)
+        keep[:, :width] = self.real.cpu()
         kept_index = []
         for row, columns in enumerate(self.prompt.visual_columns):
-            kept = self.best(self.scores[row, columns], self.prompt.budget_group[row])
+            kept = self.best(scores[row, columns], self.prompt.budget_group[row])
             keep[row, columns] = False
             keep[row, columns[kept]] = True
             kept_index.append(kept)
@@ -197,7 +199,7 @@ class _Cut:
         copies = len(hidden) // len(self.ids)
         self.removed = length - remaining
         mask = keep.gather(1, order).long()
-        self.index = order[:, self.removed :].repeat_interleave(copies, 0)
+        self.index = send(order[:, self.removed :].repeat_interleave(copies, 0), hidden.device)
         self.mask = mask[:, self.removed :].repeat_interleave(copies, 0)
         self.scores = None
         self.prompt.last = LastRun.of(self.prompt.last.visual_tokens, kept_index)
@@ -205,7 +207,7 @@ class _Cut:
     def best(self, scores: Tensor, group: Tensor) -> Tensor:
         """Which visual tokens of one row remain, by the central budget."""
         if not len(scores):
-            return torch.empty(0, dtype=torch.long, device=scores.device)
+            return torch.empty(0, dtype=torch.long)
         scores = self.pruner.finite(scores)
         return self.pruner.within_budget(group, lambda among, count: highest(scores, among, count))
 
@@ -221,13 +223,13 @@ class _Cut:
                 "decoding does; that is not supported."
             )
         total = seen + hidden.shape[1]
-        mask = self.mask.to(hidden.device).repeat_interleave(len(hidden) // len(self.mask), 0)
+        mask = self.mask.repeat_interleave(len(hidden) // len(self.mask), 0)
         new = mask.new_ones(len(mask), total - mask.shape[1])
         mask = torch.cat([mask, new], dim=1)
         return create_causal_mask(
             config=module.self_attn.config,
             inputs_embeds=hidden,
-            attention_mask=None if bool(mask.all()) else mask,
+            attention_mask=None if bool(mask.all()) else send(mask, hidden.device),
             past_key_values=kwargs.get("past_key_values"),
             layer_idx=number,
         )

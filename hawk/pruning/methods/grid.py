@@ -24,8 +24,4 @@ class Grid(Pruner):
     is_control = True
 
     def scores(self, context: PruningContext) -> Tensor:
-        scores = torch.empty(context.tokens, dtype=torch.float64)
-        for i, item in enumerate(context.items):
-            where = (context.item_of == i).nonzero().flatten().cpu()
-            scores[where] = -visiting_time(item.grid, len(where))
-        return scores.to(context.visual_index.device)
+        return -torch.cat([visiting_time(item.grid, item.tokens) for item in context.items])

@@ -34,6 +34,7 @@ from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.fetch import send
 from hawk.pruning.rotary import rotary, rotate
 
 ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
@@ -150,7 +151,7 @@ class Hawk(Pruner):
     def scores(self, context: PruningContext) -> Tensor:
         raw = self.head_scores(context)
         weights = self.weights.weights if isinstance(self.weights, HeadWeights) else [1.0] * len(raw)
-        total = torch.tensor(weights, dtype=raw.dtype, device=raw.device)
+        total = send(torch.tensor(weights, dtype=raw.dtype), raw.device)
         return normalize(raw, self.token_score_normalization).T @ (total / total.abs().sum())
 
     def head_scores(self, context: PruningContext) -> Tensor:
@@ -158,10 +159,11 @@ class Hawk(Pruner):
         index = self.scoring_layer_index
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
+        shown = send(context.visual_index, hidden.device)
         if self.query == CALIBRATED:
             assert isinstance(self.weights, HeadWeights)
-            text = layer.norm(hidden[context.visual_index[:1]])  # for the dtype and device of states alone
-            queries = torch.tensor(self.weights.mean_query, dtype=dtype, device=text.device)[None]
+            text = layer.norm(hidden[shown[:1]])  # for the dtype and device of states alone
+            queries = send(torch.tensor(self.weights.mean_query, dtype=dtype), text.device)[None]
         else:
             queries, text = self._queries(context)
         linear = self.text_reduction == "mean" and not self.rope
@@ -169,12 +171,11 @@ class Hawk(Pruner):
         if linear and layer.k_norm is None and plain(layer.k_proj, text):
             return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
         if plain(layer.k_proj, text):
-            keys = layer.keys(layer.norm(hidden[context.visual_index])).to(dtype)  # [n, kv_heads, d]
+            keys = layer.keys(layer.norm(hidden[shown])).to(dtype)  # [n, kv_heads, d]
         else:
-            keys = context.projected("keys", index)[context.visual_index].to(dtype)
+            keys = context.projected("keys", index)[shown].to(dtype)
         if self.rope:
             cos, sin = rotary(context, hidden)
-            shown = context.visual_index
             keys = rotate(keys, cos[shown].to(keys), sin[shown].to(keys))
         if self.text_reduction == "mean":
             return _products(queries.mean(0, keepdim=True), keys)[0] * scale
@@ -191,9 +192,9 @@ class Hawk(Pruner):
         dtype = getattr(torch, self.score_dtype)
         if context.query_ids is not None:  # the shuffled-query control: another sample's question
             text = layer.norm(context.query_embeddings())
-            where = context.query_index(self.query_span)[-1:].expand(len(text))
+            where = send(context.query_index(self.query_span)[-1:], hidden.device).expand(len(text))
         else:
-            where = context.query_index(self.query_span)
+            where = send(context.query_index(self.query_span), hidden.device)
             text = layer.norm(hidden[where])
         linear = self.text_reduction == "mean" and not self.rope
         if linear and layer.q_norm is None and plain(layer.q_proj, text):
@@ -268,12 +269,11 @@ def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) ->
 
 
 def _rows(hidden: Tensor, index: Tensor) -> Tensor:
-    """hidden[index] for an ascending index; no copy where it is one run, which only a CPU is asked."""
-    if index.device.type == "cpu":
-        first, last = int(index[0]), int(index[-1])
-        if last - first + 1 == len(index):
-            return hidden[first : last + 1]
-    return hidden[index]
+    """hidden[index] for an ascending index on the CPU; no copy where it is one run."""
+    first, last = int(index[0]), int(index[-1])
+    if last - first + 1 == len(index):
+        return hidden[first : last + 1]
+    return hidden[send(index, hidden.device)]
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.fetch import send
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,4 @@ class Random(Pruner):
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         order = torch.randperm(len(candidates), generator=context.generator(self.seed))
-        return candidates[order[:count].to(candidates.device)]
+        return candidates[send(order[:count], candidates.device)]

@@ -1,0 +1,27 @@
+"""From a device to the CPU, and back, with as few waits as can be.
+
+Whatever the CPU reads of a GPU it waits for: all that was asked of the GPU before comes first. So what
+the CPU needs of a prompt comes at once, is worked on there, and goes back without waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def fetch(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Integers or bools on the CPU, each with its shape and dtype; those elsewhere come in one wait."""
+    far = [one for one in tensors if one.device.type != "cpu"]
+    if not far:
+        return list(tensors)
+    together = torch.cat([one.to(far[0].device, torch.long).flatten() for one in far]).cpu()
+    parts = iter(together.split([one.numel() for one in far]))
+    return [one if one.device.type == "cpu" else next(parts).view(one.shape).to(one.dtype) for one in tensors]
+
+
+def send(value: Tensor, device: torch.device) -> Tensor:
+    """A copy on ``device`` for which the CPU does not wait; itself if it is there."""
+    return value.to(device, non_blocking=device.type != "cpu")  # what goes to the CPU must have come
