@@ -247,7 +247,7 @@ def test_recipes_are_completed_from_the_scoring_section(tmp_path: Path) -> None:
         **ALONE, "layer": 1, "ratio": 0.8, "normalization": "l2", "reduction": "attention", "rope": True,
         "query_span": "instruction",
     }  # fmt: skip
-    made = {"normalization": "min_shift", "measure": "value"}
+    made = {"normalization": "min_shift", "measure": "value", "query": "question"}
     assert config["weights"]["recipes"] == [{"name": n, "ablation": n, **made} for n in ("zero", "a")]
     assert [str(head) for head in ablated_heads(config, alone)] == [f"L1H{i}" for i in range(8)]
     raw["evaluation"]["variants"][0]["layer"] = 0

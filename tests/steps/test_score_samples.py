@@ -288,7 +288,7 @@ ALONE = {
 @pytest.fixture(scope="module")
 def alone(config: dict, root: RunPaths) -> dict:
     """A run with the ablation keep_only in layer 1, all of its heads scored."""
-    made = {"ablation": "alone", "normalization": "min_shift", "measure": "value"}
+    made = {"ablation": "alone", "normalization": "min_shift", "measure": "value", "query": "question"}
     config = {
         **config,
         "ablation": {**config["ablation"], "recipes": [ALONE]},

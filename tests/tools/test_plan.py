@@ -46,7 +46,7 @@ def test_jobs_are_those_of_a_dry_run(tmp_path: Path, small_model: Path, heads_pe
         "recipes": [{"name": name, "ablation": "alone", "query": "calibrated"} for name in ("free", "alone")]
     }
     config["evaluation"]["variants"] = [
-        config["evaluation"]["variants"][0],
+        config["evaluation"]["variants"][1],
         {"name": "v", "method": "hawk", "weights": "free", "query": "calibrated"},
     ]
     planned = {stage.name: stage.jobs for stage in stages(fill(config, "config"), lambda role, name: 12)}
