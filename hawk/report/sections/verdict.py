@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hawk.analysis.controls import is_calibrated
 from hawk.report import verdicts
 from hawk.report.dotplot import dot_plot
 from hawk.report.headline import Comparison, headline, sentences
@@ -58,7 +59,7 @@ def paper_variants(config: Mapping[str, Any]) -> list[str]:
         if one["ablation"] in zero and paper.items() <= one.items()
     }
     variants = config["evaluation"]["variants"]
-    return [one["name"] for one in variants if one["method"] == "hawk" and one.get("weights") in recipes]
+    return [one["name"] for one in variants if is_calibrated(one) and one.get("weights") in recipes]
 
 
 def _statements(items: Iterable[Statement]) -> str:
