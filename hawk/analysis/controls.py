@@ -44,7 +44,7 @@ def is_calibrated(variant: Mapping[str, Any]) -> bool:
 def is_floor(method: str) -> bool:
     """Whether a row of the tables is of a method that shows the model nothing.
 
-    Rows of no method (the baseline, the majority answer) are not controls.
+    Rows of no method (the baseline, the majority answer) are not the floor.
     """
     return method in REGISTRY and facts(method).is_floor
 
