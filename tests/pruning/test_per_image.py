@@ -75,7 +75,7 @@ def watched(monkeypatch, cls, *names):
     return calls
 
 
-SCORED = ["hawk", "hawk-signed", "visionzip", "evs", "grid", "facility-hawk", "dpp-hawk", "mmr-hawk"]
+SCORED = ["hawk", "visionzip", "evs", "grid", "facility-hawk", "dpp-hawk", "mmr-hawk"]
 
 
 @pytest.mark.parametrize("name", SCORED)

@@ -108,16 +108,19 @@ class Dart(Pruner):
         where = send(context.visual_index, candidates.device)[candidates]
         vectors = unit(states[where])
         kept = _largest(norms[where], min(self.image_pivots, count))
-        text = send(self._text(context), candidates.device)
-        pivots = torch.cat([where[kept], text[_largest(norms[text], self.text_pivots)]])  # positions
+        text = context.once("text pivots", self, lambda: self._text_pivots(context, norms))
+        pivots = torch.cat([where[kept], text])  # positions
         if self.pivot_order == "set":
             pivots = pivots.new_tensor(list(set(pivots.tolist())))
         return candidates[least_similar(vectors, kept, unit(states[pivots]), count)]
 
-    def _text(self, context: PruningContext) -> Tensor:
-        """Positions of what may be a text pivot, ascending."""
+    def _text_pivots(self, context: PruningContext, norms: Tensor) -> Tensor:
+        """Positions of the text tokens with the largest keys."""
         text = context.text_index
-        return text[text > context.visual_index[-1]] if self.text_span == "after_vision" else text
+        if self.text_span == "after_vision":
+            text = text[text > context.visual_index[-1]]
+        text = send(text, norms.device)
+        return text[_largest(norms[text], self.text_pivots)]
 
     def _states(self, context: PruningContext) -> Tensor:
         """What is compared, [T, hidden]."""
