@@ -89,7 +89,7 @@ def test_deployed_by_snakedeploy_it_plans_the_demo(deployed: Path) -> None:
     """The model of config.yaml is a relative path: it is found in the workflow, not where Snakemake runs."""
     text = dry_run(deployed)
     assert "ablate_head            80" in text
-    assert "total                 185" in text
+    assert "total                 186" in text
 
 
 def test_deployed_with_a_config_that_names_no_model_it_is_refused(deployed: Path) -> None:

@@ -75,7 +75,7 @@ def test_the_metadata_say_who_what_and_under_which_licence(wheel: Path) -> None:
     assert found.get_all("License-File") == ["LICENSE", "data/easy_vqa/LICENSE"]
     assert found["Author"]
     assert "arxiv.org/abs/2604.07812" in str(found.get_all("Project-URL"))
-    assert set(found.get_all("Provides-Extra")) == {"workflow", "dev", "lmms-eval"}
+    assert set(found.get_all("Provides-Extra")) == {"workflow", "dev", "docs", "lmms-eval"}
     assert "Programming Language :: Python :: 3.11" in found.get_all("Classifier")
 
 

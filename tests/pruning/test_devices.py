@@ -88,6 +88,8 @@ def test_every_step(tmp_path):
             "run": "r",
             "model": {"path": str(tmp_path), "device": device, "layers": 3, "heads": 4},
             "calibration": {**few, "holdout": "none"},
+            "ablation": {"recipes": [{"name": one, "intervention": one} for one in ("mean", "selection")]},
+            "weights": {"recipes": [{"name": "selection", "ablation": "selection"}]},
             "evaluation": {**few, **evaluated},
             "generation": {"protocol": "lmms-eval"},
             "cost": {"samples": 1, "repeats": 1, "warmup": 0, "max_new_tokens": 2},

@@ -96,6 +96,7 @@ def test_table_and_curve(run):
     retention = pd.DataFrame(
         {
             "variant": ["hawk-zero"] * 3,
+            "method": "hawk",
             "pruning_ratio": ["0.6", "0.8", "0.9"],
             "benchmark": "overall",
             "retention": [99.0, 96.0, 90.0],
