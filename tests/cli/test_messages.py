@@ -86,7 +86,7 @@ def test_a_runs_folder_lists_what_can_be_shown(
     HeadWeights.uniform(Geometry(2, 4, 2, 8)).save(tmp_path / "head_weights/zero/pooled.json")
     code, out, _ = hawk(["show", "."], monkeypatch, capsys)
     assert code == 0
-    path = out.splitlines()[-1].strip()
+    path = out.splitlines()[-1].split()[0]
     assert path == "head_weights/zero/pooled.json"
     assert hawk(["show", path], monkeypatch, capsys)[0] == 0
 

@@ -29,7 +29,7 @@ def test_file_there_and_back(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"weights": [0.5, 0.5]}, "2 weights for 4 heads"),
         ({"weights": [0.5, -0.5, 0.5, 0.5]}, "head 1 has weight -0.5"),
         ({"weights": [0, 0, 0, 0]}, "all weights are 0"),
