@@ -29,7 +29,7 @@ EVERY = {
     "dart-2": ("dart", {"layer": 2, "image_pivots": 3, "text_pivots": 2}),
 }
 # What reads neither the text's embeddings nor anything behind them.
-BLIND = {"divprune", "visionzip", "evs", "facility", "random", "grid"}
+BLIND = {"divprune", "visionzip", "evs", "facility", "random", "grid", "keep-first"}
 ROWS: list[list[Any]] = [[Image(2, 3), 20, 21], [24, 25], [20, Image(1, 4), 23, Image(2, 2), 21, 30]]
 
 
@@ -55,7 +55,8 @@ def kept(name: str, model: nn.Module, inputs: dict[str, Tensor], **options: Any)
 def adapted(request):
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(r=4, target_modules=r".*language_model.*(q_proj|k_proj|v_proj|embed_tokens)")
+    modules = r".*(language_model|text_model).*(q_proj|k_proj|v_proj|embed_tokens)"
+    config = LoraConfig(r=4, target_modules=modules)
     model = get_peft_model(own(request.param), config, "first")
     model.add_adapter("second", config)
     for number, (name, part) in enumerate(sorted(model.named_parameters())):
