@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family, Layout, Markers, VisualItem, _token
+from hawk.models.base import Family, Layout, VisualItem
+from hawk.models.turns import Markers, token_id
 
 LEAD = 2  # ids before an image's first visual token: the token around tiles, and the tile's place
 
@@ -91,8 +92,8 @@ class Idefics3(Family):
 
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         user = tokenizer("User:", add_special_tokens=False)["input_ids"]
-        end = _token(tokenizer, "<end_of_utterance>")
-        visual = {_token(tokenizer, "<fake_token_around_image>"), _token(tokenizer, "<global-img>")}
+        end = token_id(tokenizer, "<end_of_utterance>")
+        visual = {token_id(tokenizer, "<fake_token_around_image>"), token_id(tokenizer, "<global-img>")}
         return Markers(tuple(user), (end,), frozenset(visual))
 
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family, Layout, Markers, VisualItem, _token
+from hawk.models.base import Family, Layout, VisualItem
+from hawk.models.turns import Markers, token_id
 
 # The context token of the published checkpoints; <img> and </img> are the two ids before it.
 _PUBLISHED = {151667: "InternVL3", 151671: "InternVL3.5"}
@@ -106,7 +107,7 @@ class InternVL(Family):
     def visual_markers(self, tokenizer: Any, config: Any) -> frozenset[int]:
         if tokenizer is None:
             return frozenset({config.image_token_id - 2, config.image_token_id - 1})
-        return frozenset({_token(tokenizer, "<img>"), _token(tokenizer, "</img>")})
+        return frozenset({token_id(tokenizer, "<img>"), token_id(tokenizer, "</img>")})
 
     def published_markers(self, config: Any) -> Markers | None:
         # "<|im_start|>" "user", "<|im_end|>" and "\n" of the Qwen2.5 and Qwen3 vocabularies.

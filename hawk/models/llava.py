@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family, Markers, VisualItem, chatml_markers
+from hawk.models.base import Family, VisualItem
+from hawk.models.turns import Markers, chatml_markers
 
 TOWERS = ("clip_vision_model", "siglip_vision_model")
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hawk.models.base import Markers, VisualItem
+from hawk.models.base import VisualItem
 from hawk.models.llava import grid_side, turn_markers
 from hawk.models.llava_onevision import LlavaOneVision
+from hawk.models.turns import Markers
 
 
 class LlavaNext(LlavaOneVision):

@@ -19,7 +19,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.llava_onevision.modeling_llava_onevision import image_size_to_num_patches
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family, Layout, Markers, VisualItem
+from hawk.models.base import Family, Layout, VisualItem
+from hawk.models.turns import Markers
 
 
 class LlavaOneVision(Family):

@@ -15,8 +15,9 @@ from transformers.utils import is_flash_attn_2_available
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
 from hawk.models import family_by_type
-from hawk.models.base import VisionLanguageModel, remember_markers
+from hawk.models.base import VisionLanguageModel
 from hawk.models.refused import check_attention
+from hawk.models.turns import remember_markers
 
 DTYPES = ("float32", "bfloat16", "float16")
 ATTENTION = ("eager", "sdpa", "flash_attention_2")

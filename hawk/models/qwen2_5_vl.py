@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family, Markers, VisualItem
+from hawk.models.base import Family, VisualItem
+from hawk.models.turns import Markers
 
 
 class Qwen2_5VL(Family):  # noqa: N801

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models import family_of
-from hawk.models.base import Family, inference_device, remember_markers
+from hawk.models.base import Family
+from hawk.models.devices import inference_device
 from hawk.models.hooks import Hooks, own_hooks
+from hawk.models.turns import remember_markers
 from hawk.pruning.context import LastRun, Selector
 from hawk.pruning.prompt import CONSUMED, READ, prune
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family, ScoringLayer, VisualItem, instruction_index, markers_of
+from hawk.models.base import Family, ScoringLayer, VisualItem, markers_of
+from hawk.models.turns import instruction_index
 from hawk.pruning.fetch import send
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class PruningContext:
         return groups
 
     def query_index(self, span: str = "instruction") -> Tensor:
-        """Positions of the query text, see :func:`hawk.models.base.instruction_index`.
+        """Positions of the query text, see :func:`hawk.models.turns.instruction_index`.
 
         What stands between the frames of one video (their times, in Qwen3-VL) or the tiles of one image
         (their places, in SmolVLM), or before the first of them, is no query.

@@ -24,7 +24,8 @@ from hawk.inference.phases import Phases, generate_by_phase
 from hawk.inference.preprocessing import (
     sample_inputs,
 )
-from hawk.models.base import VisionLanguageModel, hardware_name
+from hawk.models.base import VisionLanguageModel
+from hawk.models.devices import hardware_name
 from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import any_fact, facts

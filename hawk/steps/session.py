@@ -21,7 +21,8 @@ from hawk.inference.encoding import Recomputed
 from hawk.inference.feature_store import FeatureStore
 from hawk.inference.prompts import Features, Prompts
 from hawk.inference.scoring import score_samples
-from hawk.models.base import VisionLanguageModel, hardware_name
+from hawk.models.base import VisionLanguageModel
+from hawk.models.devices import hardware_name
 from hawk.models.loading import load
 from hawk.pruning.base import Pruner
 

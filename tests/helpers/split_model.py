@@ -20,7 +20,8 @@ from hawk.ablation.ablate_heads import AblateHeads
 from hawk.core.errors import InputError
 from hawk.core.heads import Head
 from hawk.models import family_of
-from hawk.models.base import markers_of, remember_markers
+from hawk.models.base import markers_of
+from hawk.models.turns import remember_markers
 from hawk.pruning import pruner
 
 

@@ -33,7 +33,8 @@ from tiny_random import (
 from torch import Tensor
 
 from hawk.models import family_of
-from hawk.models.base import VisionLanguageModel, remember_markers
+from hawk.models.base import VisionLanguageModel
+from hawk.models.turns import remember_markers
 
 ASSISTANT = 40
 

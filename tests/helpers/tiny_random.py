@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hawk.models.base import Markers, remember_markers
+from hawk.models.turns import Markers, remember_markers
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, VOCAB = 64, 3, 4, 2, 96
 START, USER, NEWLINE, END, PAD, VISION_START, VISION_END, IMAGE, VIDEO = range(9)

@@ -20,7 +20,8 @@ from hawk.inference.feature_store import FeatureStore, feature_writer
 from hawk.inference.prompts import Prompts
 from hawk.inference.visual_files import VisualFile
 from hawk.models import family_of
-from hawk.models.base import VisionLanguageModel, remember_markers
+from hawk.models.base import VisionLanguageModel
+from hawk.models.turns import remember_markers
 from hawk.pruning.methods.random import Random
 from hawk.pruning.prompt import prune
 

@@ -11,8 +11,8 @@ from tiny_random import MODELS
 import hawk
 from hawk.core.errors import InputError
 from hawk.models import family_by_type, family_of
-from hawk.models.base import Markers, instruction_index
 from hawk.models.llava import grid_side, turn_markers
+from hawk.models.turns import Markers, instruction_index
 
 
 def refusal(call, *args) -> str:

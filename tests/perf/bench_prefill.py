@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from hawk.models import family_of
-from hawk.models.base import Markers, VisualItem, remember_markers
+from hawk.models.base import VisualItem
+from hawk.models.turns import Markers, remember_markers
 from hawk.pruning.base import Pruner
 from hawk.pruning.methods.hawk import Hawk
 from hawk.pruning.methods.unpruned import Unpruned

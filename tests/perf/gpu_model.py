@@ -17,7 +17,8 @@ import torch
 from hawk.benchmarks import benchmark
 from hawk.inference.prompts import Prompts
 from hawk.models import family_of
-from hawk.models.base import VisionLanguageModel, VisualItem, remember_markers
+from hawk.models.base import VisionLanguageModel, VisualItem
+from hawk.models.turns import remember_markers
 
 WORDS = Path(__file__).resolve().parents[2] / "data" / "models" / "tiny-qwen2.5-vl"
 TEXT = 64  # text tokens of a prompt

@@ -18,7 +18,8 @@ from tiny_random import MODELS, enlarge
 from torch import Tensor, nn
 
 from hawk.models import base, family_of
-from hawk.models.base import markers_of, remember_markers
+from hawk.models.base import markers_of
+from hawk.models.turns import remember_markers
 from hawk.pruning import pruner
 
 pytestmark = pytest.mark.long

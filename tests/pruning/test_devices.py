@@ -18,7 +18,8 @@ from tiny_random import MODELS
 from hawk.cli.main import cli
 from hawk.config.load import fill
 from hawk.models import family_of
-from hawk.models.base import by_modality, markers_of, remember_markers
+from hawk.models.base import by_modality, markers_of
+from hawk.models.turns import remember_markers
 from hawk.pruning import pruner
 
 NAMES = ("hawk", "visionzip", "fastv", "grid", "downscale")

@@ -16,7 +16,8 @@ from tiny_random import MODELS
 
 from hawk.core.errors import InputError
 from hawk.models import family_of
-from hawk.models.base import markers_of, remember_markers
+from hawk.models.base import markers_of
+from hawk.models.turns import remember_markers
 from hawk.pruning import pruner
 from hawk.pruning.context import LastRun
 from hawk.pruning.methods.fastv import FastV

@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hawk.core.head_weights import HeadWeights
 from hawk.models import family_by_type
-from hawk.models.base import ScoringLayer, instruction_index
+from hawk.models.base import ScoringLayer
+from hawk.models.turns import instruction_index
 from hawk.pruning.budget import kept_count
 from hawk.pruning.context import PruningContext
 from hawk.pruning.methods.hawk import Hawk

@@ -15,7 +15,8 @@ from tiny_random import build as random_model
 
 from hawk.core.errors import InputError
 from hawk.models import family_of
-from hawk.models.base import Family, instruction_index, remember_markers
+from hawk.models.base import Family
+from hawk.models.turns import instruction_index, remember_markers
 from hawk.pruning.methods.cdpruner import CDPruner
 from hawk.pruning.methods.hawk import Hawk
 from hawk.pruning.methods.mmtok import MMTok

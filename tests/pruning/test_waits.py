@@ -20,7 +20,8 @@ from tiny_random import MODELS
 
 from hawk.core.errors import InputError
 from hawk.models import family_of
-from hawk.models.base import by_modality, markers_of, remember_markers
+from hawk.models.base import by_modality, markers_of
+from hawk.models.turns import remember_markers
 from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
 from hawk.pruning.prompt import prune

@@ -45,7 +45,7 @@ class CDPruner(Pruner):
     relevance_sign : {1, -1}, default 1
         1 is the paper's equation, -1 the official LLaVA code.
     query_span : {"instruction", "after_vision"}, default "instruction"
-        Which text is the question, see :func:`hawk.models.base.instruction_index`.
+        Which text is the question, see :func:`hawk.models.turns.instruction_index`.
     """
 
     relevance_sign: int = 1

@@ -66,7 +66,7 @@ class Hawk(Pruner):
         Apply rotary positions to queries and keys (a control; the authors do not).
     query_span : {"instruction", "after_vision", "authors"}, default "instruction"
         The text of the last user turn, what follows the last image, or the range that the authors' code
-        takes: ``after_vision``, unless an image ends the turn (:func:`hawk.models.base.instruction_index`).
+        takes: ``after_vision``, unless an image ends the turn (:func:`hawk.models.turns.instruction_index`).
     score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
         The arithmetic of the score; the authors use the model's own dtype.
     query : {"question", "calibrated"}, default "question"

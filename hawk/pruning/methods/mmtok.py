@@ -52,7 +52,7 @@ class MMTok(Pruner):
     vision_weight : float, default 0.5
         α, 0 or more.
     query_span : {"instruction", "after_vision", "all_turns"}, default "instruction"
-        Which text is the question, see :func:`hawk.models.base.instruction_index`.
+        Which text is the question, see :func:`hawk.models.turns.instruction_index`.
     vision_features : {"projected", "tower"}, default "projected"
         v in the vision coverage: tokens as they enter the language model, or the mean of a token's patches
         before the merger (Qwen's towers; needs the vision tower, so no stored features).
