@@ -14,7 +14,9 @@ import shutil
 from pathlib import Path
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.config.load import load_config
 from hawk.report.headline import Comparison, headline, sentences
+from hawk.report.sections.verdict import paper_variants
 from hawk.report.tables import read_controls, read_retention, text_table
 
 ROOT = Path(__file__).parent.parent
@@ -23,11 +25,12 @@ BEGIN, END = "<!-- results: docs/update_results.py -->", "<!-- end of results --
 PICTURES = ("heatmap-zero", "retention", "kept_tokens")
 
 
-def verdict(run: Path) -> list[str]:
-    """What the report's first lines say."""
+def verdict(run: Path, config: str) -> list[str]:
+    """What the report's first lines say. config: the run's, which tells which variants are the paper's."""
     frame, settings = read_retention(str(run))
     compared = Comparison.of(frame, read_controls(str(run)), settings)
-    return [headline(compared).text, "", *(f"- {one.text}" for one in sentences(compared))]
+    paper = paper_variants(load_config(str(ROOT / "config" / config)))
+    return [headline(compared).text, "", *(f"- {one.text}" for one in sentences(compared, paper))]
 
 
 def demo() -> list[str]:
@@ -43,7 +46,7 @@ def demo() -> list[str]:
         text_table(frame, "overall", settings),
         "```",
         "",
-        *verdict(DEMO),
+        *verdict(DEMO, "config.yaml"),
         "",
         f"![retention of every variant at every ratio](docs/images/{PICTURES[1]}.png)",
     ]
@@ -59,7 +62,7 @@ def internvl() -> list[str]:
         text_table(frame, "overall", settings),
         "```",
         "",
-        *verdict(INTERNVL),
+        *verdict(INTERNVL, "tiny_internvl.yaml"),
     ]
 
 
@@ -77,7 +80,7 @@ def few_and_many() -> list[str]:
     ]
     titles = [f"{word}, {ratio}" for word in ("few", "many") for ratio in ratios]
     lines = [
-        *verdict(DEMO),
+        *verdict(DEMO, "config.yaml"),
         "",
         f"Mean retention in percent on scenes with few objects ({', '.join(few)}) and with many "
         f"({', '.join(many)}), by pruning ratio; intervals and tests over all five stand in README:",

@@ -82,11 +82,8 @@ class Pruner:
                 check_type(
                     str(option.type), getattr(self, option.name), f"{type(self).__name__}: {option.name}"
                 )
-        for name, allowed in (
-            ("rounding", ROUNDING),
-            ("budget", BUDGETS),
-            ("position_policy", POLICIES),
-        ):
+        few = {"rounding": ROUNDING, "budget": BUDGETS, "position_policy": POLICIES, **self.allowed}
+        for name, allowed in few.items():
             if getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)
 

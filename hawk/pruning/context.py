@@ -138,6 +138,15 @@ class PruningContext:
         ids = send(self.query_ids, self.device)
         return self.model.get_input_embeddings()(ids[None])[0].to(self.device)
 
+    def of_tower(self, what: str) -> Tensor:
+        """``observed``, or InputError; ``what``, a method or its option, needs it."""
+        if self.observed is None:
+            raise InputError(
+                f"{what} needs the vision tower, which stored features do not hold. "
+                "Run it with features: recomputed, or pass pixel values."
+            )
+        return self.observed
+
     def scoring_layer(self, layer: int) -> ScoringLayer:
         return self.family.scoring_layer(self.model, layer)
 

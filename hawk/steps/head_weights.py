@@ -133,6 +133,8 @@ def _mean_query(
             own = values.mapping(values.member(made, "settings"), "settings")
         except (InputError, ValueError, TypeError) as error:
             raise InputError(f"{path}: {error}; delete it and run again.") from None
+        if count and query.shape != np.shape(total):
+            raise InputError(f"{path}: a mean query of shape {query.shape}, others have {np.shape(total)}.")
         for key, value in (("model", dict(model)), ("layer", layer), ("query_span", span)):
             if own.get(key) != value:
                 raise InputError(

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hawk.core import atomic, files, schemas
+from hawk.core import atomic
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry, Head
 from hawk.core.paths import RunPaths
+from hawk.report.run import read_drops
 
 FORMATS = ("csv", "duoattention", "headkv")
 
@@ -65,8 +66,7 @@ def _of_run(root: str, ablation: str | None) -> HeadScores:
     chosen = names[0] if ablation is None else ablation
     if chosen not in names:
         raise unknown("ablation", chosen, names)
-    identity = {"table": "drops", "ablation": chosen}
-    rows = files.read_table(paths.drops(chosen), schemas.DROPS, identity).to_pandas()
+    rows = read_drops(paths, chosen).to_pandas()
     scores: dict[Head, dict[str, float]] = {}
     for row in rows.to_dict("records"):
         scores.setdefault(Head(row["layer"], row["head"]), {})[row["benchmark"]] = row["drop"] / 100.0

@@ -80,6 +80,8 @@ def _about_weights(file: Path) -> str:
     weights = HeadWeights.load(str(file))
     sizes = [abs(value) for value in weights.weights]
     top = sizes.index(max(sizes))
+    if max(sizes) == min(sizes):
+        return f"{len(sizes)} heads, all with the same weight"
     text = f"most: {Head(weights.layer, top)}, {weights.weights[top] / sum(sizes):.3f}"
     noise = inside_null(weights, stability_of(str(file), weights))
     return text if noise is None else f"{text}; {sum(noise)} of {len(noise)} heads inside their null"

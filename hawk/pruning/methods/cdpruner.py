@@ -27,7 +27,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hawk.core.errors import unknown
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
 from hawk.pruning.determinantal import determinantal
@@ -55,13 +54,6 @@ class CDPruner(Pruner):
     paper = "CDPruner, NeurIPS 2025, arXiv 2506.10967"
     uses_query = True
     reads_other_question = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.relevance_sign not in (1, -1):
-            raise unknown("relevance_sign", self.relevance_sign, (1, -1))
-        if self.query_span not in ("instruction", "after_vision"):
-            raise unknown("query_span", self.query_span, ("instruction", "after_vision"))
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])

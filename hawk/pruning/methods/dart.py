@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hawk.core.errors import InputError, unknown
+from hawk.core.errors import InputError
 from hawk.models.base import Family
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
@@ -88,9 +88,6 @@ class Dart(Pruner):
             raise InputError(f"dart: image_pivots {self.image_pivots!r} must be 1 or more.")
         if min(self.text_pivots, self.layer, self._key_layer) < 0:
             raise InputError("dart: text_pivots, layer and key_layer must be 0 or more.")
-        for name, known in self.allowed.items():
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
 
     @property
     def _key_layer(self) -> int:

@@ -60,15 +60,15 @@ class FastV(Pruner):
     inside_model = True
 
     def __post_init__(self) -> None:
+        if self.position_policy != "keep":  # first: it says why
+            raise InputError(
+                f"fastv: position_policy {self.position_policy!r} is not possible: the layers "
+                "below K have cached the prompt at its own positions. Use 'keep'."
+            )
         super().__post_init__()
         if self.layer < 1:
             raise InputError(
                 f"fastv: layer {self.layer!r} must be 1 or more; nothing attends before layer 0."
-            )
-        if self.position_policy != "keep":
-            raise InputError(
-                f"fastv: position_policy {self.position_policy!r} is not possible: the layers "
-                "below K have cached the prompt at its own positions. Use 'keep'."
             )
 
     def check(self, model: nn.Module, family: Family) -> None:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hawk.core.errors import InputError, unknown
+from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.variants import CALIBRATED, TOKEN_SCORE, require_calibrated_query
 from hawk.models.base import Family, ScoringLayer
@@ -100,9 +100,6 @@ class Hawk(Pruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in self.allowed.items():
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
         if isinstance(self.weights, str):
             object.__setattr__(self, "weights", HeadWeights.load(self.weights))
         self._compare_options()

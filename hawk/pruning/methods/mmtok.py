@@ -31,7 +31,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hawk.core.errors import InputError, unknown
+from hawk.core.errors import InputError
 from hawk.models.base import Family
 from hawk.models.hooks import own_hooks
 from hawk.pruning.base import Pruner
@@ -81,9 +81,6 @@ class MMTok(Pruner):
                 raise InputError(f"mmtok: {name} {getattr(self, name)!r} must be positive.")
         if not self.vision_weight >= 0:
             raise InputError(f"mmtok: vision_weight {self.vision_weight!r} must be 0 or more.")
-        for name, known in self.allowed.items():
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
         object.__setattr__(self, "uses_tower", self.vision_features == "tower")
 
     def check(self, model: nn.Module, family: Family) -> None:
@@ -115,17 +112,11 @@ class MMTok(Pruner):
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])
-        seen = unit(self._seen(context)[candidates]) if self.uses_tower else vectors
+        seen = vectors
+        if self.uses_tower:
+            seen = unit(context.of_tower("mmtok: vision_features 'tower'")[candidates])
         words = context.once("words", self, lambda: unit(context.query_embeddings(self.query_span)))
         return candidates[greedy_coverage(self.gain(words, vectors, seen), count)]
-
-    def _seen(self, context: PruningContext) -> Tensor:
-        if context.observed is None:
-            raise InputError(
-                "mmtok: vision_features 'tower' needs the vision tower, whose patches stored features do not "
-                "hold. Run it with features: recomputed, or pass pixel values."
-            )
-        return context.observed
 
     def gain(self, words: Tensor, vectors: Tensor, seen: Tensor) -> Tensor:
         """Row j: what token j covers of every word and of every visual token, [n, m + n].

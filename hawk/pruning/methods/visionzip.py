@@ -83,12 +83,7 @@ class VisionZip(Pruner):
             yield seen
 
     def scores(self, context: PruningContext) -> Tensor:
-        if context.observed is None:
-            raise InputError(
-                "visionzip needs the vision tower's attention, which stored features do not hold. "
-                "Run it with features: recomputed, or pass pixel values."
-            )
-        return context.observed
+        return context.of_tower("visionzip")
 
 
 def _tower(model: nn.Module) -> nn.Module:
