@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
     from hawk.report.run import Run
 
@@ -64,6 +65,9 @@ def dots_figure(frame: pd.DataFrame, reference: str | None) -> Figure:
     panels[0].set_yticks(range(len(names)), titles)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     handles, labels = panels[0].get_legend_handles_labels()
+    if (rows["verdict"] == "—").any():
+        hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", ls="")
+        handles, labels = [*handles, hollow], [*labels, "hollow: no significant difference"]
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
