@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.lines import Line2D
 
 from hawk.analysis.comparison import MAJORITY, OVERALL
 from hawk.analysis.controls import is_ceiling, is_floor
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
     from hawk.report.run import Run
 
