@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,26 @@ def choice(value: Any, where: str, allowed: Collection[Any]) -> Any:
     if not any(type(value) is type(one) and value == one for one in allowed):
         raise refuse(where, value, "one of " + ", ".join(map(repr, allowed)))
     return value
+
+
+_TYPES: dict[str, tuple[type, str]] = {
+    "str": (str, "text"),
+    "bool": (bool, "true or false"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "None": (type(None), "null"),
+}
+
+
+def check_type(annotation: str, value: Any, where: str) -> None:
+    """Refuse a value that is not of an annotation as it is written; other types than plain ones are left."""
+    kinds = annotation.split(" | ")
+    if any(kind not in _TYPES for kind in kinds):
+        return
+    right = any(isinstance(value, _TYPES[kind][0]) for kind in kinds)
+    if isinstance(value, bool) and "bool" not in kinds:  # Python's True is a 1
+        right = False
+    if isinstance(value, Real) and not math.isfinite(value):
+        right = False
+    if not right:
+        raise refuse(where, value, " or ".join(_TYPES[kind][1] for kind in kinds))

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
+from hawk.core.values import check_type
 from hawk.models.base import Family
 from hawk.pruning.attach import attach, last_run
 from hawk.pruning.budget import ROUNDING, exact_ratio, kept_count
 from hawk.pruning.context import LastRun, PruningContext
 from hawk.pruning.fetch import send
-from hawk.pruning.options import check_type
 from hawk.pruning.positions import POLICIES
 from hawk.pruning.prompt import PrunedPrompt
 

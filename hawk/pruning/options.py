@@ -8,19 +8,17 @@ inherited as the classes are.
 from __future__ import annotations
 
 import ast
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
 from hawk import pruning
 from hawk.core.errors import InputError, unknown
-from hawk.core.values import choice, refuse
+from hawk.core.values import check_type, choice, refuse
 from hawk.core.variants import CALIBRATED
 
 
@@ -88,29 +86,6 @@ def check_option(method: str, name: str, value: Any, where: str, layers: int) ->
         if not float(low) <= value <= most or (above and value == float(low)):
             words = f"above {low}" if above else f"from {low} to {most:g}" if high else f"{low} or more"
             raise refuse(f"{where}: {name}", value, words)
-
-
-_TYPES: dict[str, tuple[type, str]] = {
-    "str": (str, "text"),
-    "bool": (bool, "true or false"),
-    "int": (Integral, "a whole number"),
-    "float": (Real, "a number"),
-    "None": (type(None), "null"),
-}
-
-
-def check_type(annotation: str, value: Any, where: str) -> None:
-    """Refuse a value that is not of an annotation as it is written; other types than plain ones are left."""
-    kinds = annotation.split(" | ")
-    if any(kind not in _TYPES for kind in kinds):
-        return
-    right = any(isinstance(value, _TYPES[kind][0]) for kind in kinds)
-    if isinstance(value, bool) and "bool" not in kinds:  # Python's True is a 1
-        right = False
-    if isinstance(value, Real) and not math.isfinite(value):
-        right = False
-    if not right:
-        raise refuse(where, value, " or ".join(_TYPES[kind][1] for kind in kinds))
 
 
 def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
