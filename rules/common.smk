@@ -18,16 +18,17 @@ from hawk.config.load import fill
 from hawk.config.resources import JobResources
 from hawk.core.paths import RunPaths
 from hawk.core.yaml_files import read_yaml
+from hawk.core.yaml_places import Places
 from hawk.report.figures import pictures
 
-config_source = ", ".join(map(str, workflow.configfiles)) or "config"
 for (
     file
 ) in (
     workflow.configfiles
 ):  # again, strictly: Snakemake takes the last of two equal keys
     read_yaml(file)
-config = check(fill(config, config_source), config_source)
+config_places = Places(workflow.configfiles, dict(config))
+config = check(fill(config, config_places), config_places)
 
 PATHS = RunPaths(f"outputs/{config['run']}")
 LOGS = f"{PATHS.root}/logs"

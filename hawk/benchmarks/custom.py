@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
-
 from hawk.benchmarks.base import DEFAULT_PROTOCOL, Benchmark, Sample
 from hawk.benchmarks.bases.dataset import Identities
 from hawk.benchmarks.bases.multiple_choice import LETTERS, lettered
@@ -28,8 +26,10 @@ from hawk.benchmarks.rules.choices import REFUSED, extract_option, infer_option
 from hawk.benchmarks.rules.normalise import vqa_text
 from hawk.benchmarks.rules.protocols import ALL
 from hawk.benchmarks.sources.tables import files_hash, local_parquet, parquet_rows, read_file, root_of
-from hawk.core.errors import InputError, unknown
+from hawk.core.errors import InputError, misspelt, unknown
 from hawk.core.shipped import resolve
+from hawk.core.yaml_files import read_yaml
+from hawk.core.yaml_places import Places
 
 DEFAULTS: dict[str, Any] = {
     "images": ".",
@@ -325,8 +325,6 @@ def custom(name: str, options: Mapping[str, Any]) -> Custom:
     path = Path(resolve(str(options["definition"]))).expanduser()
     definition = read_definition(path)
     family = definition["family"] or re.sub(r"\W", "_", name)
-    if not re.fullmatch(r"\w+", str(family)):  # part of the names of weight files
-        raise InputError(f"{path}: family {family!r}; letters, digits and _ are allowed.")
     namespace = {
         "name": name,
         "version": definition["version"],
@@ -338,79 +336,77 @@ def custom(name: str, options: Mapping[str, Any]) -> Custom:
 
 
 def read_definition(path: Path) -> dict[str, Any]:
-    """A definition with its defaults, or an error that names the key."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file (definition of a benchmark).")
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(given, dict):
-        raise InputError(f"{path}: expected keys and values, found {type(given).__name__}.")
-    for key in given:
-        if key not in KEYS:
-            raise unknown(f"key in {path}", key, KEYS)
+    """A definition with its defaults, or an error that names file, line and key."""
+    given = read_yaml(path, "definition of a benchmark")
     result = {**DEFAULTS, **given}
-    for key in ("file", "columns", "prompt"):
-        if key not in result:
-            raise InputError(f"{path}: the key {key!r} is missing.")
-    for key in ("file", "images", "prompt", "parser", "metric", "answers"):
-        if not isinstance(result[key], str) or not result[key]:
-            raise InputError(f"{path}: {key} is {shown(result[key])}; a text is allowed.")
-    choices = (("parser", PARSERS), ("metric", METRICS), ("answers", ("auto", *READINGS)))
-    for kind, known in choices:
-        if result[kind] not in known:
-            raise unknown(f"{kind} in {path}", result[kind], known)
-    for key in ("version", "max_new_tokens"):
-        if not isinstance(result[key], int) or isinstance(result[key], bool) or result[key] < 1:
-            raise InputError(f"{path}: {key} is {shown(result[key])}; a whole number from 1 is allowed.")
-    if result["family"] is not None and not isinstance(result["family"], str):
-        raise InputError(f"{path}: family is {shown(result['family'])}; a text is allowed.")
-    _check_columns(path, result["columns"])
-    _check_template(path, result["prompt"])
-    parser, metric = result["parser"], result["metric"]
-    if (parser, metric) in REFUSED_PAIRS:
-        raise InputError(
-            f"{path}: parser {parser!r} with metric {metric!r}: {REFUSED_PAIRS[parser, metric]}."
-        )
-    if parser.startswith("letter") and "options" not in result["columns"]:
-        raise InputError(f"{path}: parser {parser!r} needs columns.options.")
-    if result["answers"] != "auto" and not parser.startswith("letter"):
-        raise InputError(f"{path}: answers is {result['answers']!r}; parser {parser!r} gives no letter.")
+    try:
+        _check_definition(given, result)
+    except InputError as error:
+        raise InputError(f"{Places([path]).of_message(str(error))}: {error}") from None
     return result
 
 
-def _check_columns(path: Path, columns: Any) -> None:
+def _check_definition(given: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    """given: as written; result: with defaults. Every message begins with the key it is about."""
+    for key in given:
+        if key not in KEYS:
+            raise misspelt(f"{key}: unknown key", key, KEYS)
+    for key in ("file", "columns", "prompt"):
+        if key not in result:
+            raise InputError(f"the key {key!r} is missing.")
+    for key in ("file", "images", "prompt", "parser", "metric", "answers"):
+        if not isinstance(result[key], str) or not result[key]:
+            raise InputError(f"{key} is {shown(result[key])}; a text is allowed.")
+    choices = (("parser", PARSERS), ("metric", METRICS), ("answers", ("auto", *READINGS)))
+    for kind, known in choices:
+        if result[kind] not in known:
+            raise misspelt(f"{kind} is {result[kind]!r}, which is unknown", result[kind], known)
+    for key in ("version", "max_new_tokens"):
+        if not isinstance(result[key], int) or isinstance(result[key], bool) or result[key] < 1:
+            raise InputError(f"{key} is {shown(result[key])}; a whole number from 1 is allowed.")
+    family = result["family"]
+    if family is not None and not isinstance(family, str):
+        raise InputError(f"family is {shown(family)}; a text is allowed.")
+    if family is not None and not re.fullmatch(r"\w+", family):  # part of the names of weight files
+        raise InputError(f"family is {family!r}; letters, digits and _ are allowed.")
+    _check_columns(result["columns"])
+    _check_template(result["prompt"])
+    parser, metric = result["parser"], result["metric"]
+    if (parser, metric) in REFUSED_PAIRS:
+        raise InputError(f"parser {parser!r} with metric {metric!r}: {REFUSED_PAIRS[parser, metric]}.")
+    if parser.startswith("letter") and "options" not in result["columns"]:
+        raise InputError(f"parser {parser!r} needs columns.options.")
+    if result["answers"] != "auto" and not parser.startswith("letter"):
+        raise InputError(f"answers is {result['answers']!r}; parser {parser!r} gives no letter.")
+
+
+def _check_columns(columns: Any) -> None:
     if not isinstance(columns, dict):
-        raise InputError(
-            f"{path}: columns is {shown(columns)}; it maps {', '.join(COLUMNS)} to column names."
-        )
+        raise InputError(f"columns is {shown(columns)}; it maps {', '.join(COLUMNS)} to column names.")
     for key, column in columns.items():
         if key not in COLUMNS:
-            raise unknown(f"key columns in {path}", key, COLUMNS)
+            raise misspelt(f"columns.{key}: unknown key", key, COLUMNS)
         several = isinstance(column, list) and key == "options"
         for name in column if several else [column]:
             if column is not None and (not isinstance(name, str) or not name):
                 allowed = "a column's name, or a list of them" if key == "options" else "a column's name"
-                raise InputError(f"{path}: columns.{key} is {shown(column)}; {allowed} is allowed.")
+                raise InputError(f"columns.{key} is {shown(column)}; {allowed} is allowed.")
         if several and not 2 <= len(column) <= len(LETTERS):
-            raise InputError(
-                f"{path}: columns.options has {len(column)} names; 2 to {len(LETTERS)} are allowed."
-            )
+            raise InputError(f"columns.options has {len(column)} names; 2 to {len(LETTERS)} are allowed.")
     for key in ("question", "answer", "image"):
         if columns.get(key) is None:
-            raise InputError(f"{path}: columns.{key} is missing.")
+            raise InputError(f"columns.{key} is missing.")
 
 
-def _check_template(path: Path, template: Any) -> None:
+def _check_template(template: Any) -> None:
     """Only plain names in braces: no attributes, no formats."""
     try:
         parts = list(string.Formatter().parse(str(template)))
     except ValueError as error:
-        raise InputError(f"{path}: prompt {template!r}: {error}; write {{{{ for a brace.") from None
+        raise InputError(f"prompt {template!r}: {error}; write {{{{ for a brace.") from None
     for _, field, form, conversion in parts:
         if field is not None and (field not in TEMPLATE or form or conversion):
-            raise unknown(f"field of the prompt in {path}", field, TEMPLATE)
+            raise misspelt(f"prompt: {field!r} is no field of the prompt", field, TEMPLATE)
 
 
 def table_rows(name: str, path: Path) -> Iterator[dict[str, Any]]:

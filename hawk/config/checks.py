@@ -28,13 +28,14 @@ from hawk.core.variants import (
     VARIANT_KEYS,
     require_calibrated_query,
 )
+from hawk.core.yaml_places import Places
 from hawk.pruning.options import check_option, facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
 RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
 
 
-def check(config: dict[str, Any], where: str = "config") -> dict[str, Any]:
+def check(config: dict[str, Any], where: str | Places = "config") -> dict[str, Any]:
     """What the schema cannot say. Returns the config."""
     try:
         _check_benchmarks(config)
@@ -44,7 +45,8 @@ def check(config: dict[str, Any], where: str = "config") -> dict[str, Any]:
         _check_cost(config)
         _check_model_folder(config)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        place = where.of_message(str(error)) if isinstance(where, Places) else where
+        raise InputError(f"{place}: {error}") from None
     return config
 
 
@@ -59,6 +61,9 @@ def _check_benchmarks(config: dict[str, Any]) -> None:
             require_data_file(benchmarks.benchmark(name, options))
         except ModuleNotFoundError:  # where the workflow is only parsed; its jobs have the libraries
             continue
+        except InputError as error:
+            named = str(error).startswith("data.")
+            raise error if named else InputError(f"data.{name}: {error}") from None
 
 
 def _check_preprocessing(config: dict[str, Any]) -> None:

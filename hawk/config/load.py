@@ -24,6 +24,7 @@ from hawk.core.errors import InputError
 from hawk.core.shipped import config_file, shipped
 from hawk.core.values import parse_json
 from hawk.core.yaml_files import read_yaml
+from hawk.core.yaml_places import Places
 
 SCHEMA = shipped("config", "schemas", "config.schema.yaml")
 
@@ -37,7 +38,9 @@ def load_config(source: str | Path) -> dict[str, Any]:
             raise InputError("the inline config is no JSON object.")
         return Part.of(fill(raw, "the inline config", partial=True))
     path = str(config_file(text))
-    return check(fill(read_yaml(path), path), path)
+    raw = read_yaml(path)
+    places = Places([path], raw)
+    return check(fill(raw, places), places)
 
 
 @cache
@@ -61,9 +64,10 @@ def _validator() -> Any:
     return jsonschema.validators.extend(base, type_checker=strict)
 
 
-def fill(raw: Mapping[str, Any], where: str, partial: bool = False) -> dict[str, Any]:
+def fill(raw: Mapping[str, Any], where: str | Places, partial: bool = False) -> dict[str, Any]:
     """Check against the schema, fill its defaults and complete the recipes.
 
+    where: what messages call the config, or the places of its values.
     A partial config may lack whole sections, and is complete in what it has.
     """
     import jsonschema
@@ -77,7 +81,8 @@ def fill(raw: Mapping[str, Any], where: str, partial: bool = False) -> dict[str,
         _fill_defaults(config, schema)
     error = jsonschema.exceptions.best_match(_validator()(schema).iter_errors(config))
     if error is not None:
-        raise InputError(f"{where}: {_explain(error)}")
+        place = where.of(_place(error)) if isinstance(where, Places) else where
+        raise InputError(f"{place}: {_explain(error)}")
     if not partial:
         expand(config)
     return config
@@ -97,12 +102,22 @@ def _fill_defaults(config: dict[str, Any], schema: Mapping[str, Any]) -> None:
             _fill_defaults(config[key], child)
 
 
+def _place(error: Any) -> list[str | int]:
+    """Where a schema error is: of an unknown key the key itself, of a missing one what lacks it."""
+    path = list(error.absolute_path)
+    return [*path, _unknown_keys(error)[0]] if error.validator == "additionalProperties" else path
+
+
+def _unknown_keys(error: Any) -> list[str]:
+    return sorted(set(error.instance) - set(error.schema.get("properties", {})))
+
+
 def _explain(error: Any) -> str:
     """A schema error in words: the key, the value, what is allowed."""
     key = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
         allowed = sorted(error.schema.get("properties", {}))
-        extra = sorted(set(error.instance) - set(allowed))
+        extra = _unknown_keys(error)
         near = difflib.get_close_matches(extra[0], allowed, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         full = f"{key}.{extra[0]}" if key else extra[0]

@@ -14,6 +14,7 @@ from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import shipped
 from hawk.core.heads import Head, head_table
 from hawk.core.variants import CALIBRATED, TOKEN_SCORE
+from hawk.core.yaml_places import Places
 
 # The model is untouched, and heads choose the tokens; the others switch a head off inside the model.
 CHOOSING = ("selection", "keep_only")
@@ -32,14 +33,15 @@ _BEFORE = {
 }
 
 
-def refuse_older(config: Mapping[str, Any], where: str) -> None:
+def refuse_older(config: Mapping[str, Any], where: str | Places) -> None:
     """Refuse the keys that recipes replaced, with the line to write instead."""
     for section, keys in _BEFORE.items():
         found = config.get(section)
         given = [key for key in keys if key in found] if isinstance(found, Mapping) else []
         if given:
+            place = where.of([section, given[0]]) if isinstance(where, Places) else where
             raise InputError(
-                f"{where}: {section}.{given[0]} is now part of recipes; write in section {section}: "
+                f"{place}: {section}.{given[0]} is now part of recipes; write in section {section}: "
                 f"{keys[given[0]]}."
             )
 

@@ -49,6 +49,11 @@ class _Wrong(Exception):
 
 def read_yaml(path: str | Path, what: str = "config file") -> dict[str, Any]:
     """The mapping in a YAML file. Every mistake is one :class:`InputError` that names file and line."""
+    return compose(path, what)[0]
+
+
+def compose(path: str | Path, what: str = "config file") -> tuple[dict[str, Any], yaml.Node]:
+    """The mapping as :func:`read_yaml` gives it, and its nodes, which know their lines (merges are done)."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{what} {str(path)!r}: there is no such file.")
@@ -80,7 +85,7 @@ def read_yaml(path: str | Path, what: str = "config file") -> dict[str, Any]:
         raise InputError(f"{path}: not valid YAML: {reason or type(error).__name__}.") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected keys and values, found {type(value).__name__}.")
-    return value
+    return value, node
 
 
 def _count(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:

@@ -23,7 +23,7 @@ from factories import toy_benchmarks
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from mutations import HOSTILE, bad_bytes, bad_values
-from workplace import Workplace, hawk, watched
+from workplace import Workplace, ended, hawk, watched
 
 from hawk.cli.main import cli
 from hawk.core import files, schemas
@@ -154,8 +154,11 @@ def features(place: Workplace, random: Random) -> None:
             store.check({"id": "m"}, {}, 8)
             item = store["one"]
             assert torch.isfinite(item.features).all()
+            ended["accepted"] += 1
         except InputError:
-            pass  # what it says is tested with the readers; here only that it is no other error
+            ended["clear line"] += (
+                1  # what it says is tested with the readers; here only that it is no other error
+            )
     assert not watch.wrong
 
 
@@ -215,7 +218,9 @@ def thrown(place: Workplace, kind: str, count: int) -> None:
     def throw(number: int) -> None:
         KINDS[kind](place, Random(number))
 
+    ended.clear()
     throw()
+    print(f"\n{kind}: {count} inputs; commands: {dict(ended)}")
 
 
 def test_the_watch_sees_what_it_is_to_see(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:

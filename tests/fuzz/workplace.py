@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ CACHES = (
 )
 
 _watching: list[Watch] = []
+ended: Counter[str] = Counter()  # how commands ended, for whoever asks (pytest -s)
 
 
 @dataclass
@@ -118,6 +120,7 @@ def hawk(*words: str, output: str = "outputs/toy") -> str:
         assert all(c.isprintable() for c in last), f"it steers the terminal: {case!r}"
     assert not watch.wrong, f"{watch.wrong}: {case}"
     assert not list(Path().rglob("PWNED")), case
+    ended["clear line" if code else "accepted"] += 1
     return said
 
 
