@@ -177,7 +177,7 @@ COLUMNS = {
     "not_stopped": "Percent of the answers that ran to the limit of new tokens.",
     "first_word_retention": "Retention when only the first word of an answer counts.",
     "at_floor": "Whether it retains no more than always giving the most frequent answer.",
-    "published": "The number that `evaluation.published` gives, if any.",
+    "published": "The number that `evaluation.published` gives for this row, if any.",
     "control": "The control that it is compared with.",
     "repeat": "Number of the repeat, counted from 0.",
     "vision_ms": "Time in the vision tower, in milliseconds.",

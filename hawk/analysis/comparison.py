@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from hawk.analysis import statistics
-from hawk.analysis.controls import Cell, control_rows, is_calibrated
+from hawk.analysis.controls import Cell, control_rows
 from hawk.analysis.evaluation_files import Evaluated, Scored
 from hawk.analysis.resampling import (
     JointGroups,
@@ -320,20 +320,11 @@ def _level(config: Mapping[str, Any]) -> float:
 
 
 def _published(config: Mapping[str, Any], variant: str, ratio: str | None, benchmark: str) -> float | None:
-    """``evaluation.published: {ratio: {benchmark: native value}}``, beside the baseline and HAWK.
-
-    ``overall`` is a retention in percent there, as papers give it. Not beside the controls: the
-    numbers are those of calibrated weights.
-    """
-    table = config["evaluation"].get("published") or {}
-    published = {
-        variant["name"] for variant in config["evaluation"]["variants"] if is_calibrated(variant)
-    } | {BASELINE}
-    if ratio is None or variant not in published:
-        return None
-    by_ratio = {ratio_text(key): values for key, values in table.items()}
-    value = by_ratio.get(ratio, {}).get(benchmark)
-    return None if value is None else float(value)
+    """``evaluation.published``: a native value; of overall, a retention in percent."""
+    for key, values in config["evaluation"].get("published", {}).get(variant, {}).items():
+        if ratio_text(key) == ratio and benchmark in values:
+            return float(values[benchmark])
+    return None
 
 
 # --- tests --------------------------------------------------------------------------------------------

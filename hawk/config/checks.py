@@ -106,15 +106,26 @@ def _check_evaluation(config: dict[str, Any]) -> None:
     for variant in evaluation["variants"]:
         _check_variant(config, variant)
         _check_subsets(config, variant)
-    # Known ones only, not evaluated ones: the paper's numbers may stay where benchmarks are left out.
-    known = [*benchmarks.REGISTRY, *config["data"], "overall"]
-    for ratio, values in evaluation["published"].items():
-        for name in values:
-            if name not in known:
-                raise unknown(f"benchmark in evaluation.published, {ratio!r}:", name, known)
+    _check_published(config)
     reference_variant = evaluation.get("reference")
     if reference_variant is not None and reference_variant not in names:
         raise unknown("evaluation.reference (a variant's name)", reference_variant, names)
+
+
+def _check_published(config: dict[str, Any]) -> None:
+    evaluation = config["evaluation"]
+    rows = ["baseline", *(variant["name"] for variant in evaluation["variants"])]
+    # Known ones only, not evaluated ones: the paper's numbers may stay where benchmarks are left out.
+    known = [*benchmarks.REGISTRY, *config["data"], "overall"]
+    for row, ratios in evaluation["published"].items():
+        if row not in rows:
+            raise unknown(
+                "row in evaluation.published, as {variant: {ratio: {benchmark: value}}}:", row, rows
+            )
+        for ratio, values in ratios.items():
+            for name in values:
+                if name not in known:
+                    raise unknown(f"benchmark in evaluation.published, {row!r}, {ratio!r}:", name, known)
 
 
 def _check_holdout(config: dict[str, Any]) -> None:

@@ -104,7 +104,16 @@ WRONG = [
         [{"name": "a", "method": "mmr", "scorer": {"method": "hawk", "weights": "old/zero.json"}}],
         r"unknown weights in .*'a: scorer' \(no name in weights.recipes, no file.*'old/zero.json'",
     ),
-    ("evaluation.published", {"0.8": {"mne": 1}}, r"evaluation.published, '0.8': 'mne'.*mean 'mme'"),
+    (
+        "evaluation.published",
+        {"baseline": {"0.8": {"mne": 1}}},
+        r"evaluation.published, 'baseline', '0.8': 'mne'.*mean 'mme'",
+    ),
+    (
+        "evaluation.published",
+        {"0.8": {}},
+        r"evaluation.published, as \{variant: .*: '0.8'. Allowed: baseline, .*hawk",
+    ),
     ("generation.batch_size", 0, r"generation.batch_size: 0 is less than the minimum of 1"),
     ("model.heads", 9, r"model.heads is 9, but .*config.json says num_attention_heads 8"),
     ("model.layers", 5, r"model.layers is 5, but .*num_hidden_layers 4"),
@@ -158,7 +167,11 @@ WRONG = [
     ("statistics.resamples", 10**12, r"statistics.resamples: 1000000000000 is greater than the maximum"),
     ("statistics.confidence", float("nan"), r"statistics.confidence: nan is not of type 'number'"),
     ("cost.ratios", [0.12345], r"cost.ratios: 0.12345 has more than four decimals"),
-    ("evaluation.published", {"0.8": {"mme": float("nan")}}, r"evaluation.published.0.8.mme: nan is not of"),
+    (
+        "evaluation.published",
+        {"baseline": {"0.8": {"mme": float("nan")}}},
+        r"evaluation.published.baseline.0.8.mme: nan is not of",
+    ),
     ("preprocessing", {"min_pixels": 9, "max_pixels": 4}, r"min_pixels 9 is larger than max_pixels 4"),
     (
         "evaluation.variants",

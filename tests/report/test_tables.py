@@ -42,7 +42,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any],
     root = str(tmp_path_factory.mktemp("run"))
     config = make_config()
     config["evaluation"] = {**config["evaluation"], "benchmarks": BENCHMARKS, "ratios": [0.6, 0.80]}
-    config["evaluation"]["published"] = {"0": {"toy": 80}, 0.8: {"toy": 71.5, "overall": 91}}
+    config["evaluation"]["published"] = {
+        "baseline": {"0": {"toy": 80}},
+        "hawk-zero": {0.8: {"toy": 71.5, "overall": 91}},
+        "random": {"0.6": {"toy": 66}},
+    }
     write_run(root, config)
     make_tables(config, root)
     return root, config, read_retention(root)[0]
@@ -150,7 +154,8 @@ def test_published_numbers_stand_beside_ours(made) -> None:
     assert cell(frame, "hawk-zero", "0.8", "toy")["published"] == 71.5
     assert cell(frame, "hawk-zero", "0.8", "overall")["published"] == 91.0
     assert cell(frame, "baseline", "0", "toy")["published"] == 80.0
-    assert frame["published"].notna().sum() == 3  # not beside controls, rivals, other ratios
+    assert cell(frame, "random", "0.6", "toy")["published"] == 66.0
+    assert frame["published"].notna().sum() == 4  # each beside its own variant and ratio alone
 
 
 def test_calibrated_variants_against_every_control(made) -> None:
