@@ -11,6 +11,7 @@ by itself or several times in one batch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -379,8 +380,8 @@ def processor(family: str) -> Any:
 
 
 def vlm(family: str) -> VisionLanguageModel:
-    """A random model with its processor. Tests may not change it."""
-    model, made = MODELS[family](), processor(family)
+    """A random model with its processor: one of its own, for markers are remembered by model."""
+    model, made = copy.deepcopy(MODELS[family]()), processor(family)
     handle = family_of(model)
     remember_markers(model, handle.markers(made.tokenizer, model.config))
     return VisionLanguageModel(model, made, handle, {"id": family, "revision": None, "dtype": "float32"})

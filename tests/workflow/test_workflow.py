@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -26,7 +27,9 @@ HEADS, BENCHMARKS = 8, 2
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    workflow = Workflow(tmp_path_factory.mktemp("finished"), EMBEDDED, TRAINED)
+    folder = tmp_path_factory.mktemp("finished")
+    model = shutil.copytree(EMBEDDED, folder / "own_model")  # whose times a test changes
+    workflow = Workflow(folder, model, TRAINED)
     workflow.run()
     return workflow
 
