@@ -1,7 +1,7 @@
 """Write results of finished runs into the documentation, so that no number there is typed.
 
 README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``; docs/findings.md
-those of ``make demo`` by kind of scene. A run that is not there leaves its page alone.
+those of both by kind of scene. A page whose runs are not all there is left alone.
 
 make demo && .venv/bin/hawk warm .venv/bin/snakemake --cores 2 --configfile config/tiny_internvl.yaml
 .venv/bin/python docs/update_results.py
@@ -66,9 +66,21 @@ def internvl() -> list[str]:
     ]
 
 
-def few_and_many() -> list[str]:
-    """The demo once more, by how full its scenes are."""
-    frame, settings = read_retention(str(DEMO))
+def findings() -> list[str]:
+    """Both families, by how full their scenes are."""
+    return [
+        "### Qwen2.5-VL's classes (`make demo`)",
+        "",
+        *few_and_many(DEMO, "config.yaml"),
+        "",
+        "### InternVL3's classes (`config/tiny_internvl.yaml`)",
+        "",
+        *few_and_many(INTERNVL, "tiny_internvl.yaml"),
+    ]
+
+
+def few_and_many(run: Path, config: str) -> list[str]:
+    frame, settings = read_retention(str(run))
     names = [one for one in frame["benchmark"].unique() if one != OVERALL]
     many = [one for one in names if one.endswith("_busy")]
     few = [one for one in names if one not in many]
@@ -80,10 +92,10 @@ def few_and_many() -> list[str]:
     ]
     titles = [f"{word}, {ratio}" for word in ("few", "many") for ratio in ratios]
     lines = [
-        *verdict(DEMO, "config.yaml"),
+        *verdict(run, config),
         "",
         f"Mean retention in percent on scenes with few objects ({', '.join(few)}) and with many "
-        f"({', '.join(many)}), by pruning ratio; intervals and tests over all five stand in README:",
+        f"({', '.join(many)}), by pruning ratio:",
         "",
         f"| variant | {' | '.join(titles)} |",
         "|---|" + "---|" * len(titles),
@@ -109,7 +121,7 @@ def main() -> None:
     for runs, page, lines in (
         ((DEMO,), ROOT / "README.md", demo),
         ((INTERNVL,), ROOT / "docs" / "models.md", internvl),
-        ((DEMO,), ROOT / "docs" / "findings.md", few_and_many),
+        ((DEMO, INTERNVL), ROOT / "docs" / "findings.md", findings),
     ):
         if all((run / "tables" / "retention.parquet").exists() for run in runs):
             write(page, lines())

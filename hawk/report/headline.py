@@ -158,19 +158,18 @@ def _won(compared: Comparison, kinds: Collection[str]) -> str:
     winners = [name for name in names if compared.wins(name)]
     others = [name for name in names if name not in winners]
     missed = list(dict.fromkeys(c for name in winners for c in compared.not_above(name, compared.wins(name))))
+    but = f", but not {listed(missed)}" if missed else ""
     if kinds == {BETTER}:
-        text = f"Calibrated head weights beat {against} {at(compared, compared.ratios)}"
+        text = f"Calibrated head weights beat {against} {at(compared, compared.ratios)}{but}"
     else:
         parts = []
         for name in winners[:MOST_NAMES]:
             lost = compared.ratios_with(name, WORSE)
             wins = f"{name} beats {against} {at(compared, compared.wins(name))}"
             parts.append(wins + (f" and loses {at(compared, lost)}" if lost else ""))
-        text = "; ".join(parts)
+        text = "; ".join(parts) + but
         if others:
             text += f"; {listed(others)} {'does' if len(others) == 1 else 'do'} not"
-    if missed:
-        text += f", but not {listed(missed)}"
     if not compared.knows_uniform:
         text += ", which shows little: uniform weights were not evaluated"
     return text + "."

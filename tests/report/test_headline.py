@@ -109,6 +109,13 @@ def test_a_tie() -> None:
     ]
 
 
+def test_what_a_winner_does_not_beat_stands_beside_the_winner() -> None:
+    found = compared({"zero": WORSE, "selection": BETTER, "grid": BETTER}, {("selection", "grid"): -1.0})
+    assert said(found)[0].startswith(
+        "selection beats uniform weights at every ratio, but not grid; zero does not. "
+    )
+
+
 def test_wins_and_losses_of_several_weights() -> None:
     found = compared(
         {"zero": [WORSE, OPEN, OPEN], "selection": [OPEN, BETTER, BETTER], "cdpruner": ("better", 19.0)}
