@@ -24,9 +24,10 @@ from aims import aim
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "data" / "models" / "tiny-qwen2.5-vl"
+FEWER = "import gc; gc.set_threshold(100_000, 10, 10); "  # collections, as hawk's own processes have
 IMPORTS = {
-    "import torch": "import torch",
-    "and the model's class": "import torch, transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
+    "import torch": f"{FEWER}import torch",
+    "and the model's class": f"{FEWER}import torch, transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
 }
 FEATURES = "outputs/start/features/evaluation/digits.safetensors"
 SCORES = "outputs/start/scores/digits/baseline/evaluation.parquet"
@@ -59,8 +60,8 @@ def spent(command: list[str], folder: Path) -> tuple[float, float]:
 
 def snakemake(*words: str) -> list[str]:
     """Snakemake on the config of the folder, two jobs at a time."""
-    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    return [sys.executable, "-m", *command, "--configfile", "config.yaml", *words]
+    command = ["snakemake", *words, "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    return [sys.executable, "-m", *command, "--configfile", "config.yaml"]
 
 
 def cold_job(folder: Path, repeats: int) -> None:
