@@ -45,7 +45,8 @@ def load_config(source: str | Path) -> dict[str, Any]:
 
 @cache
 def _schema() -> dict[str, Any]:
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader)
 
 
 @cache

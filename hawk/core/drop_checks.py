@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+
+if TYPE_CHECKING:  # every job reads tables, and few of drops: pandas takes half a second
+    import pandas as pd
 
 TOLERANCE = 1e-6  # points; a drop is computed from the values beside it
 # What all heads of a benchmark under an ablation share: they are measured on one reference.

@@ -23,24 +23,23 @@ def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:
     cosines = Cosines(vectors)
     # The recursion is in float64: count steps of subtraction would eat float32.
     relevance = relevance.double()
-    diagonal = relevance.square() * vectors.double().square().sum(-1)
+    diagonal = relevance.square() * torch.linalg.vecdot(vectors, vectors).double()
     residual = diagonal.clone()
     factors = torch.zeros(count, size, dtype=torch.float64, device=device)  # Cholesky rows
-    free = torch.ones(size, dtype=torch.bool, device=device)
+    explained = RANK * diagonal  # what is no larger than this
+    # Where nothing is left to explain, relevance decides: below every residual.
+    rest = relevance - relevance.max() - 1
     chosen = torch.empty(count, dtype=torch.long, device=device)
     for step in range(count):
-        live = free & (residual > RANK * diagonal)
-        gain = residual.where(live, -torch.inf)
-        # Where nothing is left to explain, relevance decides.
-        fill = relevance.where(free, -torch.inf)
-        pick = torch.where(live.any(), gain, fill).argmax()[None]
+        live = residual > explained
+        pick = torch.where(live, residual, rest).argmax()[None]
         chosen[step] = pick[0]
-        free[pick] = False
+        explained[pick], rest[pick] = torch.inf, -torch.inf  # it is chosen once
         # Indexed by a tensor of one dimension: one of none is read by the CPU, a wait per step.
-        row = relevance * cosines.row(pick).double() * relevance[pick]
-        row = row - factors[:step].T @ factors[:step, pick][:, 0]
+        row = relevance * cosines.row(pick) * relevance[pick]
+        row = torch.addmv(row, factors[:step].T, factors[:step, pick][:, 0], alpha=-1)
         # A pick without residual adds no direction: its row of factors stays zero.
         scale = residual[pick].clamp(min=1e-300).rsqrt() * live[pick]
         factors[step] = row * scale
-        residual = residual - factors[step].square()
+        residual = torch.addcmul(residual, factors[step], factors[step], value=-1)
     return chosen

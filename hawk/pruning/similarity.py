@@ -24,13 +24,14 @@ def cosine_slabs(rows: Tensor, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
 class Cosines:
     """Cosines among n unit vectors [n, d], for methods that ask for one row at a time.
 
-    The n x n matrix is kept where it is no larger than the vectors (n <= d): a row of it is read
+    The n x n matrix is kept while it is at most twice as large as the vectors (n <= 2 d): one product of
+    matrices takes less time than one of a matrix and a vector for every tenth row, and a row of it is read
     instead of all vectors. Otherwise every row is a product of its own.
     """
 
     def __init__(self, vectors: Tensor) -> None:
         self._vectors = vectors
-        self._whole = vectors @ vectors.T if len(vectors) <= vectors.shape[1] else None
+        self._whole = vectors @ vectors.T if len(vectors) <= 2 * vectors.shape[1] else None
 
     def row(self, index: Tensor) -> Tensor:
         """Of the vector ``index`` (long [1]: a number would be waited for on an accelerator), [n]."""

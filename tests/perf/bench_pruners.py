@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from aims import aim
 from rivals import cdpruner, divprune
 from torch import Tensor, nn
 
@@ -232,6 +233,9 @@ def main() -> None:
                     theirs = statistics.median(measure(other, chosen.device, chosen.seconds)[0])
                     row += f"{theirs:14.2f}{theirs / took:7.2f}"
             print(row, flush=True)
+            if other is not None:
+                words = f"{name}, {given.tokens} tokens, against the published algorithm"
+                aim(words, theirs / took, "x", least=1)
     print(f"peak of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 

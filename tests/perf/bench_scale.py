@@ -1,8 +1,8 @@
 """Dry runs of 168, 6,272 and 50,000 ablation jobs, and the drops step over 50,000 score files.
 
 Run by ``make bench`` or ``python tests/perf/bench_scale.py``; prints two tables and asserts nothing.
-Aims: dry runs in 3 s, 8 s, and finishing; the step over all files in a minute. No model is loaded.
-Planning is what a real run pays before its first job; printing every job costs as much again.
+No model is loaded. Planning is what a real run pays before its first job; printing every job costs as much
+again, and is left out for the largest. The profile shows whose the time of planning is, and on what it goes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from aims import aim
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["easy_vqa", "digits", "shapes", "colors", "presence", "ai2d", "textvqa", "realworldqa"]
@@ -40,8 +41,8 @@ def config_of(benchmarks: int, layers: int, heads: int, samples: int = 100) -> d
     }
 
 
-def measured(command: list[str], folder: Path) -> str:
-    """Seconds on the clock and of CPU, and peak memory, of a command; as cells of a table."""
+def measured(command: list[str], folder: Path) -> tuple[str, float, float]:
+    """Seconds on the clock and of CPU, and peak memory, of a command as cells of a table; and the seconds."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     began = time.perf_counter()
     with tempfile.TemporaryFile() as printed:
@@ -53,7 +54,7 @@ def measured(command: list[str], folder: Path) -> str:
     if status != 0:
         raise SystemExit(f"{' '.join(command)}\n{text[-3000:]}")
     cpu = usage.ru_utime + usage.ru_stime
-    return f"{seconds:>8.1f} {cpu:>8.1f} {usage.ru_maxrss / 1024:>6.0f}"
+    return f"{seconds:>8.1f} {cpu:>8.1f} {usage.ru_maxrss / 1024:>6.0f}", seconds, cpu
 
 
 def dry_runs(folder: Path, sizes: list[tuple[int, int, int]]) -> None:
@@ -64,9 +65,14 @@ def dry_runs(folder: Path, sizes: list[tuple[int, int, int]]) -> None:
             sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2",
             "--directory", str(folder), "--configfile", "config.yaml", "--dry-run",
         ]  # fmt: skip
-        for what, more in (("every job printed", []), ("--quiet: only planned", ["--quiet"])):
-            cells = measured([*command, *more], folder)
-            print(f"{int(np.prod(size)):>14,} {what:<24} {cells}", flush=True)
+        jobs, planned = int(np.prod(size)), ("--quiet: only planned", ["--quiet"])
+        for what, more in [planned] if jobs > 10_000 else [("every job printed", []), planned]:
+            cells, clock, cpu = measured([*command, *more], folder)
+            print(f"{jobs:>14,} {what:<24} {cells}", flush=True)
+            if jobs > 10_000:
+                aim(f"dry run of {jobs:,} jobs, {what}", clock, "s", most=60)
+            elif jobs > 1000:
+                aim(f"dry run of {jobs:,} jobs, {what}, CPU", cpu, "s", most=8)
 
 
 def shares(folder: Path, size: tuple[int, int, int]) -> None:
@@ -80,7 +86,8 @@ def shares(folder: Path, size: tuple[int, int, int]) -> None:
     ]  # fmt: skip
     measured(command, folder)
     seconds: dict[str, float] = {"this repository": 0.0, "snakemake": 0.0, "other libraries": 0.0}
-    for (file, _, _), (_, _, own, _, _) in pstats.Stats(str(found)).stats.items():  # type: ignore[attr-defined]
+    found_in = pstats.Stats(str(found)).stats  # type: ignore[attr-defined]
+    for (file, _, _), (_, _, own, _, _) in found_in.items():
         ours = file.startswith(str(ROOT)) and "site-packages" not in file
         name = "this repository" if ours else "snakemake" if "/snakemake" in file else "other libraries"
         seconds[name] += own
@@ -88,6 +95,11 @@ def shares(folder: Path, size: tuple[int, int, int]) -> None:
     print(f"\nplanning {int(np.prod(size)):,} jobs under a profiler, by the file that a function stands in")
     for name, own in seconds.items():
         print(f"{name:<18} {own:>6.1f} s {own / whole:>6.1%}", flush=True)
+    print("\nthe functions with most time of their own")
+    slowest = sorted(found_in.items(), key=lambda one: -one[1][2])[:8]
+    for (file, line, name), (_, calls, own, _, _) in slowest:
+        where = "/".join(Path(file).parts[-2:])
+        print(f"{own:>6.1f} s {own / whole:>6.1%} {calls:>9,} calls  {where}:{line} {name}", flush=True)
 
 
 def drops(folder: Path, size: tuple[int, int, int], samples: int) -> None:
@@ -140,9 +152,11 @@ def drops(folder: Path, size: tuple[int, int, int], samples: int) -> None:
             files += 1
     print(f"\n({files:,} score files written in {time.perf_counter() - began:.0f} s)", flush=True)
     command = [sys.executable, "-m", "hawk", "head-drops", "--config", "config.yaml", "--ablation", "zero"]
-    cells = measured(command, folder)
+    cells, clock, _ = measured(command, folder)
     print(f"{'score files':>14} {'seconds':>8} {'CPU s':>8} {'MB':>6}")
     print(f"{files:>14,} {cells}", flush=True)
+    if files > 10_000:
+        aim(f"drops of {files:,} score files", clock, "s", most=60)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import aims
 import bench
 import rivals
 
@@ -40,10 +42,11 @@ def test_a_failing_script_is_on_the_page_and_in_the_exit_code(
 ) -> None:
     (tmp_path / "tests" / "perf").mkdir(parents=True)
     for name, code in (
-        ("bench_good.py", "print('a table')"),
+        ("bench_good.py", "from aims import aim\nprint('a table')\naim('speed', 3, 'x', least=2)"),
         ("bench_bad.py", "raise SystemExit('no room')"),
     ):
         (tmp_path / "tests" / "perf" / name).write_text(f'"""What {name} measures."""\n{code}\n')
+    shutil.copy(aims.__file__, tmp_path / "tests" / "perf")
     monkeypatch.setattr(bench, "FOLDER", tmp_path / "tests" / "perf")
     monkeypatch.setattr(bench, "ROOT", tmp_path)
     monkeypatch.setattr(bench, "SCRIPTS", {"bench_bad.py": "Bad", "bench_good.py": "Good"})
@@ -52,6 +55,29 @@ def test_a_failing_script_is_on_the_page_and_in_the_exit_code(
     assert "```\na table\n```" in page
     assert "ended with code 1: no room" in page
     assert "What bench_good.py measures." in page
+    assert "1 of 1 aims are reached.\n\n" in page
+    assert "| speed | 3 x | at least 2 x | reached |" in page
+    assert "\naim |" not in page
+
+
+def test_a_script_out_of_time_is_stopped_and_keeps_what_it_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.py").write_text("import time\nprint('half', flush=True)\ntime.sleep(600)\n")
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    code, out, err = bench.ended(["slow.py"], 20)
+    assert (code, out) == (bench.OUT_OF_TIME, "half\n")
+    assert "minutes of the whole were over" in err
+
+
+def test_an_aim_is_told_whichever_side_it_is_on(capsys: pytest.CaptureFixture[str]) -> None:
+    aims.aim("ratio", 1.5, "x", least=2)
+    aims.aim("time", 1.5, "s", most=2)
+    aims.aim("no number", float("nan"), "s", most=2)
+    rows, rest = aims.taken_out(f"before\n{capsys.readouterr().out}after")
+    assert [row[-1] for row in rows] == ["not reached", "reached", "not reached"]
+    assert rest == "before\nafter"
+    assert aims.table(rows).startswith("1 of 3 aims are reached. Not reached: ratio; no number.\n\n|")
 
 
 def test_every_script_is_on_the_page() -> None:

@@ -134,6 +134,24 @@ def test_numbers_that_are_not_finite_are_refused(name):
             prune(pruner(method, **options, pruning_ratio=0.6), model, family_of(model), inputs)
 
 
+@pytest.mark.parametrize("family", BOTH)
+def test_visionzip_adds_at_most_one_wait_to_the_tower(family):
+    """It reads where the images begin and end, once, however many there are."""
+    given = pruner("visionzip", pruning_ratio=0.6)
+    for prompt, rows in PROMPTS.items():
+        with simulated() as found, torch.no_grad():
+            model = copy.deepcopy(MODELS[family]()).to("cuda:0")
+            handle = family_of(model)
+            inputs = {name: value.to("cuda:0") for name, value in build(family, rows).items()}
+            found.clear()
+            handle.encode(model, inputs)
+            tower = len(found)
+            with given.watch(model, handle) as seen:
+                handle.encode(model, inputs)
+        assert seen, "the tower was watched"
+        assert len(found) - 2 * tower <= 1, (prompt, found[2 * tower :])
+
+
 @dataclass(frozen=True)
 class NotFinite(Pruner):
     def scores(self, context):

@@ -58,13 +58,15 @@ class CDPruner(Pruner):
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])
         if self.budget == "per_tile":
-            relevance = context.once("relevance", self, lambda: self._relevance(context, context.features))
+            every = context.features
+            relevance = context.once("relevance", self, lambda: self._relevance(context, unit(every)))
             return candidates[determinantal(vectors, relevance[candidates], count)]
         return candidates[determinantal(vectors, self._relevance(context, vectors), count)]
 
-    def _relevance(self, context: PruningContext, features: Tensor) -> Tensor:
+    def _relevance(self, context: PruningContext, vectors: Tensor) -> Tensor:
+        """Of unit vectors [n, hidden], [n]."""
         text = context.once("question", self, lambda: self._question(context))
-        return min_max(self.relevance_sign * (unit(features) @ text), EPSILON)
+        return min_max(self.relevance_sign * (vectors @ text), EPSILON)
 
     def _question(self, context: PruningContext) -> Tensor:
         """Direction of the mean embedding of the question, [hidden]."""

@@ -1,0 +1,118 @@
+"""Starting: CPU seconds of a scoring job in a process of its own, and of a run with and without `hawk warm`.
+
+Run by ``make bench`` or ``python tests/perf/bench_start.py``; prints two tables and asserts nothing. The
+job scores 16 stored prompts with the embedded model, so that nearly all of it is start-up. What the libraries
+take by themselves stands beside it: no job that runs a model can be below. The run is the workflow on one
+benchmark and few heads with ``--cores 2``, plain and beside a warm process, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aims import aim
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "data" / "models" / "tiny-qwen2.5-vl"
+FEWER = "import gc; gc.set_threshold(100_000, 10, 10); "  # collections, as hawk's own processes have
+IMPORTS = {
+    "import torch": f"{FEWER}import torch",
+    "and the model's class": f"{FEWER}import torch, transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
+}
+FEATURES = "outputs/start/features/evaluation/digits.safetensors"
+SCORES = "outputs/start/scores/digits/baseline/evaluation.parquet"
+
+
+def config_of() -> dict[str, Any]:
+    """Jobs enough for a run on two cores to have something to do at once: 8 heads and 4 variants."""
+    variants = [{"name": name, "method": name} for name in ("random", "grid", "divprune", "blind")]
+    return {
+        "run": "start",
+        "model": {"path": str(MODEL), "device": "cpu", "threads": 1, "layers": 4, "heads": 8},
+        "ablation": {"recipes": [{"name": "zero", "intervention": "zero"}]},
+        "calibration": {"benchmarks": ["digits"], "samples": 16},
+        "evaluation": {"benchmarks": ["digits"], "samples": 16, "ratios": [0.8], "variants": variants},
+        "generation": {"batch_size": 16},
+        "statistics": {"resamples": 200},
+    }
+
+
+def spent(command: list[str], folder: Path) -> tuple[float, float]:
+    """Seconds on the clock and of CPU."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    clock, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{(done.stdout + done.stderr)[-3000:]}")
+    return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def snakemake(*words: str) -> list[str]:
+    """Snakemake on the config of the folder, two jobs at a time."""
+    command = ["snakemake", *words, "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    return [sys.executable, "-m", *command, "--configfile", "config.yaml"]
+
+
+def cold_job(folder: Path, repeats: int) -> None:
+    spent(snakemake(FEATURES), folder)
+    work = {label: [sys.executable, "-c", code] for label, code in IMPORTS.items()}
+    work["the whole job"] = [sys.executable, "-m", "hawk", "score-samples", "--config", "config.yaml", SCORES]
+    found: dict[str, list[float]] = {label: [] for label in work}
+    for _ in range(repeats):
+        for label, command in work.items():
+            found[label].append(spent(command, folder)[1])
+    print(f"{'a process that does':<24}{'CPU s':>8}{'spread':>16}")
+    for label, seconds in found.items():
+        low, high = min(seconds), max(seconds)
+        print(f"{label:<24}{statistics.median(seconds):>8.2f}{low:>9.2f} -{high:>5.2f}")
+    whole = statistics.median(found["the whole job"])
+    aim("cold scoring job, CPU", whole, "s", most=3)
+
+
+def runs(repeats: int) -> None:
+    ways = {"snakemake": [], "hawk warm": [sys.executable, "-m", "hawk", "warm"]}
+    found: dict[str, list[tuple[float, float]]] = {label: [] for label in ways}
+    for _ in range(repeats):
+        for label, before in ways.items():
+            with tempfile.TemporaryDirectory() as folder:
+                Path(folder, "config.yaml").write_text(yaml.safe_dump(config_of()))
+                found[label].append(spent([*before, *snakemake()], Path(folder)))
+    print(f"\n{'a run with --cores 2':<24}{'seconds':>8}{'spread':>16}{'CPU s':>8}")
+    for label, both in found.items():
+        clock, cpu = zip(*both, strict=True)
+        print(
+            f"{label:<24}{statistics.median(clock):>8.1f}{min(clock):>9.1f} -{max(clock):>5.1f}"
+            f"{statistics.median(cpu):>8.1f}"
+        )
+    plain, warm = (statistics.median(clock for clock, _ in found[label]) for label in ways)
+    aim("plain snakemake against hawk warm, a run of few jobs", plain / warm, "x", most=1.8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5, help="cold jobs")
+    parser.add_argument("--runs", type=int, default=1, help="whole runs of each kind")
+    parser.add_argument("--quick", action="store_true", help="one job, and no whole run")
+    options = parser.parse_args()
+    if options.quick:
+        options.repeats, options.runs = 1, 0
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.yaml").write_text(yaml.safe_dump(config_of()))
+        cold_job(Path(folder), options.repeats)
+    if options.runs:
+        runs(options.runs)
+
+
+if __name__ == "__main__":
+    main()
