@@ -130,6 +130,8 @@ COLUMNS = {
     "first_word_score": "What the answer's first word alone would score. Empty: no single word can be right.",
     "stopped": "False if the answer ran to the limit of new tokens.",
     "reference_logprob": "Log-probability of the right answer, summed over its tokens (natural logarithm).",
+    "margin": "Log-probability of the first token of the right answer minus that of the best wrong one. "
+    "Empty: no wrong answer begins with another token.",
     "prompt_tokens": "Tokens of the unpruned prompt, visual ones included.",
     "visual_tokens": "Visual tokens before pruning.",
     "kept_tokens": "Visual tokens after pruning.",
@@ -151,6 +153,9 @@ COLUMNS = {
     "logprob_drop": "The same for the log-probability of the right answer, per question.",
     "logprob_low": "Lower end of its interval.",
     "logprob_high": "Upper end of its interval.",
+    "margin_drop": "The same for the margin, per question that has one. Empty: none has.",
+    "margin_low": "Lower end of its interval. May be empty.",
+    "margin_high": "Upper end of its interval. May be empty.",
     "samples": "Number of questions.",
     "groups": "Number of distinct images.",
     "unparsed": "Answers from which nothing could be read.",

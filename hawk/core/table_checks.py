@@ -40,7 +40,7 @@ _MILLISECONDS = ("vision_ms", "token_score_ms", "prefill_ms", "decode_ms_per_tok
 # Where one column bounds another: (smaller, larger).
 _ORDERED = (
     ("kept_tokens", "visual_tokens"), ("visual_tokens", "prompt_tokens"),
-    ("ci_low", "ci_high"), ("logprob_low", "logprob_high"),
+    ("ci_low", "ci_high"), ("logprob_low", "logprob_high"), ("margin_low", "margin_high"),
     ("unparsed", "samples"), ("groups", "samples"), ("seed_low", "seed_high"),
     ("difference_low", "difference_high"),
 )  # fmt: skip
@@ -183,6 +183,11 @@ _COLUMN_RULES: list[tuple[tuple[str, ...], Callable[[pa.ChunkedArray], np.ndarra
         ("reference_logprob",),
         lambda column: ~_finite_at_most(column, TOLERANCE),
         "it must be finite and at most 0",
+    ),
+    (
+        ("margin", "margin_drop", "margin_low", "margin_high"),
+        lambda column: np.isinf(_numbers(column)),
+        "it must be finite, or missing",
     ),
     (_WHOLE, _below(0), "it must be 0 or more"),
     (("samples", "groups"), _below(1), "it must be 1 or more"),

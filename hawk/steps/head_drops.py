@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from hawk.analysis import statistics
-from hawk.analysis.drops import Measured, drop_intervals, drop_rows
-from hawk.analysis.resampling import group_sums, rng_of
+from hawk.analysis.drops import Gap, Measured, drop_intervals, drop_rows
+from hawk.analysis.resampling import rng_of
 from hawk.analysis.score_files import (
     SCORE_COLUMNS,
     SampleIndex,
@@ -50,6 +50,15 @@ PAIRED = (
 )  # fmt: skip
 
 
+# Measures in nats → their column of a score table.
+NATS = {"logprob": "reference_logprob", "margin": "margin"}
+
+
+def _floats(table: pa.Table, column: str) -> np.ndarray:
+    """[samples], nan where a sample has none."""
+    return table.column(column).to_numpy().astype(np.float64)
+
+
 def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Mapping[str, Any]) -> Measured:
     """Read reference, repeats and all heads of one benchmark × ablation, with all checks."""
     own = ablation["name"]
@@ -65,7 +74,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
 
     def scores(which: str, **more: str) -> pa.Table:
         path = paths.scores(name, own, which)
-        columns = [*SCORE_COLUMNS, "kept_tokens"]
+        columns = [*SCORE_COLUMNS, "margin", "kept_tokens"]
         table, provenance = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
         samples.recompute(table, provenance["settings"], path)
@@ -74,18 +83,26 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
         return table
 
     reference_run = scores("reference")
-    right, logprob = (reference_run.column(key).to_numpy() for key in ("score", "reference_logprob"))
+    right = reference_run.column("score").to_numpy()
+    unablated = {measure: _floats(reference_run, column) for measure, column in NATS.items()}
     flips = [
         int((scores(f"repeat{number}").column("score").to_numpy() != right).sum())
         for number in range(1, config["statistics"]["repeats"] + 1)
     ]
     heads = ablated_heads(config, ablation)
-    sums, logprob_gap, unparsed = [], [], []
+    sums, unparsed = [], []
+    gaps: dict[str, list[np.ndarray]] = {measure: [] for measure in NATS}
     for head in heads:
         table = scores(str(head), head=str(head))
         sums.append(samples.sums(table))
-        gap = logprob - table.column("reference_logprob").to_numpy()
-        logprob_gap.append(group_sums(gap[:, None], samples.codes, len(samples.groups))[:, 0])
+        for measure, column in NATS.items():
+            ablated = _floats(table, column)
+            if not np.array_equal(np.isnan(ablated), np.isnan(unablated[measure])):
+                raise InputError(
+                    f"{paths.scores(name, own, str(head))}: {column} is there for other samples than in "
+                    f"{paths.scores(name, own, 'reference')}. Delete the older and run again."
+                )
+            gaps[measure].append(unablated[measure] - ablated)
         unparsed.append(table.column("parsed").null_count)
     for key in PAIRED:
         require_one_setting({path: shared_setting(values, key) for path, values in settings.items()}, key)
@@ -111,7 +128,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
         heads=heads,
         reference_run=samples.sums(reference_run),
         ablated=np.stack(sums),
-        logprob_gap=np.stack(logprob_gap),
+        gaps={measure: Gap.of(np.stack(rows), samples) for measure, rows in gaps.items()},
         unparsed=np.array(unparsed),
         noise_floor=statistics.noise_floor(float(np.mean(flips)), len(right)),
     )
@@ -132,8 +149,8 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
         measured = measure(config, paths, benchmark, ablation)
         # The same images are drawn for every ablation: their drops stay comparable.
         rng = rng_of(seed, "drops", benchmark)
-        intervals, logprob = drop_intervals(measured, options["resamples"], options["confidence"], rng)
-        rows += drop_rows(measured, intervals, logprob)
+        intervals, nats = drop_intervals(measured, options["resamples"], options["confidence"], rng)
+        rows += drop_rows(measured, intervals, nats)
         scoring = [head.layer == ablation["layer"] for head in measured.heads]
         lows[benchmark] = np.array([interval.low for interval in intervals])[scoring]
         parts.append(measured.only(np.array(scoring)))

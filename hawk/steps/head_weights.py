@@ -95,7 +95,7 @@ def _drops(
     path: str, ablation: str, names: list[str], layer: int, heads: int, measure: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, int]]:
     """Drops and lower interval ends (points or nats, ``[heads]``) and sample counts per benchmark."""
-    value, low = {"value": ("drop", "ci_low"), "logprob": ("logprob_drop", "logprob_low")}[measure]
+    value, low = ("drop", "ci_low") if measure == "value" else (f"{measure}_drop", f"{measure}_low")
     frame = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation}).to_pandas()
     frame = frame[frame["layer"] == layer]
     drops, lows, samples = {}, {}, {}
@@ -110,6 +110,11 @@ def _drops(
                 "layer: set ablation.heads to 'all' and list that layer in the ablation's layers."
             )
         drops[name] = rows[value].to_numpy()
+        if np.isnan(drops[name]).any():
+            raise InputError(
+                f"{path}: benchmark {name!r} has no {value}, which measure: {measure} of the weights recipe "
+                "needs. Take another measure, or leave the benchmark out of calibration.benchmarks."
+            )
         lows[name] = rows[low].to_numpy()
         samples[name] = int(rows["samples"].iloc[0])
     return drops, lows, samples
