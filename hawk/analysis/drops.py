@@ -147,6 +147,7 @@ def drop_rows(
             "benchmark": measured.name,
             "ablation": measured.ablation,
             "intervention": measured.intervention,
+            "estimate": False,
             "layer": head.layer,
             "head": head.index,
             "reference_value": reference,
@@ -165,4 +166,39 @@ def drop_rows(
             ends = {"drop": float(mean[number]), "low": low, "high": high}
             row |= {f"{name}_{end}": None if np.isnan(value) else value for end, value in ends.items()}
         rows.append(row)
+    return rows
+
+
+def estimate_rows(
+    samples: SampleIndex,
+    ablation: Mapping[str, Any],
+    heads: Sequence[Head],
+    gap: Gap,
+    resamples: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> list[dict[str, Any]]:
+    """The rows of one benchmark for an ablation that switched nothing off: estimated drops in the margin.
+
+    The interval is of the estimate over other images. It does not know how far a gradient is from the truth.
+    """
+    counts = bootstrap_counts(len(samples.groups), resamples, rng)
+    means = gap.means(np.ones((1, len(samples.groups))))[:, 0]
+    ends = percentile_interval(gap.means(counts), confidence)
+    rows = []
+    for head, mean, (low, high) in zip(heads, means.tolist(), ends.tolist(), strict=True):
+        nats = {"margin_drop": mean, "margin_low": low, "margin_high": high}
+        rows.append(
+            {
+                "benchmark": samples.benchmark.name,
+                "ablation": ablation["name"],
+                "intervention": ablation["intervention"],
+                "estimate": True,
+                "layer": head.layer,
+                "head": head.index,
+                "samples": len(samples.frame),
+                "groups": len(samples.groups),
+                **{key: None if np.isnan(value) else value for key, value in nats.items()},
+            }
+        )
     return rows

@@ -50,11 +50,22 @@ EVALUATION = pa.schema(
     ]
 )
 
+HEAD_GRADIENTS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("margin", pa.float64()),  # as in SCORES
+        # Estimated drop in the margin, nats, per head of the file's layers, layer by layer; null without one
+        ("drops", pa.list_(pa.float32())),
+    ]
+)
+
+# Rows of an estimate (intervention gradient) have margin columns alone; the other measures are null.
 DROPS = pa.schema(
     [
         ("benchmark", pa.string()),
         ("ablation", pa.string()),  # its name in ablation.recipes
         ("intervention", pa.string()),
+        ("estimate", pa.bool_()),  # from gradients, and nothing was switched off
         ("layer", pa.int32()),
         ("head", pa.int32()),
         ("reference_value", pa.float64()),  # native

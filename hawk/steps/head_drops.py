@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from hawk.analysis import statistics
-from hawk.analysis.drops import Gap, Measured, drop_intervals, drop_rows
+from hawk.analysis.drops import Gap, Measured, drop_intervals, drop_rows, estimate_rows
 from hawk.analysis.resampling import rng_of
 from hawk.analysis.score_files import (
     SCORE_COLUMNS,
@@ -22,9 +22,11 @@ from hawk.analysis.score_files import (
     shared_setting,
 )
 from hawk.analysis.stability import KEYS, stability
-from hawk.config.recipes import ablated_heads, ablation_named
+from hawk.config.queries import benchmark_named
+from hawk.config.recipes import ESTIMATE, ablated_heads, ablation_named, layers
 from hawk.core import atomic, files, schemas
 from hawk.core.errors import InputError
+from hawk.core.heads import Head, head_table
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 
@@ -134,11 +136,44 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
     )
 
 
+def estimated(
+    config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Mapping[str, Any]
+) -> tuple[SampleIndex, tuple[Head, ...], Gap]:
+    """Samples, heads and estimated drops of one benchmark, from the file of the step screen_heads."""
+    path = paths.head_gradients(ablation["name"], name)
+    identity = {"benchmark": name, "role": "calibration", "ablation": ablation["name"]}
+    table = files.read_table(path, schemas.HEAD_GRADIENTS, identity)
+    index = SampleIndex.read(
+        paths.samples("calibration", name),
+        benchmark_named(config, name),
+        {"benchmark": name, "role": "calibration"},
+    )
+    index.require(sample_ids(table), path)
+    stored = head_table(sorted(layers(ablation)), config["model"]["heads"])
+    if files.provenance_of(table, path)["settings"].get("layers") != sorted(layers(ablation)):
+        raise InputError(
+            f"{path}: it is of other layers than {sorted(layers(ablation))}; delete it and run again."
+        )
+    drops = np.full((len(stored), table.num_rows), np.nan)
+    for row, own in enumerate(table.column("drops").to_pylist()):
+        if own is None:
+            continue
+        if len(own) != len(stored) or not np.isfinite(own).all():
+            raise InputError(
+                f"{path}, row {row}: {len(own)} drops for {len(stored)} heads, or one that is not finite. "
+                "Delete it and run again."
+            )
+        drops[:, row] = own
+    heads = ablated_heads(config, ablation)
+    return index, heads, Gap.of(drops[[stored.index(head) for head in heads]], index)
+
+
 def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
     """Write ``drops/{name}.parquet`` and ``stability/{name}.json`` of the ablation of that name.
 
     Reads every score file of calibration benchmarks × heads of the ablation. Stability is about the heads
-    that become weights; it is null where their layer is not measured.
+    that become weights; it is null where their layer is not measured. An ablation by gradient has rows of
+    estimates, from one file per benchmark, and no stability.
     """
     ablation = ablation_named(config, name)
     options, seed = config["statistics"], config["seed"]
@@ -146,6 +181,13 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
     parts: list[Measured] = []
     lows: dict[str, np.ndarray] = {}
     for benchmark in config["calibration"]["benchmarks"]:
+        if ablation["intervention"] == ESTIMATE:
+            index, heads, gap = estimated(config, paths, benchmark, ablation)
+            rng = rng_of(seed, "drops", benchmark)
+            rows += estimate_rows(
+                index, ablation, heads, gap, options["resamples"], options["confidence"], rng
+            )
+            continue
         measured = measure(config, paths, benchmark, ablation)
         # The same images are drawn for every ablation: their drops stay comparable.
         rng = rng_of(seed, "drops", benchmark)
@@ -169,7 +211,7 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
             for benchmark in config["calibration"]["benchmarks"]
         },
     )
-    found = stability(parts, lows, seed) if parts[0].heads else None
+    found = stability(parts, lows, seed) if parts and parts[0].heads else None
     # The table last: whoever finds it finds the file beside it as well.
     report = {"keys": KEYS, "ablation": name, "stability": found, "provenance": file_provenance}
     atomic.write_json(paths.stability(name), report)
