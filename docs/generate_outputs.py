@@ -79,6 +79,13 @@ TABLES = [
         schemas.DROPS,
     ),
     Table(
+        "Head gradients",
+        PATHS.head_gradients("<ablation>", "<benchmark>"),
+        "question",
+        "What switching off every head would do to the margin, estimated for an ablation by `gradient`.",
+        schemas.HEAD_GRADIENTS,
+    ),
+    Table(
         "Evaluation",
         PATHS.evaluation("<benchmark>", "<variant>"),
         "question, ratio and seed",
@@ -140,7 +147,7 @@ COLUMNS = {
     "seed": "The seed of a method that draws at random, else 0.",
     "benchmark": "The benchmark's name.",
     "ablation": "The recipe's name in `ablation.recipes`.",
-    "intervention": "What was done to the head: `zero`, `mean`, `selection` or `keep_only`.",
+    "intervention": "What was done to the head: `zero`, `mean`, `selection`, `keep_only` or `gradient`.",
     "layer": "The layer, counted from 0.",
     "head": "The query head within its layer, counted from 0.",
     "reference_value": "The benchmark's value without ablation, in its own unit.",
@@ -156,6 +163,11 @@ COLUMNS = {
     "margin_drop": "The same for the margin, per question that has one. Empty: none has.",
     "margin_low": "Lower end of its interval. May be empty.",
     "margin_high": "Upper end of its interval. May be empty.",
+    "margin_size": "Estimates: mean over questions of the size of the drop. Empty for the others.",
+    "estimate": "Whether the row is an estimate by gradients: nothing was switched off, and only columns "
+    "of the margin are there.",
+    "drops": "Estimated drop in the margin of every head of the ablation's layers, layer by layer. Empty: "
+    "the question has no margin.",
     "samples": "Number of questions.",
     "groups": "Number of distinct images.",
     "unparsed": "Answers from which nothing could be read.",

@@ -14,7 +14,7 @@ one backward give samples × layers × heads numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hawk.ablation.ablate_heads import slice_width
 from hawk.core.progress import progress
-from hawk.inference.margins import margins
+from hawk.inference.margins import FirstTokens, margins
 from hawk.inference.prompts import Prompts
 from hawk.inference.scoring import batches
 from hawk.models import family_of
@@ -68,27 +68,33 @@ def head_gates(model: nn.Module, layers: Sequence[int], rows: int) -> Iterator[d
             parameter.requires_grad_(True)
 
 
+def gate_gradients(
+    model: nn.Module, inputs: Mapping[str, Any], tokens: Sequence[FirstTokens], layers: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Margin of every row ``[rows]`` of a batch, and its gradients by the gates ``[rows, layers, heads]``.
+
+    inputs: an unpruned batch as ``generate`` takes it. Both are in nats, and nan where a row has no margin.
+    """
+    prompt = prune(Unpruned(), model, family_of(model), inputs)
+    with head_gates(model, layers, len(tokens)) as gates:
+        logits = model(**prompt.kwargs(), use_cache=False, logits_to_keep=1).logits[:, -1]
+        found = margins(logits, tokens)
+        there = found.isfinite()
+        own = [gates[layer] for layer in layers]
+        slopes = torch.autograd.grad(found[there].sum(), own) if there.any() else own
+    stacked = torch.stack([slope.detach().cpu() for slope in slopes], dim=1)
+    stacked[~there.cpu()] = torch.nan
+    return found.detach().cpu(), stacked
+
+
 def screened(
     prompts: Prompts, batch_size: int, layers: Sequence[int], what: str = "screen"
-) -> tuple[list[float], Tensor]:
-    """Every sample's margin, and what each head's gate does to it: ``[samples, layers, heads]``, nats.
-
-    Both nan where a sample has no margin.
-    """
-    vlm = prompts.vlm
-    found = [float("nan")] * len(prompts.samples)
-    slopes = torch.full((len(found), len(layers), vlm.geometry.heads), torch.nan)
+) -> tuple[Tensor, Tensor]:
+    """:func:`gate_gradients` of all samples, in their order."""
+    model, heads = prompts.vlm.model, prompts.vlm.geometry.heads
+    found = torch.full((len(prompts.samples),), torch.nan)
+    slopes = torch.full((len(found), len(layers), heads), torch.nan)
     for chosen in progress(batches([*map(len, prompts.ids)], min(batch_size, ROWS)), what):
-        prompt = prune(Unpruned(), vlm.model, vlm.family, prompts.inputs(chosen))
-        with head_gates(vlm.model, layers, len(chosen)) as gates:
-            logits = vlm.model(**prompt.kwargs(), use_cache=False, logits_to_keep=1).logits[:, -1]
-            own = margins(logits, [prompts.first_tokens[i] for i in chosen])
-            there = own.isfinite()
-            if not there.any():
-                continue
-            of_layers = torch.autograd.grad(own[there].sum(), [gates[layer] for layer in layers])
-        per_sample = torch.stack([slope.cpu() for slope in of_layers], dim=1)
-        for row, i in enumerate(chosen):
-            if there[row]:
-                found[i], slopes[i] = own[row].item(), per_sample[row]
+        tokens = [prompts.first_tokens[i] for i in chosen]
+        found[chosen], slopes[chosen] = gate_gradients(model, prompts.inputs(chosen), tokens, layers)
     return found, slopes

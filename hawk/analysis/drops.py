@@ -174,20 +174,25 @@ def estimate_rows(
     ablation: Mapping[str, Any],
     heads: Sequence[Head],
     gap: Gap,
+    size: Gap,
     resamples: int,
     confidence: float,
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """The rows of one benchmark for an ablation that switched nothing off: estimated drops in the margin.
 
+    gap and size: of the samples' drops, and of their absolute values.
+
     The interval is of the estimate over other images. It does not know how far a gradient is from the truth.
     """
     counts = bootstrap_counts(len(samples.groups), resamples, rng)
-    means = gap.means(np.ones((1, len(samples.groups))))[:, 0]
+    once = np.ones((1, len(samples.groups)))
+    means, sizes = gap.means(once)[:, 0], size.means(once)[:, 0]
     ends = percentile_interval(gap.means(counts), confidence)
     rows = []
-    for head, mean, (low, high) in zip(heads, means.tolist(), ends.tolist(), strict=True):
-        nats = {"margin_drop": mean, "margin_low": low, "margin_high": high}
+    for number, (head, (low, high)) in enumerate(zip(heads, ends.tolist(), strict=True)):
+        nats = {"margin_drop": float(means[number]), "margin_low": low, "margin_high": high}
+        nats["margin_size"] = float(sizes[number])
         rows.append(
             {
                 "benchmark": samples.benchmark.name,

@@ -83,6 +83,8 @@ DROPS = pa.schema(
         ("margin_drop", pa.float64()),
         ("margin_low", pa.float64()),
         ("margin_high", pa.float64()),
+        # Estimates alone: mean of |drop| over samples, nats, in which those moved up and down do not cancel
+        ("margin_size", pa.float64()),
         ("samples", pa.int32()),
         ("groups", pa.int32()),
         ("unparsed", pa.int32()),

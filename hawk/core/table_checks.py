@@ -217,6 +217,7 @@ _COLUMN_RULES: list[tuple[tuple[str, ...], Callable[[pa.ChunkedArray], np.ndarra
         lambda column: np.isinf(_numbers(column)),
         "it must be finite, or missing",
     ),
+    (("margin_size",), lambda column: ~_nulls(column) & _below(0)(column), "it must be 0 or more"),
     (_WHOLE, _below(0), "it must be 0 or more"),
     (("samples", "groups"), _below(1), "it must be 1 or more"),
     (_FINITE, _not_finite, "it must be a finite number"),

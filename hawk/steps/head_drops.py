@@ -138,8 +138,8 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
 
 def estimated(
     config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Mapping[str, Any]
-) -> tuple[SampleIndex, tuple[Head, ...], Gap]:
-    """Samples, heads and estimated drops of one benchmark, from the file of the step screen_heads."""
+) -> tuple[SampleIndex, tuple[Head, ...], Gap, Gap]:
+    """Samples, heads, estimated drops and their sizes of a benchmark, as the step screen_heads wrote them."""
     path = paths.head_gradients(ablation["name"], name)
     identity = {"benchmark": name, "role": "calibration", "ablation": ablation["name"]}
     table = files.read_table(path, schemas.HEAD_GRADIENTS, identity)
@@ -165,7 +165,8 @@ def estimated(
             )
         drops[:, row] = own
     heads = ablated_heads(config, ablation)
-    return index, heads, Gap.of(drops[[stored.index(head) for head in heads]], index)
+    drops = drops[[stored.index(head) for head in heads]]
+    return index, heads, Gap.of(drops, index), Gap.of(np.abs(drops), index)
 
 
 def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
@@ -182,11 +183,10 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
     lows: dict[str, np.ndarray] = {}
     for benchmark in config["calibration"]["benchmarks"]:
         if ablation["intervention"] == ESTIMATE:
-            index, heads, gap = estimated(config, paths, benchmark, ablation)
+            index, heads, *gaps = estimated(config, paths, benchmark, ablation)
             rng = rng_of(seed, "drops", benchmark)
-            rows += estimate_rows(
-                index, ablation, heads, gap, options["resamples"], options["confidence"], rng
-            )
+            how = options["resamples"], options["confidence"], rng
+            rows += estimate_rows(index, ablation, heads, *gaps, *how)
             continue
         measured = measure(config, paths, benchmark, ablation)
         # The same images are drawn for every ablation: their drops stay comparable.

@@ -5,6 +5,7 @@ For ablations with ``intervention: gradient``: what to look at before heads are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,8 @@ def screen_heads(session: Session, ablation: Mapping[str, Any]) -> None:
     of = sorted(layers(ablation))
     found, drops = screened(session.prompts, session.batch_size, of, f"{session.name} {ablation['name']}")
     rows = []
-    for sample, margin, own in zip(session.samples, found, drops.flatten(1).tolist(), strict=True):
-        there = margin == margin  # nan is not
+    for sample, margin, own in zip(session.samples, found.tolist(), drops.flatten(1).tolist(), strict=True):
+        there = not math.isnan(margin)
         rows.append(
             {
                 "sample_id": sample.sample_id,

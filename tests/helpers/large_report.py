@@ -95,6 +95,8 @@ def _drops(intervention: str, layers: int, heads: int, names: list[str]) -> pd.D
         logprob_drop=drop / 50.0,
         logprob_low=drop / 50.0 - 0.1,
         logprob_high=drop / 50.0 + 0.1,
+        estimate=False,
+        margin_size=None,
         margin_drop=drop / 25.0,
         margin_low=drop / 25.0 - 0.1,
         margin_high=drop / 25.0 + 0.1,
