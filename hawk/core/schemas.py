@@ -55,7 +55,7 @@ HEAD_GRADIENTS = pa.schema(
         ("sample_id", pa.string()),
         ("margin", pa.float64()),  # as in SCORES
         # Estimated drop in the margin, nats, per head of the file's layers, layer by layer; null without one
-        ("drops", pa.list_(pa.float32())),
+        ("drops", pa.list_(pa.float64())),
     ]
 )
 

@@ -183,10 +183,11 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
     lows: dict[str, np.ndarray] = {}
     for benchmark in config["calibration"]["benchmarks"]:
         if ablation["intervention"] == ESTIMATE:
-            index, heads, *gaps = estimated(config, paths, benchmark, ablation)
+            index, heads, gap, size = estimated(config, paths, benchmark, ablation)
             rng = rng_of(seed, "drops", benchmark)
-            how = options["resamples"], options["confidence"], rng
-            rows += estimate_rows(index, ablation, heads, *gaps, *how)
+            rows += estimate_rows(
+                index, ablation, heads, gap, size, options["resamples"], options["confidence"], rng
+            )
             continue
         measured = measure(config, paths, benchmark, ablation)
         # The same images are drawn for every ablation: their drops stay comparable.

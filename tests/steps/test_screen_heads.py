@@ -83,9 +83,7 @@ def test_rows_are_marked_as_estimates(run: RunPaths, config: dict[str, Any]) -> 
     assert list(zip(rows["layer"], rows["head"], strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     np.testing.assert_allclose(rows["margin_drop"], each.mean(0), rtol=1e-6)
     np.testing.assert_allclose(rows["margin_size"], np.abs(each).mean(0), rtol=1e-6)
-    assert (
-        np.abs(each.mean(0)[::-1] - rows["margin_drop"]).max() > 1e-4
-    )  # control: the heads in another order
+    assert np.abs(each.mean(0)[::-1] - rows["margin_drop"]).max() > 1e-4  # control: other heads
     assert (rows["margin_low"] < rows["margin_drop"]).all()
     assert (rows["margin_drop"] < rows["margin_high"]).all()
     assert not read_table(run.drops("zero"), DROPS).to_pandas()["estimate"].any()
@@ -141,7 +139,7 @@ def test_what_does_not_fit_is_refused(run: RunPaths, config: dict[str, Any]) -> 
     for recipe, said in (
         (
             {"name": "x", "ablation": "screen"},
-            "estimates drops in the margin alone, not in value; write measure",
+            "drops in the margin alone, not in value; write measure",
         ),
         ({"name": "x", "ablation": "screan", "measure": "margin"}, "screan.*did you mean 'screen'"),
     ):

@@ -112,7 +112,7 @@ def _screening(run: Run) -> str:
         "measured",
         "layer",
         "heads",
-        *(f"rank correlation, {word}" for word in RANKS.values()),
+        *(f"rank correlation, {key}" for key in RANKS.values()),
     ]
     return (
         "<p>Heads as gradients rank them, against what switching each off costs in margin (means over "
