@@ -223,7 +223,7 @@ WEIGHT_KEYS = {
     "layer": "The layer whose heads score tokens.",
     "model": "`id`, `revision` and `family` of the model that was measured.",
     "weight_normalization": "How drops became weights, such as `min_shift`.",
-    "intervention": "What was done to a head: `zero`, `mean`, `selection` or `keep_only`.",
+    "intervention": "What was done to a head: `zero`, `mean`, `selection`, `keep_only` or `gradient`.",
     "token_score": "The token score that the weights were made for: `normalization`, `reduction`, `rope`, "
     "`query_span`.",
     "per_benchmark": "The weights that each benchmark alone would give.",
