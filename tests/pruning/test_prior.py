@@ -77,7 +77,7 @@ def test_the_shuffled_question_has_the_same_prior() -> None:
 
 
 def test_what_has_no_prior_is_refused() -> None:
-    with pytest.raises(InputError, match="prior: true compares with the prompt's question"):
+    with pytest.raises(InputError, match="query 'calibrated' needs prior false"):
         Hawk(weights=calibrated("qwen2_5_vl"), query="calibrated", prior=True)
     context = context_of("qwen2_5_vl", [20, 21])
     context.query_index = lambda span: torch.tensor([0])

@@ -12,6 +12,7 @@ from scipy import stats
 
 from hawk.ablation.ablate_heads import AblateHeads
 from hawk.analysis.screening import rank_correlations
+from hawk.config.checks import check
 from hawk.config.load import fill
 from hawk.core.errors import InputError
 from hawk.core.files import read_table
@@ -49,7 +50,7 @@ def config(small_model: Path) -> dict[str, Any]:
             "calibration": {"benchmarks": ["digits"], "samples": 9},
             "evaluation": {"benchmarks": ["digits"], "variants": [{"name": "blind", "method": "blind"}]},
             "generation": {"batch_size": 6},
-            "statistics": {"resamples": 50, "repeats": 1},
+            "statistics": {"resamples": 100, "repeats": 1},
         },
         "config",
     )
@@ -145,6 +146,6 @@ def test_what_does_not_fit_is_refused(run: RunPaths, config: dict[str, Any]) -> 
     ):
         part = {key: config[key] for key in ("run", "model", "ablation", "calibration", "evaluation")}
         with pytest.raises(InputError, match=said):
-            fill({**part, "weights": {"recipes": [recipe]}}, "config")
+            check(fill({**part, "weights": {"recipes": [recipe]}}, "config"))
     with pytest.raises(InputError, match="ablation mode 'gradient'"):
         AblateHeads([Head(0, 0)], mode="gradient")

@@ -118,10 +118,10 @@ class Hawk(Pruner):
         self._compare_options()
         if self.query == CALIBRATED:
             self._check_calibrated()
-            if self.prior:
-                raise InputError("prior: true compares with the prompt's question; query must be 'question'.")
             for fact in ("uses_query", "reads_other_question"):
                 object.__setattr__(self, fact, False)
+        elif isinstance(self.weights, HeadWeights) and self.weights.mean_query is not None:
+            log.info("head weights hold a mean query (query: calibrated); the prompt's own question is used")
 
     def _check_calibrated(self) -> None:
         weights = self.weights
@@ -129,6 +129,7 @@ class Hawk(Pruner):
             isinstance(weights, HeadWeights) and weights.mean_query is not None,
             self.rope,
             self.text_reduction,
+            self.prior,
         )
         if isinstance(weights, HeadWeights) and self.scoring_layer_index != weights.layer:
             raise InputError(
