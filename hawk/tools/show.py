@@ -183,8 +183,8 @@ def _drops(table: pa.Table, path: str) -> str:
 def _estimates(frame: pd.DataFrame) -> str:
     """Heads by their estimated drops in the margin, over all benchmarks."""
     lines = [
-        f"{frame['ablation'].iloc[0]}: estimated drops in the margin, nats, mean over "
-        f"{frame['benchmark'].nunique()} benchmarks; nothing was switched off"
+        _clip(f"{frame['ablation'].iloc[0]}: drops in the margin, nats, as estimated from gradients;"),
+        f"means over {frame['benchmark'].nunique()} benchmarks; nothing was switched off",
     ]
     means = frame.groupby(["layer", "head"])["margin_drop"].mean().sort_values(ascending=False)
     for (layer, head), mean in means.items():

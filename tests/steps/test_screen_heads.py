@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused(run: RunPaths, config: dict[str, Any]) -> 
             {"name": "x", "ablation": "screen"},
             "drops in the margin alone, not in value; write measure",
         ),
-        ({"name": "x", "ablation": "screan", "measure": "margin"}, "screan.*did you mean 'screen'"),
+        ({"name": "x", "ablation": "screan", "measure": "margin"}, "screan.*Did you mean 'screen'"),
     ):
         part = {key: config[key] for key in ("run", "model", "ablation", "calibration", "evaluation")}
         with pytest.raises(InputError, match=said):
