@@ -15,7 +15,7 @@ from hawk.analysis.screening import rank_correlations
 from hawk.config.checks import check
 from hawk.config.load import fill
 from hawk.core.errors import InputError
-from hawk.core.files import read_table
+from hawk.core.files import provenance_of, read_table, write_table
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Head
 from hawk.core.paths import RunPaths
@@ -149,3 +149,19 @@ def test_what_does_not_fit_is_refused(run: RunPaths, config: dict[str, Any]) -> 
             check(fill({**part, "weights": {"recipes": [recipe]}}, "config"))
     with pytest.raises(InputError, match="ablation mode 'gradient'"):
         AblateHeads([Head(0, 0)], mode="gradient")
+
+
+def test_a_row_is_measured_or_an_estimate(run: RunPaths, tmp_path: Path) -> None:
+    for name, change, said in (
+        ("screen", {"drop": 1.0}, "estimate True; an estimate has no drop"),
+        ("screen", {"estimate": False}, "estimate False; it is true of the intervention gradient"),
+        ("screen", {"margin_size": -1.0}, "margin_size -1.0; it must be 0 or more"),
+        ("zero", {"estimate": True}, "an estimate has no reference_value"),
+        ("zero", {"estimate": None}, "estimate None; it must be true or false"),
+        ("zero", {"drop": None}, "drop nan"),
+    ):
+        table = read_table(run.drops(name), DROPS)
+        rows = [{**row, **change} for row in table.to_pylist()]
+        write_table(tmp_path / "x.parquet", rows, DROPS, provenance_of(table, "x"))
+        with pytest.raises(InputError, match=said):
+            read_table(tmp_path / "x.parquet", DROPS)
