@@ -89,7 +89,7 @@ def _estimate_rules(table: pa.Table, estimated: np.ndarray) -> Iterator[tuple[st
         if name in MEASURED:
             yield "estimate", estimated & ~_nulls(table.column(name)), f"an estimate has no {name}"
     if "intervention" in table.column_names:
-        by_gradient = pc.equal(table.column("intervention"), "gradient").to_numpy()
+        by_gradient = pc.fill_null(pc.equal(table.column("intervention"), "gradient"), False).to_numpy()
         yield "estimate", estimated != by_gradient, "it is true of the intervention gradient, and of no other"
 
 
@@ -108,6 +108,9 @@ def _place(table: pa.Table, row: int, first_row: int) -> str:
 def _rules(table: pa.Table, schema: pa.Schema) -> Iterator[tuple[str, np.ndarray, str]]:
     """(column, [rows] whether the value is wrong, what is allowed)."""
     has = table.column_names
+    estimated = _estimated(table, schema)
+    if estimated is not None:
+        yield from _estimate_rules(table, estimated)
     for name in has:
         for columns, wrong, allowed in _COLUMN_RULES:
             # Summaries are means, and rows of theirs may have none of them.
@@ -127,9 +130,6 @@ def _rules(table: pa.Table, schema: pa.Schema) -> Iterator[tuple[str, np.ndarray
             smaller, larger = table.column(low).to_numpy(), table.column(high).to_numpy()
             yield low, smaller > larger, f"it must be at most {high}"
     if schema is DROPS:
-        estimated = _estimated(table, schema)
-        if estimated is not None:
-            yield from _estimate_rules(table, estimated)
         yield from drop_rules(table)
     if schema is SAMPLES and "images" in has and "video" in has:
         images, video = table.column("images"), table.column("video")
