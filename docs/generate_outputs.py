@@ -79,6 +79,13 @@ TABLES = [
         schemas.DROPS,
     ),
     Table(
+        "Head gradients",
+        PATHS.head_gradients("<ablation>", "<benchmark>"),
+        "question",
+        "What switching off every head would do to the margin, estimated for an ablation by `gradient`.",
+        schemas.HEAD_GRADIENTS,
+    ),
+    Table(
         "Evaluation",
         PATHS.evaluation("<benchmark>", "<variant>"),
         "question, ratio and seed",
@@ -130,6 +137,8 @@ COLUMNS = {
     "first_word_score": "What the answer's first word alone would score. Empty: no single word can be right.",
     "stopped": "False if the answer ran to the limit of new tokens.",
     "reference_logprob": "Log-probability of the right answer, summed over its tokens (natural logarithm).",
+    "margin": "Log-probability of the first token of the right answer minus that of the best wrong one. "
+    "Empty: no wrong answer begins with another token.",
     "prompt_tokens": "Tokens of the unpruned prompt, visual ones included.",
     "visual_tokens": "Visual tokens before pruning.",
     "kept_tokens": "Visual tokens after pruning.",
@@ -138,7 +147,7 @@ COLUMNS = {
     "seed": "The seed of a method that draws at random, else 0.",
     "benchmark": "The benchmark's name.",
     "ablation": "The recipe's name in `ablation.recipes`.",
-    "intervention": "What was done to the head: `zero`, `mean`, `selection` or `keep_only`.",
+    "intervention": "What was done to the head: `zero`, `mean`, `selection`, `keep_only` or `gradient`.",
     "layer": "The layer, counted from 0.",
     "head": "The query head within its layer, counted from 0.",
     "reference_value": "The benchmark's value without ablation, in its own unit.",
@@ -151,6 +160,14 @@ COLUMNS = {
     "logprob_drop": "The same for the log-probability of the right answer, per question.",
     "logprob_low": "Lower end of its interval.",
     "logprob_high": "Upper end of its interval.",
+    "margin_drop": "The same for the margin, per question that has one. Empty: none has.",
+    "margin_low": "Lower end of its interval. May be empty.",
+    "margin_high": "Upper end of its interval. May be empty.",
+    "margin_size": "Estimates: mean over questions of the size of the drop. Empty for the others.",
+    "estimate": "Whether the row is an estimate by gradients: nothing was switched off, and only columns "
+    "of the margin are there.",
+    "drops": "Estimated drop in the margin of every head of the ablation's layers, layer by layer. Empty: "
+    "the question has no margin.",
     "samples": "Number of questions.",
     "groups": "Number of distinct images.",
     "unparsed": "Answers from which nothing could be read.",
@@ -206,7 +223,7 @@ WEIGHT_KEYS = {
     "layer": "The layer whose heads score tokens.",
     "model": "`id`, `revision` and `family` of the model that was measured.",
     "weight_normalization": "How drops became weights, such as `min_shift`.",
-    "intervention": "What was done to a head: `zero`, `mean`, `selection` or `keep_only`.",
+    "intervention": "What was done to a head: `zero`, `mean`, `selection`, `keep_only` or `gradient`.",
     "token_score": "The token score that the weights were made for: `normalization`, `reduction`, `rope`, "
     "`query_span`.",
     "per_benchmark": "The weights that each benchmark alone would give.",

@@ -24,6 +24,31 @@ rule head_means:
         '"${{HAWK_PYTHON:-python}}" -m hawk head-means --config {params.config:q} {output:q} 2> {log:q}'
 
 
+rule screen_heads:
+    """What switching off each head would do to the margin, estimated for all of them at once."""
+    input:
+        PATHS.samples("calibration", "{benchmark}"),
+        feature_file("calibration"),
+    output:
+        PATHS.head_gradients("{ablation}", "{benchmark}"),
+    log:
+        f"{LOGS}/head_gradients/{{ablation}}/{{benchmark}}.log",
+    benchmark:
+        f"{TIMES}/head_gradients/{{ablation}}/{{benchmark}}.jsonl"
+    conda:
+        "../environment.yml"
+    threads: config["model"]["threads"]
+    resources:
+        gpu=1,
+        mem_mb=RESOURCES.memory(RESOURCES.scoring),
+        runtime=RESOURCES.minutes(3),
+    params:
+        model=MODEL,
+        config=screen_config,
+    shell:
+        '"${{HAWK_PYTHON:-python}}" -m hawk screen-heads --config {params.config:q} {output:q} 2> {log:q}'
+
+
 rule score_reference:
     """What an ablation's drops are measured against."""
     input:

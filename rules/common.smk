@@ -52,6 +52,7 @@ CALIBRATION = config["calibration"]["benchmarks"]
 EVALUATION = config["evaluation"]["benchmarks"]
 EVALUATION_ROLE = config["evaluation"]["role"]
 ABLATIONS = [one["name"] for one in config["ablation"]["recipes"]]
+MEASURED = [one["name"] for one in recipes.measured(config)]  # the others are estimates
 HEAD_GROUPS = recipes.head_groups(config)
 REPEATS = [f"repeat{n}" for n in range(1, config["statistics"]["repeats"] + 1)]
 VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
@@ -60,8 +61,10 @@ COST = config["cost"]["measure"] or Path(PATHS.cost()).is_file()
 COST_BENCHMARK = queries.cost_benchmark(config)
 WEIGHT_FILES = queries.weight_files(config)  # (weights recipe, subset)
 # What figures are drawn from. Stability is about heads of an ablation's own layer; weights need all of them.
-RUN_PARTS = ["drops", "retention"]
-if any(one["layer"] in recipes.layers(one) for one in config["ablation"]["recipes"]):
+RUN_PARTS = ["retention"]
+if MEASURED:
+    RUN_PARTS.append("drops")
+if any(one["layer"] in recipes.layers(one) for one in recipes.measured(config)):
     RUN_PARTS.append("stability")
 if WEIGHT_FILES:
     RUN_PARTS.append("weights")
@@ -77,15 +80,19 @@ ROLES = [
     *((EVALUATION_ROLE, name) for name in EVALUATION),
 ]
 SCORES = {  # by ablation
-    one["name"]: [
-        PATHS.scores(name, one["name"], which)
-        for name in CALIBRATION
-        for which in [
-            "reference",
-            *REPEATS,
-            *map(str, recipes.ablated_heads(config, one)),
+    one["name"]: (
+        [PATHS.head_gradients(one["name"], name) for name in CALIBRATION]
+        if one["name"] not in MEASURED
+        else [
+            PATHS.scores(name, one["name"], which)
+            for name in CALIBRATION
+            for which in [
+                "reference",
+                *REPEATS,
+                *map(str, recipes.ablated_heads(config, one)),
+            ]
         ]
-    ]
+    )
     for one in config["ablation"]["recipes"]
 }
 SCORE_FILES = [file for files in SCORES.values() for file in files]
@@ -140,6 +147,13 @@ def weights_config(wildcards):
     """What head weights depend on: their recipe and its ablation."""
     narrowed = queries.with_weights(config, wildcards.recipe)
     return queries.config_subset(narrowed, *step_reads("head_weights"))
+
+
+def screen_config(wildcards):
+    """What an estimate depends on: of the ablations only itself."""
+    narrowed = recipes.with_ablation(config, wildcards.ablation, layers=True)
+    keys = step_reads("screen_heads", benchmark=wildcards.benchmark)
+    return queries.config_subset(narrowed, *keys)
 
 
 def queries_config(wildcards):

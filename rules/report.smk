@@ -3,7 +3,7 @@
 TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
 TABLES += [PATHS.table("controls", ending) for ending in ("parquet", "csv")]
 COST_TABLES = [PATHS.table("cost", ending) for ending in ("csv", "md")]
-RUN_PICTURES = list(pictures(RUN_PARTS, ABLATIONS))
+RUN_PICTURES = list(pictures(RUN_PARTS, MEASURED))
 USED = queries.with_variants(config, VARIANTS)  # without weights that no variant uses
 FIGURES = [PATHS.figure(picture.name) for picture in RUN_PICTURES]
 # Where Snakemake's own report shows the figures of each section of the page.

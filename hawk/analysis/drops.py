@@ -13,7 +13,7 @@ cancels the common reference: its weights are those of the retained values thems
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from hawk.analysis import statistics
 from hawk.analysis.resampling import (
     Interval,
     bootstrap_counts,
+    group_sums,
     percentile_interval,
     resampled_stack,
     resampled_values,
@@ -36,6 +37,34 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Reference − ablated of a number that every sample has, or may lack, summed per image."""
+
+    sums: np.ndarray  # [heads, groups]
+    counts: np.ndarray  # [groups], samples that have it
+
+    @classmethod
+    def of(cls, gaps: np.ndarray, samples: SampleIndex) -> Gap:
+        """From ``[heads, samples]``, nan where a sample lacks it, which it does under every head."""
+        there = np.isfinite(gaps[0])
+        return cls(
+            group_sums(np.where(there, gaps, 0.0).T, samples.codes, len(samples.groups)).T,
+            group_sums(there[:, None].astype(float), samples.codes, len(samples.groups))[:, 0],
+        )
+
+    def only(self, keep: np.ndarray) -> Gap:
+        return replace(self, sums=self.sums[keep])
+
+    def means(self, counts: np.ndarray) -> np.ndarray:
+        """Per sample, of images drawn so often (``[resamples, groups]``): ``[heads, resamples]``.
+
+        nan where no drawn sample has it.
+        """
+        samples = counts @ self.counts
+        return (self.sums @ counts.T) / np.where(samples > 0, samples, np.nan)
+
+
+@dataclass(frozen=True)
 class Measured:
     """One benchmark × ablation: everything that its statistics need, summed per image."""
 
@@ -45,7 +74,7 @@ class Measured:
     heads: tuple[Head, ...]
     reference_run: np.ndarray  # [groups, sums]
     ablated: np.ndarray  # [heads, groups, sums]
-    logprob_gap: np.ndarray  # [heads, groups], nats: reference − ablated, summed over samples
+    gaps: Mapping[str, Gap]  # nats: of the reference answer's log-probability, and of its margin
     unparsed: np.ndarray  # [heads]
     noise_floor: float  # points
 
@@ -59,7 +88,7 @@ class Measured:
             self,
             heads=tuple(h for h, kept in zip(self.heads, keep, strict=True) if kept),
             ablated=self.ablated[keep],
-            logprob_gap=self.logprob_gap[keep],
+            gaps={name: gap.only(keep) for name, gap in self.gaps.items()},
             unparsed=self.unparsed[keep],
         )
 
@@ -83,8 +112,8 @@ def drop_values(measured: Measured) -> np.ndarray:
 
 def drop_intervals(
     measured: Measured, resamples: int, confidence: float, rng: np.random.Generator
-) -> tuple[list[Interval], list[Interval]]:
-    """Percentile interval of each head's paired drop, and of its drop in log-probability.
+) -> tuple[list[Interval], dict[str, list[Interval]]]:
+    """Percentile interval of each head's paired drop, and of its drop in every number of ``gaps``.
 
     Reference and ablated draw the same images.
     """
@@ -95,46 +124,86 @@ def drop_intervals(
     for values in resampled_stack(counts, measured.ablated, benchmark.value):
         gap = measured.sign * statistics.points(base - values, benchmark.native_max)
         intervals.append(Interval(*percentile_interval(gap, confidence).tolist()))
-    rows = np.bincount(measured.samples.codes, minlength=len(measured.samples.groups))
-    drawn = measured.sign * (measured.logprob_gap @ counts.T) / (counts @ rows)  # [heads, resamples]
-    return intervals, [Interval(*one) for one in percentile_interval(drawn, confidence).tolist()]
-
-
-def logprob_drops(measured: Measured) -> np.ndarray:
-    """The mean drop of the reference answer's log-probability, nats per sample, ``[heads]``."""
-    return measured.sign * measured.logprob_gap.sum(axis=1) / len(measured.samples.frame)
+    drawn = {
+        name: percentile_interval(measured.sign * gap.means(counts), confidence)
+        for name, gap in measured.gaps.items()
+    }
+    return intervals, {name: [Interval(*one) for one in ends.tolist()] for name, ends in drawn.items()}
 
 
 def drop_rows(
-    measured: Measured, intervals: Sequence[Interval], logprob: Sequence[Interval]
+    measured: Measured, intervals: Sequence[Interval], gap_intervals: Mapping[str, Sequence[Interval]]
 ) -> list[dict[str, Any]]:
     """The rows of ``drops/{ablation}.parquet`` for one benchmark."""
     benchmark = measured.samples.benchmark
     reference = float(benchmark.value(measured.reference_run.sum(axis=0)))
-    rows, nats = [], logprob_drops(measured)
+    once = np.ones((1, len(measured.samples.groups)))
+    nats = {name: measured.sign * gap.means(once)[:, 0] for name, gap in measured.gaps.items()}
+    rows = []
     for number, (head, drop, interval) in enumerate(
         zip(measured.heads, drop_values(measured).tolist(), intervals, strict=True)
     ):
+        row = {
+            "benchmark": measured.name,
+            "ablation": measured.ablation,
+            "intervention": measured.intervention,
+            "estimate": False,
+            "layer": head.layer,
+            "head": head.index,
+            "reference_value": reference,
+            "ablated_value": float(benchmark.value(measured.ablated[number].sum(axis=0))),
+            "drop": drop,
+            "ci_low": interval.low,
+            "ci_high": interval.high,
+            "samples": len(measured.samples.frame),
+            "groups": len(measured.samples.groups),
+            "unparsed": int(measured.unparsed[number]),
+            "noise_floor": measured.noise_floor,
+            "is_noise": statistics.is_noise(drop, *interval, measured.noise_floor),
+        }
+        for name, mean in nats.items():
+            low, high = gap_intervals[name][number]
+            ends = {"drop": float(mean[number]), "low": low, "high": high}
+            row |= {f"{name}_{end}": None if np.isnan(value) else value for end, value in ends.items()}
+        rows.append(row)
+    return rows
+
+
+def estimate_rows(
+    samples: SampleIndex,
+    ablation: Mapping[str, Any],
+    heads: Sequence[Head],
+    gap: Gap,
+    size: Gap,
+    resamples: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> list[dict[str, Any]]:
+    """The rows of one benchmark for an ablation that switched nothing off: estimated drops in the margin.
+
+    gap and size: of the samples' drops, and of their absolute values.
+
+    The interval is of the estimate over other images. It does not know how far a gradient is from the truth.
+    """
+    counts = bootstrap_counts(len(samples.groups), resamples, rng)
+    once = np.ones((1, len(samples.groups)))
+    means, sizes = gap.means(once)[:, 0], size.means(once)[:, 0]
+    ends = percentile_interval(gap.means(counts), confidence)
+    rows = []
+    for number, (head, (low, high)) in enumerate(zip(heads, ends.tolist(), strict=True)):
+        nats = {"margin_drop": float(means[number]), "margin_low": low, "margin_high": high}
+        nats["margin_size"] = float(sizes[number])
         rows.append(
             {
-                "benchmark": measured.name,
-                "ablation": measured.ablation,
-                "intervention": measured.intervention,
+                "benchmark": samples.benchmark.name,
+                "ablation": ablation["name"],
+                "intervention": ablation["intervention"],
+                "estimate": True,
                 "layer": head.layer,
                 "head": head.index,
-                "reference_value": reference,
-                "ablated_value": float(benchmark.value(measured.ablated[number].sum(axis=0))),
-                "drop": drop,
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-                "logprob_drop": float(nats[number]),
-                "logprob_low": logprob[number].low,
-                "logprob_high": logprob[number].high,
-                "samples": len(measured.samples.frame),
-                "groups": len(measured.samples.groups),
-                "unparsed": int(measured.unparsed[number]),
-                "noise_floor": measured.noise_floor,
-                "is_noise": statistics.is_noise(drop, *interval, measured.noise_floor),
+                "samples": len(samples.frame),
+                "groups": len(samples.groups),
+                **{key: None if np.isnan(value) else value for key, value in nats.items()},
             }
         )
     return rows

@@ -42,7 +42,8 @@ def benchmark_of(config: Mapping[str, Any], name: str, scores: str) -> Benchmark
 SAMPLE_COLUMNS = ["sample_id", "group_id", "metric_group", "category"]
 # Read in any case, to be checked together.
 _CHECKED = (
-    "sample_id", "parsed", "score", "reference_logprob", "prompt_tokens", "visual_tokens", "kept_tokens",
+    "sample_id", "parsed", "score", "reference_logprob", "margin",
+    "prompt_tokens", "visual_tokens", "kept_tokens",
 )  # fmt: skip
 SCORE_COLUMNS = ["sample_id", "prediction", "parsed", "score", "reference_logprob"]
 

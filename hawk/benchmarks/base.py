@@ -116,6 +116,10 @@ class Benchmark(ABC):
         """Texts of which a model that is right gives one."""
         return sample.references
 
+    def wrong_answers(self, sample: Sample) -> tuple[str, ...]:
+        """What is wrong, of a closed list of answers; empty where any other text may be the answer."""
+        return ()
+
     def check_reachable(self, sample: Sample, protocol: str | None = None) -> None:
         """Refuse a reference that no answer can meet: under this protocol, or under none of them."""
         for each in [protocol] if protocol else self.protocols:

@@ -77,6 +77,9 @@ class HallusionBench(DatasetBenchmark):
         """The Hub's table writes 1 and 0, VLMEvalKit's Yes and No."""
         return (yes_no_answer(value, {"1": "Yes", "0": "No"}),)
 
+    def wrong_answers(self, sample: Sample) -> tuple[str, ...]:
+        return tuple(word for word in ("Yes", "No") if word not in sample.references)
+
     def identity(self, sample_id: str) -> str:
         """The row's number, with which an index begins, is no part of it."""
         return "_".join(keys(sample_id))

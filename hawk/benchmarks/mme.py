@@ -73,6 +73,9 @@ class MME(DatasetBenchmark):
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         return (yes_no_answer(value),)
 
+    def wrong_answers(self, sample: Sample) -> tuple[str, ...]:
+        return tuple(word for word in ("Yes", "No") if word not in sample.references)
+
     def expected_rows(self, found: int) -> int:
         return 2
 

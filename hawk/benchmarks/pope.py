@@ -59,6 +59,9 @@ class POPE(DatasetBenchmark):
     def as_references(self, value: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
         return (yes_no_answer(value),)
 
+    def wrong_answers(self, sample: Sample) -> tuple[str, ...]:
+        return tuple(word for word in ("Yes", "No") if word not in sample.references)
+
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         """VLMEvalKit's TSV carries the suffix in the question; the Hub's rows lack it."""

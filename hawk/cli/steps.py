@@ -68,6 +68,26 @@ def head_means(config_source: str, output: str) -> None:
     produce(output, lambda: step(Session.open(config, paths, benchmark, "calibration")))
 
 
+@click.command("screen-heads")
+@config_option
+@click.argument("output")
+def screen_heads(config_source: str, output: str) -> None:
+    """Estimate what every head is worth from one pass with gradients, for ablations by gradient.
+
+    OUTPUT is outputs/RUN/head_gradients/ABLATION/BENCHMARK.parquet.
+    """
+    paths, _, names = RunPaths.parse(output, "head_gradients")
+    benchmark = names["benchmark"]
+    config = read_config(config_source, "screen_heads", gpu=True, benchmark=benchmark)
+    from hawk.config.recipes import ablation_named, check_estimate
+
+    ablation = check_estimate(ablation_named(config, names["ablation"]))
+    from hawk.steps.screen_heads import screen_heads as step
+    from hawk.steps.session import Session
+
+    produce(output, lambda: step(Session.open(config, paths, benchmark, "calibration"), ablation))
+
+
 @click.command("mean-queries")
 @config_option
 @click.argument("output")
@@ -105,11 +125,11 @@ def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
     ((root, benchmark, name, role),) = groups
     from hawk.config.load import load_config
     from hawk.config.queries import score_more
-    from hawk.config.recipes import ablation_named
+    from hawk.config.recipes import ablation_named, check_estimate
 
     more = score_more(load_config(config_source), name)
     config = read_config(config_source, "score_samples", more, gpu=True, benchmark=benchmark)
-    ablation = None if name is None else ablation_named(config, name)
+    ablation = None if name is None else check_estimate(ablation_named(config, name), wanted=False)
     rows = config["ablation"]["rows_per_batch"] if more == "rows" else 1
     jobs = {output: names.get("name", "reference") for output, (_, _, names) in zip(outputs, parsed)}
     from hawk.steps.score_samples import score_samples as step
@@ -176,6 +196,7 @@ COMMANDS: list[click.Command] = [
     prepare_samples,
     encode_images,
     head_means,
+    screen_heads,
     mean_queries,
     score_samples,
     evaluate_pruned,

@@ -193,7 +193,7 @@ def _check_calibrated(config: Mapping[str, Any], where: str, variant: Mapping[st
         has = True  # of the Hub: seen once it is loaded
     rope, reduction = (variant.get(TOKEN_SCORE[key], score[key]) for key in ("rope", "reduction"))
     try:
-        require_calibrated_query(has, rope, reduction)
+        require_calibrated_query(has, rope, reduction, variant.get("prior", False))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 

@@ -18,6 +18,8 @@ from hawk.core.yaml_places import Places
 
 # The model is untouched, and heads choose the tokens; the others switch a head off inside the model.
 CHOOSING = ("selection", "keep_only")
+# All heads are estimated at once, from gradients, and none is switched off.
+ESTIMATE = "gradient"
 DEFAULT_RATIO = 0.8
 # Keys of older configs, and what says the same now.
 _BEFORE = {
@@ -55,12 +57,14 @@ def expand(config: dict[str, Any]) -> None:
             one.setdefault("ratio", DEFAULT_RATIO)
             for key in TOKEN_SCORE:
                 one.setdefault(key, scoring[key])
+        elif one["intervention"] == ESTIMATE:
+            one.setdefault("layers", list(range(config["model"]["layers"])))
         else:
             one.setdefault("layers", [one["layer"]])
     if config["weights"]["recipes"] is None:
         config["weights"]["recipes"] = [
             {"name": one["name"], "ablation": one["name"]}
-            for one in config["ablation"]["recipes"]
+            for one in measured(config)
             if config["ablation"]["heads"] == "all" and one["layer"] in layers(one)
         ]
     for one in config["weights"]["recipes"]:
@@ -89,6 +93,11 @@ def check_recipes(config: Mapping[str, Any]) -> None:
                 f"{where}: weights are of layer {ablation['layer']}, which the layers {layers(ablation)} of "
                 f"ablation {one['ablation']!r} do not include."
             )
+        if ablation["intervention"] == ESTIMATE and one["measure"] != "margin":
+            raise InputError(
+                f"{where}: ablation {one['ablation']!r} estimates drops in the margin alone, not in "
+                f"{one['measure']}; write measure: margin."
+            )
         if config["ablation"]["heads"] != "all":
             raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
 
@@ -107,7 +116,7 @@ def _check_ablation(config: Mapping[str, Any], one: Mapping[str, Any]) -> None:
     chooses = one["intervention"] in CHOOSING
     for key in ("layers",) if chooses else ("ratio", *TOKEN_SCORE):
         if key in one:
-            owners = "zero and mean" if chooses else " and ".join(CHOOSING)
+            owners = "zero, mean and gradient" if chooses else " and ".join(CHOOSING)
             raise InputError(f"{where}: {key} belongs to {owners}, not to {one['intervention']!r}.")
     for layer in (one["layer"], *layers(one)):
         if layer >= count:
@@ -118,6 +127,22 @@ def _check_ablation(config: Mapping[str, Any], one: Mapping[str, Any]) -> None:
 
 
 # --- what the workflow asks ------------------------------------------------------------------------
+
+
+def measured(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The ablations whose heads are switched off or choose tokens, one by one; the others are estimates."""
+    return [one for one in config["ablation"]["recipes"] if one["intervention"] != ESTIMATE]
+
+
+def check_estimate(ablation: Mapping[str, Any], wanted: bool = True) -> Mapping[str, Any]:
+    """The ablation, if it is of the kind that a step is for: estimated, or measured head by head."""
+    if (ablation["intervention"] == ESTIMATE) != wanted:
+        step = "score-samples" if wanted else "screen-heads"
+        raise InputError(
+            f"ablation {ablation['name']!r} has intervention {ablation['intervention']!r}: `hawk {step}` "
+            "measures it."
+        )
+    return ablation
 
 
 def layers(ablation: Mapping[str, Any]) -> list[int]:
@@ -170,7 +195,7 @@ def head_groups(config: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
     groups: dict[tuple[str, ...], list[str]] = {}
     if per_job == 1:
         return groups
-    for one in config["ablation"]["recipes"]:
+    for one in measured(config):
         heads = [str(head) for head in ablated_heads(config, one)]
         size = len(heads) if per_job == "all" else per_job
         for start in range(0, len(heads), size):

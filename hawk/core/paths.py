@@ -33,6 +33,9 @@ class RunPaths:
     def head_means(self, benchmark: str) -> str:
         return f"{self.root}/scores/{benchmark}/head_means.safetensors"
 
+    def head_gradients(self, ablation: str, benchmark: str) -> str:
+        return f"{self.root}/head_gradients/{ablation}/{benchmark}.parquet"
+
     def mean_queries(self, recipe: str, benchmark: str) -> str:
         return f"{self.root}/mean_queries/{recipe}/{benchmark}.json"
 

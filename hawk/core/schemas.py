@@ -32,6 +32,9 @@ SCORES = pa.schema(
         ("first_word_score", pa.float64()),  # of the prediction's first word; null: no word can be right
         ("stopped", pa.bool_()),  # false: the answer ran to the limit of new tokens
         ("reference_logprob", pa.float64()),  # natural log, teacher-forced, summed over tokens
+        # Log-probability of the right answer's first token minus that of the best wrong one (nats); null: no
+        # wrong answer begins with another token
+        ("margin", pa.float64()),
         ("prompt_tokens", pa.int32()),  # unpruned prompt, visual tokens included
         ("visual_tokens", pa.int32()),  # before pruning
         ("kept_tokens", pa.int32()),  # visual tokens after pruning
@@ -47,11 +50,22 @@ EVALUATION = pa.schema(
     ]
 )
 
+HEAD_GRADIENTS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("margin", pa.float64()),  # as in SCORES
+        # Estimated drop in the margin, nats, per head of the file's layers, layer by layer; null without one
+        ("drops", pa.list_(pa.float64())),
+    ]
+)
+
+# Rows of an estimate (intervention gradient) have margin columns alone; the other measures are null.
 DROPS = pa.schema(
     [
         ("benchmark", pa.string()),
         ("ablation", pa.string()),  # its name in ablation.recipes
         ("intervention", pa.string()),
+        ("estimate", pa.bool_()),  # from gradients, and nothing was switched off
         ("layer", pa.int32()),
         ("head", pa.int32()),
         ("reference_value", pa.float64()),  # native
@@ -65,6 +79,12 @@ DROPS = pa.schema(
         ("logprob_drop", pa.float64()),  # nats per sample, of the same sign
         ("logprob_low", pa.float64()),
         ("logprob_high", pa.float64()),
+        # nats per sample that has a margin, of the same sign; null: no sample has one
+        ("margin_drop", pa.float64()),
+        ("margin_low", pa.float64()),
+        ("margin_high", pa.float64()),
+        # Estimates alone: mean of |drop| over samples, nats, in which those moved up and down do not cancel
+        ("margin_size", pa.float64()),
         ("samples", pa.int32()),
         ("groups", pa.int32()),
         ("unparsed", pa.int32()),

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 
 from hawk.core import values
 from hawk.core.drop_checks import drop_rules
-from hawk.core.schemas import COST, DROPS, EVALUATION, SAMPLES, SCORES
+from hawk.core.schemas import COST, DROPS, EVALUATION, HEAD_GRADIENTS, SAMPLES, SCORES
 
 TOLERANCE = 1e-6  # of log-probabilities above 0: a sum of rounded ones
 KEYS: list[tuple[pa.Schema, tuple[str, ...]]] = [
     (SAMPLES, ("sample_id",)),
     (SCORES, ("sample_id",)),
     (EVALUATION, ("sample_id", "pruning_ratio", "seed")),
+    (HEAD_GRADIENTS, ("sample_id",)),
     (DROPS, ("benchmark", "ablation", "layer", "head")),
     (COST, ("variant", "pruning_ratio", "repeat")),
 ]
@@ -36,11 +37,16 @@ _FINITE = (
     "reference_value", "ablated_value", "drop", "logprob_drop", "logprob_low", "logprob_high", "noise_floor",
 )  # fmt: skip
 _ENDS = ("ci_low", "ci_high")
+# Of drops, what an estimate does not have.
+MEASURED = (
+    "reference_value", "ablated_value", "drop", "ci_low", "ci_high", "logprob_drop", "logprob_low",
+    "logprob_high", "unparsed", "noise_floor", "is_noise",
+)  # fmt: skip
 _MILLISECONDS = ("vision_ms", "token_score_ms", "prefill_ms", "decode_ms_per_token", "total_ms")
 # Where one column bounds another: (smaller, larger).
 _ORDERED = (
     ("kept_tokens", "visual_tokens"), ("visual_tokens", "prompt_tokens"),
-    ("ci_low", "ci_high"), ("logprob_low", "logprob_high"),
+    ("ci_low", "ci_high"), ("logprob_low", "logprob_high"), ("margin_low", "margin_high"),
     ("unparsed", "samples"), ("groups", "samples"), ("seed_low", "seed_high"),
     ("difference_low", "difference_high"),
 )  # fmt: skip
@@ -51,7 +57,10 @@ def problem(table: pa.Table, schema: pa.Schema, first_row: int = 0) -> str | Non
 
     table: some or all columns of ``schema``, and of its rows those from ``first_row`` on.
     """
+    estimated = _estimated(table, schema)
     for name, bad, allowed in _rules(table, schema):
+        if estimated is not None and name in MEASURED:
+            bad = bad & ~estimated
         if bad.any():
             row = int(np.argmax(bad))
             value = table.column(name)[row].as_py()
@@ -66,6 +75,22 @@ def problem(table: pa.Table, schema: pa.Schema, first_row: int = 0) -> str | Non
         if twice is not None:
             return f"{_place(table, twice, first_row)} occurs twice (by {', '.join(key)})."
     return None
+
+
+def _estimated(table: pa.Table, schema: pa.Schema) -> np.ndarray | None:
+    """[rows] whether a row of drops is an estimate, which nothing was measured for; None for other tables."""
+    if schema is not DROPS or "estimate" not in table.column_names:
+        return None
+    return pc.fill_null(table.column("estimate"), False).to_numpy()
+
+
+def _estimate_rules(table: pa.Table, estimated: np.ndarray) -> Iterator[tuple[str, np.ndarray, str]]:
+    for name in table.column_names:
+        if name in MEASURED:
+            yield "estimate", estimated & ~_nulls(table.column(name)), f"an estimate has no {name}"
+    if "intervention" in table.column_names:
+        by_gradient = pc.fill_null(pc.equal(table.column("intervention"), "gradient"), False).to_numpy()
+        yield "estimate", estimated != by_gradient, "it is true of the intervention gradient, and of no other"
 
 
 def _is_summary(schema: pa.Schema) -> bool:
@@ -83,6 +108,9 @@ def _place(table: pa.Table, row: int, first_row: int) -> str:
 def _rules(table: pa.Table, schema: pa.Schema) -> Iterator[tuple[str, np.ndarray, str]]:
     """(column, [rows] whether the value is wrong, what is allowed)."""
     has = table.column_names
+    estimated = _estimated(table, schema)
+    if estimated is not None:
+        yield from _estimate_rules(table, estimated)
     for name in has:
         for columns, wrong, allowed in _COLUMN_RULES:
             # Summaries are means, and rows of theirs may have none of them.
@@ -184,11 +212,17 @@ _COLUMN_RULES: list[tuple[tuple[str, ...], Callable[[pa.ChunkedArray], np.ndarra
         lambda column: ~_finite_at_most(column, TOLERANCE),
         "it must be finite and at most 0",
     ),
+    (
+        ("margin", "margin_drop", "margin_low", "margin_high"),
+        lambda column: np.isinf(_numbers(column)),
+        "it must be finite, or missing",
+    ),
+    (("margin_size",), lambda column: ~_nulls(column) & _below(0)(column), "it must be 0 or more"),
     (_WHOLE, _below(0), "it must be 0 or more"),
     (("samples", "groups"), _below(1), "it must be 1 or more"),
     (_FINITE, _not_finite, "it must be a finite number"),
     (("noise_floor", *_MILLISECONDS, "kv_cache_bytes"), _below(0), "it must be 0 or more, and finite"),
-    (("is_noise", "stopped"), _nulls, "it must be true or false"),
+    (("is_noise", "stopped", "estimate"), _nulls, "it must be true or false"),
     (
         ("first_word_score",),
         lambda column: ~_nulls(column) & _outside(0.0, 1.0)(column),

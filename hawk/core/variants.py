@@ -29,7 +29,7 @@ VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query"
 CALIBRATED = "calibrated"
 
 
-def require_calibrated_query(has_query: bool, rope: bool, reduction: str) -> None:
+def require_calibrated_query(has_query: bool, rope: bool, reduction: str, prior: bool = False) -> None:
     """What ``query: calibrated`` needs, in Python and in a config alike."""
     if not has_query:
         raise InputError(
@@ -38,6 +38,10 @@ def require_calibrated_query(has_query: bool, rope: bool, reduction: str) -> Non
         )
     if rope:
         raise InputError("query 'calibrated' needs rope false: the mean query stands at no position.")
+    if prior:
+        raise InputError(
+            "query 'calibrated' needs prior false: a prior is compared with the prompt's question."
+        )
     if reduction != "mean":
         raise InputError(
             f"query 'calibrated' needs the text reduction 'mean', not {reduction!r}: one query per head."

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
+from hawk.inference.margins import FirstTokens
 from hawk.inference.relevant import relevant_tokens
 from hawk.inference.visual_files import VisualFile, in_prompt_order, visual_files
 from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem, by_modality
@@ -43,6 +44,7 @@ class Prompts:
         self.files: list[list[VisualFile]] = []
         self.ids: list[list[int]] = []
         self.answers: list[list[int]] = []
+        self.first_tokens: list[FirstTokens] = []
         state = hashlib.sha256()
         tokenizer = vlm.processor.tokenizer
         for number, sample in enumerate(samples):
@@ -56,6 +58,7 @@ class Prompts:
             self.ids.append(vlm.family.expand(ids, items, vlm.model.config))
             answer = tokenizer(sample.references[0], add_special_tokens=False)["input_ids"]
             self.answers.append(answer or [tokenizer.eos_token_id])
+            self.first_tokens.append(FirstTokens.of(tokenizer, bench, sample))
         self.sha256 = state.hexdigest()  # of the texts as the model reads them, template included
 
     def items(self, number: int) -> list[VisualItem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ from torch import Tensor
 from hawk.core.errors import InputError
 from hawk.core.progress import progress
 from hawk.inference.decoding import generate, reference_logprobs
+from hawk.inference.margins import margins
 from hawk.inference.prompts import Prompts
 from hawk.pruning.base import Pruner
 from hawk.pruning.methods.unpruned import Unpruned
@@ -100,6 +102,7 @@ def score_prompt(
     with pruner.hooks(vlm.model, vlm.family, prompt):
         texts, stopped, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))
         logprobs = reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])
+    found = margins(first, [prompts.first_tokens[i] for i in chosen]).tolist()
     last = prompt.last
     out = []
     for row, (sample, text) in enumerate(zip(samples, texts, strict=True)):
@@ -113,6 +116,7 @@ def score_prompt(
                 "first_word_score": bench.first_word_score(text, sample, protocol),
                 "stopped": stopped[row],
                 "reference_logprob": logprobs[row],
+                "margin": None if math.isnan(found[row]) else found[row],
                 "prompt_tokens": prompt.prompt_tokens[row],
                 "visual_tokens": last.visual_tokens[row],
                 "kept_tokens": last.kept_tokens[row],

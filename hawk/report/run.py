@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
@@ -28,6 +29,7 @@ class Run:
     config: Mapping[str, Any]
     paths: RunPaths
     drops: pd.DataFrame | None = None  # of all ablations
+    estimates: pd.DataFrame | None = None  # of ablations by gradient: the same columns, with margins alone
     drops_provenance: Mapping[str, Any] = field(default_factory=dict)
     stability: Mapping[str, Any] = field(default_factory=dict)  # by ablation
     weights: Mapping[str, HeadWeights] = field(default_factory=dict)  # by weights recipe
@@ -69,12 +71,18 @@ class Run:
         run = cls(config, RunPaths(root))
         paths = run.paths
         names = [one["name"] for one in config["ablation"]["recipes"]]
-        measured = [name for name in names if Path(paths.drops(name)).is_file()]
-        if measured:
-            tables = [read_drops(paths, name) for name in measured]
-            run.drops = pa.concat_tables(tables).to_pandas()
-            run.drops_provenance = files.provenance_of(tables[0], paths.drops(measured[0]))
-            stability = {name: read_stability(paths.stability(name), name)[1] for name in measured}
+        present = [name for name in names if Path(paths.drops(name)).is_file()]
+        if present:
+            tables = {name: read_drops(paths, name) for name in present}
+            run.drops_provenance = files.provenance_of(tables[present[0]], paths.drops(present[0]))
+            estimates = {name: pc.any(table.column("estimate")).as_py() for name, table in tables.items()}
+            parts = {
+                kind: [tables[name] for name in present if estimates[name] is kind] for kind in (False, True)
+            }
+            run.drops, run.estimates = (
+                pa.concat_tables(parts[kind]).to_pandas() if parts[kind] else None for kind in (False, True)
+            )
+            stability = {name: read_stability(paths.stability(name), name)[1] for name in present}
             run.stability = {name: one for name, one in stability.items() if one is not None}
             run.weights = {
                 one["name"]: HeadWeights.load(paths.head_weights(one["name"]))

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from hawk.analysis import statistics
-from hawk.analysis.drops import Measured, drop_intervals, drop_rows
-from hawk.analysis.resampling import group_sums, rng_of
+from hawk.analysis.drops import Gap, Measured, drop_intervals, drop_rows, estimate_rows
+from hawk.analysis.resampling import rng_of
 from hawk.analysis.score_files import (
     SCORE_COLUMNS,
     SampleIndex,
@@ -22,9 +22,11 @@ from hawk.analysis.score_files import (
     shared_setting,
 )
 from hawk.analysis.stability import KEYS, stability
-from hawk.config.recipes import ablated_heads, ablation_named
+from hawk.config.queries import benchmark_named
+from hawk.config.recipes import ESTIMATE, ablated_heads, ablation_named, layers
 from hawk.core import atomic, files, schemas
 from hawk.core.errors import InputError
+from hawk.core.heads import Head, head_table
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 
@@ -50,6 +52,15 @@ PAIRED = (
 )  # fmt: skip
 
 
+# Measures in nats → their column of a score table.
+NATS = {"logprob": "reference_logprob", "margin": "margin"}
+
+
+def _floats(table: pa.Table, column: str) -> np.ndarray:
+    """[samples], nan where a sample has none."""
+    return table.column(column).to_numpy().astype(np.float64)
+
+
 def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Mapping[str, Any]) -> Measured:
     """Read reference, repeats and all heads of one benchmark × ablation, with all checks."""
     own = ablation["name"]
@@ -65,7 +76,7 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
 
     def scores(which: str, **more: str) -> pa.Table:
         path = paths.scores(name, own, which)
-        columns = [*SCORE_COLUMNS, "kept_tokens"]
+        columns = [*SCORE_COLUMNS, "margin", "kept_tokens"]
         table, provenance = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
         samples.recompute(table, provenance["settings"], path)
@@ -74,18 +85,26 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
         return table
 
     reference_run = scores("reference")
-    right, logprob = (reference_run.column(key).to_numpy() for key in ("score", "reference_logprob"))
+    right = reference_run.column("score").to_numpy()
+    unablated = {measure: _floats(reference_run, column) for measure, column in NATS.items()}
     flips = [
         int((scores(f"repeat{number}").column("score").to_numpy() != right).sum())
         for number in range(1, config["statistics"]["repeats"] + 1)
     ]
     heads = ablated_heads(config, ablation)
-    sums, logprob_gap, unparsed = [], [], []
+    sums, unparsed = [], []
+    gaps: dict[str, list[np.ndarray]] = {measure: [] for measure in NATS}
     for head in heads:
         table = scores(str(head), head=str(head))
         sums.append(samples.sums(table))
-        gap = logprob - table.column("reference_logprob").to_numpy()
-        logprob_gap.append(group_sums(gap[:, None], samples.codes, len(samples.groups))[:, 0])
+        for measure, column in NATS.items():
+            ablated = _floats(table, column)
+            if not np.array_equal(np.isnan(ablated), np.isnan(unablated[measure])):
+                raise InputError(
+                    f"{paths.scores(name, own, str(head))}: {column} is there for other samples than in "
+                    f"{paths.scores(name, own, 'reference')}. Delete the older and run again."
+                )
+            gaps[measure].append(unablated[measure] - ablated)
         unparsed.append(table.column("parsed").null_count)
     for key in PAIRED:
         require_one_setting({path: shared_setting(values, key) for path, values in settings.items()}, key)
@@ -111,17 +130,51 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
         heads=heads,
         reference_run=samples.sums(reference_run),
         ablated=np.stack(sums),
-        logprob_gap=np.stack(logprob_gap),
+        gaps={measure: Gap.of(np.stack(rows), samples) for measure, rows in gaps.items()},
         unparsed=np.array(unparsed),
         noise_floor=statistics.noise_floor(float(np.mean(flips)), len(right)),
     )
+
+
+def estimated(
+    config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Mapping[str, Any]
+) -> tuple[SampleIndex, tuple[Head, ...], Gap, Gap]:
+    """Samples, heads, estimated drops and their sizes of a benchmark, as the step screen_heads wrote them."""
+    path = paths.head_gradients(ablation["name"], name)
+    identity = {"benchmark": name, "role": "calibration", "ablation": ablation["name"]}
+    table = files.read_table(path, schemas.HEAD_GRADIENTS, identity)
+    index = SampleIndex.read(
+        paths.samples("calibration", name),
+        benchmark_named(config, name),
+        {"benchmark": name, "role": "calibration"},
+    )
+    index.require(sample_ids(table), path)
+    stored = head_table(sorted(layers(ablation)), config["model"]["heads"])
+    if files.provenance_of(table, path)["settings"].get("layers") != sorted(layers(ablation)):
+        raise InputError(
+            f"{path}: it is of other layers than {sorted(layers(ablation))}; delete it and run again."
+        )
+    drops = np.full((len(stored), table.num_rows), np.nan)
+    for row, own in enumerate(table.column("drops").to_pylist()):
+        if own is None:
+            continue
+        if len(own) != len(stored) or not np.isfinite(own).all():
+            raise InputError(
+                f"{path}, row {row}: {len(own)} drops for {len(stored)} heads, or one that is not finite. "
+                "Delete it and run again."
+            )
+        drops[:, row] = own
+    heads = ablated_heads(config, ablation)
+    drops = drops[[stored.index(head) for head in heads]]
+    return index, heads, Gap.of(drops, index), Gap.of(np.abs(drops), index)
 
 
 def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
     """Write ``drops/{name}.parquet`` and ``stability/{name}.json`` of the ablation of that name.
 
     Reads every score file of calibration benchmarks × heads of the ablation. Stability is about the heads
-    that become weights; it is null where their layer is not measured.
+    that become weights; it is null where their layer is not measured. An ablation by gradient has rows of
+    estimates, from one file per benchmark, and no stability.
     """
     ablation = ablation_named(config, name)
     options, seed = config["statistics"], config["seed"]
@@ -129,11 +182,18 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
     parts: list[Measured] = []
     lows: dict[str, np.ndarray] = {}
     for benchmark in config["calibration"]["benchmarks"]:
+        if ablation["intervention"] == ESTIMATE:
+            index, heads, gap, size = estimated(config, paths, benchmark, ablation)
+            rng = rng_of(seed, "drops", benchmark)
+            rows += estimate_rows(
+                index, ablation, heads, gap, size, options["resamples"], options["confidence"], rng
+            )
+            continue
         measured = measure(config, paths, benchmark, ablation)
         # The same images are drawn for every ablation: their drops stay comparable.
         rng = rng_of(seed, "drops", benchmark)
-        intervals, logprob = drop_intervals(measured, options["resamples"], options["confidence"], rng)
-        rows += drop_rows(measured, intervals, logprob)
+        intervals, nats = drop_intervals(measured, options["resamples"], options["confidence"], rng)
+        rows += drop_rows(measured, intervals, nats)
         scoring = [head.layer == ablation["layer"] for head in measured.heads]
         lows[benchmark] = np.array([interval.low for interval in intervals])[scoring]
         parts.append(measured.only(np.array(scoring)))
@@ -152,7 +212,7 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
             for benchmark in config["calibration"]["benchmarks"]
         },
     )
-    found = stability(parts, lows, seed) if parts[0].heads else None
+    found = stability(parts, lows, seed) if parts and parts[0].heads else None
     # The table last: whoever finds it finds the file beside it as well.
     report = {"keys": KEYS, "ablation": name, "stability": found, "provenance": file_provenance}
     atomic.write_json(paths.stability(name), report)

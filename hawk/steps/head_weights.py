@@ -11,7 +11,7 @@ from hawk.analysis import statistics
 from hawk.analysis.score_files import read_scores, require_one_setting
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import POOLED, subset_benchmarks
-from hawk.config.recipes import ablation_named, has_query, token_score_of_weights, weights_named
+from hawk.config.recipes import ESTIMATE, ablation_named, has_query, token_score_of_weights, weights_named
 from hawk.core import files, schemas, values
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
@@ -95,7 +95,7 @@ def _drops(
     path: str, ablation: str, names: list[str], layer: int, heads: int, measure: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, int]]:
     """Drops and lower interval ends (points or nats, ``[heads]``) and sample counts per benchmark."""
-    value, low = {"value": ("drop", "ci_low"), "logprob": ("logprob_drop", "logprob_low")}[measure]
+    value, low = ("drop", "ci_low") if measure == "value" else (f"{measure}_drop", f"{measure}_low")
     frame = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation}).to_pandas()
     frame = frame[frame["layer"] == layer]
     drops, lows, samples = {}, {}, {}
@@ -110,6 +110,11 @@ def _drops(
                 "layer: set ablation.heads to 'all' and list that layer in the ablation's layers."
             )
         drops[name] = rows[value].to_numpy()
+        if np.isnan(drops[name]).any():
+            raise InputError(
+                f"{path}: benchmark {name!r} has no {value}, which measure: {measure} of the weights recipe "
+                "needs. Take another measure, or leave the benchmark out of calibration.benchmarks."
+            )
         lows[name] = rows[low].to_numpy()
         samples[name] = int(rows["samples"].iloc[0])
     return drops, lows, samples
@@ -149,8 +154,13 @@ def _settings(paths: RunPaths, ablation: Mapping[str, Any], names: list[str]) ->
     """Model, geometry and, where heads chose tokens, the token score that the reference was made with."""
     settings_by_path: dict[str, dict[str, Any]] = {}
     for name in names:
-        path = paths.scores(name, ablation["name"], "reference")
-        _, provenance = read_scores(path, {"benchmark": name, "ablation": ablation["name"]}, ["sample_id"])
+        identity = {"benchmark": name, "ablation": ablation["name"]}
+        if ablation["intervention"] == ESTIMATE:
+            path = paths.head_gradients(ablation["name"], name)
+            provenance = files.provenance_of(files.read_table(path, schemas.HEAD_GRADIENTS, identity), path)
+        else:
+            path = paths.scores(name, ablation["name"], "reference")
+            _, provenance = read_scores(path, identity, ["sample_id"])
         settings = provenance.get("settings", {})
         for key in ("model", "geometry", "token_score"):
             if not isinstance(settings.get(key), dict):

@@ -67,6 +67,11 @@ def _of_run(root: str, ablation: str | None) -> HeadScores:
     if chosen not in names:
         raise unknown("ablation", chosen, names)
     rows = read_drops(paths, chosen).to_pandas()
+    if rows["estimate"].any():
+        raise InputError(
+            f"{paths.drops(chosen)}: estimates of drops in the margin; only measured drops are exported. "
+            "Name another ablation with --ablation."
+        )
     scores: dict[Head, dict[str, float]] = {}
     for row in rows.to_dict("records"):
         scores.setdefault(Head(row["layer"], row["head"]), {})[row["benchmark"]] = row["drop"] / 100.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hawk.config.recipes import ablated_heads
+from hawk.config.recipes import ablated_heads, measured
 from hawk.tools.cards import Timing
 
 LONGEST = 2.0  # hours that a job may take: what many clusters' short queues allow
@@ -30,7 +30,7 @@ def groupings(config: Mapping[str, Any], count: Callable[[str, str], int], timin
 
     Heads of a later layer that share a job share the layers below it: not counted, so an upper bound.
     """
-    ablated = [len(ablated_heads(config, one)) for one in config["ablation"]["recipes"]]
+    ablated = [len(ablated_heads(config, one)) for one in measured(config)]
     heads, configured = max(ablated, default=0), config["ablation"]["heads_per_job"]
     samples = [count("calibration", name) for name in config["calibration"]["benchmarks"]]
     each = timing.score + (0.0 if config["features"] == "stored" else timing.encode)

@@ -16,12 +16,15 @@ import pyarrow.parquet as pq
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import SHARES, read_samples
 from hawk.config.queries import own_weights, weight_files
-from hawk.config.recipes import ablated_heads, has_query
+from hawk.config.recipes import ESTIMATE, ablated_heads, has_query, layers, measured
 from hawk.core.paths import RunPaths
 from hawk.steps.prepare_samples import prepare_samples
 from hawk.tools import cards
 from hawk.tools.cards import Timing
 from hawk.tools.grouping import advice, grouping_table, groupings
+
+# A backward pass costs about two forward passes. Counted as scorings, an upper bound: no answer is generated.
+SCREEN_PASSES = 3
 
 Count = Callable[[str, str], int]  # (role, benchmark) → samples
 
@@ -58,7 +61,8 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     """The stages of a run in order. ``count`` says how many samples a role takes of a benchmark."""
     calibration = config["calibration"]["benchmarks"]
     evaluation, role = config["evaluation"]["benchmarks"], config["evaluation"]["role"]
-    ablations = config["ablation"]["recipes"]
+    ablations = measured(config)
+    screens = len(config["ablation"]["recipes"]) - len(ablations)
     heads = [len(ablated_heads(config, one)) for one in ablations]
     per_job = config["ablation"]["heads_per_job"]
     jobs = sum(1 if per_job == "all" else math.ceil(count / per_job) for count in heads)
@@ -80,6 +84,9 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
         planned.append(
             Stage("mean queries", len(calibration) * len(own), gpu=True, scorings=drawn * len(own))
         )
+    if screens:
+        passes = SCREEN_PASSES * drawn * screens
+        planned.append(_scores("screening", len(calibration) * screens, passes, stored))
     planned += [
         _scores("reference", sweeps, drawn * len(ablations), stored),
         _scores("repeats", sweeps * repeats, drawn * len(ablations) * repeats, stored),
@@ -91,7 +98,7 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
         # drops, weights, tables, figures, kept tokens, report; cost has a table and a figure
         Stage(
             "weights, tables, report",
-            4 + len(ablations) + len(weight_files(config)) + 2 * config["cost"]["measure"],
+            4 + len(ablations) + screens + len(weight_files(config)) + 2 * config["cost"]["measure"],
         ),
     ]  # fmt: skip
     if config["cost"]["measure"]:
@@ -132,15 +139,29 @@ def plan(
         timing = cards.estimated(config, card, size)
         remarks = [cards.assumptions(config, card, size)]
     else:
-        return table(planned, None, False) + "\n\n" + _paragraph(
+        return "\n\n".join([table(planned, None, False), *map(_paragraph, _screening(config)), _paragraph(
             "Counted from the config and the published sizes of its benchmarks. Hours and disk: --card h100, "
             "an estimate, or --measure 8, which times 8 samples on this machine, with the model loaded."
-        )  # fmt: skip
-    parts = [table(planned, timing, stored), *map(_paragraph, remarks)]
-    if any(len(ablated_heads(config, one)) > 1 for one in config["ablation"]["recipes"]):
+        )])  # fmt: skip
+    parts = [table(planned, timing, stored), *map(_paragraph, [*_screening(config), *remarks])]
+    if any(len(ablated_heads(config, one)) > 1 for one in measured(config)):
         choices = groupings(config, count, timing)
         parts += [grouping_table(choices), _paragraph(advice(choices))]
     return "\n\n".join(parts)
+
+
+def _screening(config: Mapping[str, Any]) -> list[str]:
+    """What estimating heads saves against switching each off."""
+    words = []
+    for one in config["ablation"]["recipes"]:
+        if one["intervention"] == ESTIMATE:
+            of, heads = len(layers(one)), config["model"]["heads"]
+            words.append(
+                f"{one['name']}: {of} x {heads} = {of * heads} heads are estimated for about {SCREEN_PASSES} "
+                f"forward passes a sample (one forward, one backward); switching each off would take "
+                f"{of * heads}."
+            )
+    return words
 
 
 def _remarks(config: Mapping[str, Any], planned: list[Stage], timing: Timing) -> list[str]:
@@ -151,7 +172,8 @@ def _remarks(config: Mapping[str, Any], planned: list[Stage], timing: Timing) ->
     ]
     per_job = config["ablation"]["heads_per_job"]
     ablation = next(stage for stage in planned if stage.name == "ablation")
-    starts = ablation.jobs * timing.start / 3600 / hours(ablation, timing)
+    total = hours(ablation, timing)
+    starts = ablation.jobs * timing.start / 3600 / total if total else 0.0
     if starts > 0.2 and per_job != "all":
         words.append(
             f"{starts:.0%} of the ablation is starting jobs; a larger ablation.heads_per_job (now "

@@ -37,7 +37,7 @@ def _drops(path: str, weights: HeadWeights) -> dict[str, list[float]] | None:
     if ablation is None or not Path(run.drops(ablation)).is_file():
         return None
     frame = read_drops(run, ablation).to_pandas()
-    frame = frame[frame["layer"] == weights.layer]
+    frame = frame[(frame["layer"] == weights.layer) & ~frame["estimate"]]
     found = {
         str(name): rows.sort_values("head")["drop"].tolist() for name, rows in frame.groupby("benchmark")
     }

@@ -63,9 +63,11 @@ def _said(about: Callable[[Path], str], path: Path) -> str:
 
 def _about_drops(file: Path) -> str:
     frame = files.read_table(str(file), schemas.DROPS).to_pandas()
-    means = frame.groupby(["layer", "head"])["drop"].mean()
+    estimate = bool(frame["estimate"].any())
+    means = frame.groupby(["layer", "head"])["margin_drop" if estimate else "drop"].mean()
     text = f"{len(means)} heads, {frame['benchmark'].nunique()} benchmarks; most: {Head(*means.idxmax())}"
-    return f"{text}, {number(means.max(), sign=True)} points"
+    value = number(means.max(), sign=True)
+    return f"{text}, {value} nats of margin (estimates)" if estimate else f"{text}, {value} points"
 
 
 def _about_stability(file: Path) -> str:

@@ -157,6 +157,8 @@ def _table(path: str) -> str:
 
 def _drops(table: pa.Table, path: str) -> str:
     frame = table.to_pandas()
+    if frame["estimate"].any():
+        return _estimates(frame)
     lines = []
     largest = max(float(frame["drop"].max()), 0.0)  # of all benchmarks: bars of one file can be compared
     for (ablation, name), part in frame.groupby(["ablation", "benchmark"], sort=False):
@@ -176,6 +178,19 @@ def _drops(table: pa.Table, path: str) -> str:
             lines.append((start + bar(row["drop"], largest, WIDTH - len(start))).rstrip())
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def _estimates(frame: pd.DataFrame) -> str:
+    """Heads by their estimated drops in the margin, over all benchmarks."""
+    lines = [
+        _clip(f"{frame['ablation'].iloc[0]}: drops in the margin, nats, as estimated from gradients;"),
+        f"means over {frame['benchmark'].nunique()} benchmarks; nothing was switched off",
+    ]
+    means = frame.groupby(["layer", "head"])["margin_drop"].mean().sort_values(ascending=False)
+    for (layer, head), mean in means.items():
+        start = f"{Head(layer, head)!s:<7} {number(mean, 3, sign=True):>7} "
+        lines.append((start + bar(mean, max(means.iloc[0], 0.0), WIDTH - len(start))).rstrip())
+    return "\n".join(lines)
 
 
 def _scores(table: pa.Table, path: str) -> str:

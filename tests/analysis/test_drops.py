@@ -34,7 +34,7 @@ from hawk.core import files, schemas
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
-from hawk.steps.head_drops import measure
+from hawk.steps.head_drops import head_drops, measure
 from hawk.steps.head_weights import head_weights
 
 
@@ -106,6 +106,9 @@ def test_drops_equal_a_literal_computation(made, name: str, intervention: str) -
         assert row["drop"] == pytest.approx(100 * gap / bench.native_max)
         logprob = (reference["reference_logprob"] - ablated["reference_logprob"]).mean()
         assert row["logprob_drop"] == pytest.approx(logprob)
+        margin = (reference["margin"] - ablated["margin"]).mean()
+        assert row["margin_drop"] == pytest.approx(margin)
+        assert row["margin_low"] <= row["margin_drop"] <= row["margin_high"]
         assert row["unparsed"] == ablated["parsed"].isna().sum()
         assert (row["samples"], row["groups"]) == (64, 32)
 
@@ -493,3 +496,36 @@ def test_every_key_of_the_stability_file_is_explained(made) -> None:
     keys = {"null", "head_null", "split_half"} | set(zero["null"]["pooled"])
     keys |= set(zero["split_half"]["pooled"]) | {"spearman", "samples"}
     assert keys <= set(found["keys"])
+
+
+def test_samples_without_a_margin_are_left_out_of_its_drop(copy) -> None:
+    """Against plain pandas over the others; counted as 0 they would pull it towards 0."""
+    root, config = copy
+    paths, names = RunPaths(root), ["reference", "repeat1", *(f"L0H{head}" for head in range(4))]
+    for which in names:
+        change(
+            paths.scores("toy", "zero", which),
+            lambda frame: frame.assign(margin=frame["margin"].where(frame.index % 3 > 0)),
+        )
+    head_drops(config, paths, "zero")
+    rows = drops_of(root).query("benchmark == 'toy' and ablation == 'zero'").set_index("head")
+    before, after = (pd.read_parquet(paths.scores("toy", "zero", name)) for name in ("reference", "L0H0"))
+    gap = before["margin"] - after["margin"]
+    assert rows.loc[0, "margin_drop"] == pytest.approx(gap.dropna().mean())
+    assert rows.loc[0, "margin_drop"] != pytest.approx(gap.fillna(0.0).mean())
+    change(paths.scores("toy", "zero", "L0H1"), lambda frame: frame.assign(margin=1.0))
+    with pytest.raises(InputError, match="L0H1.*margin is there for other samples than in .*reference"):
+        head_drops(config, paths, "zero")
+
+
+def test_weights_by_margin_need_a_margin(copy) -> None:
+    root, config = copy
+    paths, names = RunPaths(root), ["reference", "repeat1", *(f"L0H{head}" for head in range(4))]
+    recipe = {**config["weights"]["recipes"][0], "name": "wide", "measure": "margin"}
+    config["weights"]["recipes"] = [recipe]
+    head_weights(config, paths, "wide")
+    for which in names:
+        change(paths.scores("toy", recipe["ablation"], which), lambda frame: frame.assign(margin=np.nan))
+    head_drops(config, paths, recipe["ablation"])
+    with pytest.raises(InputError, match="'toy' has no margin_drop, which measure: margin .* needs"):
+        head_weights(config, paths, "wide")

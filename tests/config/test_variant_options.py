@@ -131,6 +131,7 @@ AT_LAYER = {"name": "alone", "intervention": "keep_only"}
             "'v.*': query 'calibrated' needs rope false",
         ),
         ({"query": "calibrated"}, {}, {"weights": "own", "rope": True}, "needs rope false"),
+        ({"query": "calibrated"}, {}, {"weights": "own", "prior": True}, "needs prior false"),
         ({"query": "calibrated"}, {"reduction": "max"}, {"weights": "own"}, "'mean', not 'max'"),
         ({"query": "calibrated"}, {}, {"weights": "own", "shuffle_query": True}, "reads no question"),
         ({}, {}, {"weights": "own"}, "needs head weights with a mean query"),

@@ -16,7 +16,8 @@ from hawk.core.provenance import provenance
 
 ROW = {
     "sample_id": "a", "prediction": "yes", "parsed": None, "score": 0.0, "reference_logprob": -1.5,
-    "first_word_score": None, "stopped": True, "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 2,
+    "margin": None, "first_word_score": None, "stopped": True,
+    "prompt_tokens": 9, "visual_tokens": 4, "kept_tokens": 2,
 }  # fmt: skip
 
 

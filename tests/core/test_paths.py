@@ -12,6 +12,7 @@ KINDS = {
     "features": {"role": "calibration", "benchmark": "a.b-c"},
     "baseline": {"benchmark": "digits", "role": "evaluation"},
     "head_means": {"benchmark": "digits"},
+    "head_gradients": {"ablation": "screen", "benchmark": "digits"},
     "mean_queries": {"recipe": "free", "benchmark": "digits"},
     "scores": {"benchmark": "digits", "ablation": "zero", "name": "L0H17"},
     "head_weights": {"recipe": "zero", "subset": "without-scenes"},

@@ -159,7 +159,11 @@ def test_prompts_are_the_processors_and_generation_is_the_models(prompts: Prompt
     row = scored(prompts)[0]
     assert row["prediction"] == text
     logits = embedded.model(**inputs).logits[0, -1].log_softmax(-1)
-    assert abs(row["reference_logprob"] - float(logits[prompts.answers[0][0]])) < 1e-4
+    (answer,) = prompts.answers[0]
+    assert abs(row["reference_logprob"] - float(logits[answer])) < 1e-4
+    ranked = [(float(value), token) for token, value in enumerate(logits) if token != answer]
+    assert abs(row["margin"] - (float(logits[answer]) - max(ranked)[0])) < 1e-4
+    assert abs(row["margin"] - (float(logits[answer]) - sorted(ranked)[-2][0])) > 1e-2  # control: the next
 
 
 def test_reference_logprob_of_several_tokens_is_teacher_forced(prompts: Prompts, embedded) -> None:
@@ -298,6 +302,7 @@ def alone(config: dict, root: RunPaths) -> dict:
                 {**made, "name": "alone"},
                 {**made, "name": "signed", "normalization": "signed"},
                 {**made, "name": "logprob", "measure": "logprob", "normalization": "positive_significant"},
+                {**made, "name": "margin", "measure": "margin", "normalization": "signed"},
             ]
         },
     }
@@ -337,6 +342,9 @@ def test_weights_of_keep_only_are_what_each_head_retains(alone: dict, root: RunP
     drops = read_table(root.drops("alone"), DROPS, {"ablation": "alone"}).to_pandas()
     np.testing.assert_allclose(drops["drop"], value[1:] - value[0])  # more retained is better
     np.testing.assert_allclose(drops["logprob_drop"], logprob[1:] - logprob[0])
+    margin = np.array([frame["margin"].mean() for frame in frames])
+    np.testing.assert_allclose(drops["margin_drop"], margin[1:] - margin[0])
+    assert (drops["margin_low"] < drops["margin_drop"]).all()
     assert (drops["logprob_low"] < drops["logprob_drop"]).all()
     assert (drops["logprob_drop"] < drops["logprob_high"]).all()
 
@@ -355,6 +363,8 @@ def test_weights_of_keep_only_are_what_each_head_retains(alone: dict, root: RunP
     gain = value[1:] - value[0]
     np.testing.assert_allclose(made("signed"), gain / np.abs(gain).sum())
     assert (made("signed") < 0).any()
+    wider = margin[1:] - margin[0]
+    np.testing.assert_allclose(made("margin"), wider / np.abs(wider).sum())
     nats = np.where(drops["logprob_low"] > 0, drops["logprob_drop"], 0.0)
     if nats.any():
         np.testing.assert_allclose(made("logprob"), nats / nats.sum())

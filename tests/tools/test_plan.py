@@ -40,6 +40,7 @@ def test_jobs_are_those_of_a_dry_run(tmp_path: Path, small_model: Path, heads_pe
             {"name": "zero", "intervention": "zero", "layers": [0, 1]},
             {"name": "mean", "intervention": "mean"},
             {"name": "alone", "intervention": "keep_only", "ratio": 0.5},
+            {"name": "screen", "intervention": "gradient"},
         ],
     }
     config["weights"] = {
@@ -53,6 +54,7 @@ def test_jobs_are_those_of_a_dry_run(tmp_path: Path, small_model: Path, heads_pe
     jobs = Workflow(tmp_path, small_model, config).planned()
     for name, rules in RULES.items():
         assert planned[name] == sum(jobs[rule] for rule in rules), name
+    assert planned["screening"] == jobs["screen_heads"] == len(config["calibration"]["benchmarks"])
     assert planned["head means"] == jobs["head_means"]
     assert planned["mean queries"] == jobs["mean_queries"] == 2 * len(config["calibration"]["benchmarks"])
     assert sum(planned.values()) == sum(jobs.values()) - 1, "all but the rule all"

@@ -116,6 +116,9 @@ class MultipleChoice(DatasetBenchmark):
                 "'options', or 'A', 'B', … as VLMEvalKit does."
             )
 
+    def wrong_answers(self, sample: Sample) -> tuple[str, ...]:
+        return tuple(letter for letter in lettered(sample.options) if letter not in sample.references)
+
     # --- prompt ---------------------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)

@@ -131,6 +131,10 @@ class VideoBenchmark(DatasetBenchmark):
         """An answer as the benchmark's table writes it → its letter."""
         return answer
 
+    def wrong_answers(self, sample: Sample) -> tuple[str, ...]:
+        lettered = zip(self.letters, sample.options, strict=False)
+        return tuple(letter for letter, option in lettered if option and letter not in sample.references)
+
     # --- prompt and scoring ---------------------------------------------------------------------
     def prompt(self, sample: Sample, protocol: str = DEFAULT_PROTOCOL) -> str:
         self.check_protocol(protocol)

@@ -16,6 +16,15 @@ replaces the key projection and the text x vision matrix. Cost O(n · hidden · 
 Query-free (not the paper's; derived from it): ``query="calibrated"`` puts the mean q̄_i of the calibration
 questions, stored with the weights, in place of the prompt's. No text is read, so the choice depends on the
 images alone, and a server may cache it; ``hawk export scorer`` writes it as one matrix.
+
+Prior correction (not the paper's): some tokens score high whatever is asked. With P_i the question's
+distribution over visual tokens (of ``attention`` its scores, else their softmax) and Q_i the same with what
+stands before the question as the query, ``prior=True`` scores token k by its term of KL(P_i || Q_i):
+
+    a_i(k) = P_i(k) · log(P_i(k) / Q_i(k))
+
+A causal model's states before the question do not know it, so Q is that of the prompt without its question,
+at any layer and without a second pass.
 """
 
 from __future__ import annotations
@@ -73,6 +82,9 @@ class Hawk(Pruner):
         "calibrated": in place of the question the mean query of the calibration questions, which the weights
         must hold. No text is read, ``query_span`` is not used, and the choice depends on the images alone.
         Needs ``text_reduction`` "mean", ``rope`` false and the weights' own layer.
+    prior : bool, default False
+        Score a token by how much more the question asks for it than the prompt without a question does:
+        P · log(P / Q) per head. Needs the prompt's own question.
     """
 
     weights: HeadWeights | str | None = None
@@ -83,6 +95,7 @@ class Hawk(Pruner):
     query_span: str = "instruction"
     score_dtype: str = "float32"
     query: str = "question"
+    prior: bool = False
 
     allowed = {
         "token_score_normalization": ("l2", "softmax", "minmax", "standardize", "none"),
@@ -107,6 +120,8 @@ class Hawk(Pruner):
             self._check_calibrated()
             for fact in ("uses_query", "reads_other_question"):
                 object.__setattr__(self, fact, False)
+        elif isinstance(self.weights, HeadWeights) and self.weights.mean_query is not None:
+            log.info("head weights hold a mean query (query: calibrated); the prompt's own question is used")
 
     def _check_calibrated(self) -> None:
         weights = self.weights
@@ -114,6 +129,7 @@ class Hawk(Pruner):
             isinstance(weights, HeadWeights) and weights.mean_query is not None,
             self.rope,
             self.text_reduction,
+            self.prior,
         )
         if isinstance(weights, HeadWeights) and self.scoring_layer_index != weights.layer:
             raise InputError(
@@ -147,12 +163,17 @@ class Hawk(Pruner):
 
     def scores(self, context: PruningContext) -> Tensor:
         raw = self.head_scores(context)
+        if self.prior:
+            raw = _beyond_prior(raw, self.head_scores(context, prior=True), self.text_reduction)
         weights = self.weights.weights if isinstance(self.weights, HeadWeights) else [1.0] * len(raw)
         total = send(torch.tensor(weights, dtype=raw.dtype), raw.device)
         return normalize(raw, self.token_score_normalization).T @ (total / total.abs().sum())
 
-    def head_scores(self, context: PruningContext) -> Tensor:
-        """a_i(k) before normalization, [heads, n]."""
+    def head_scores(self, context: PruningContext, prior: bool = False) -> Tensor:
+        """a_i(k) of one query before normalization, [heads, n].
+
+        prior: of what stands before the question, in the question's place.
+        """
         index = self.scoring_layer_index
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
@@ -162,7 +183,7 @@ class Hawk(Pruner):
             text = layer.norm(hidden[shown[:1]])  # for the dtype and device of states alone
             queries = send(torch.tensor(self.weights.mean_query, dtype=dtype), text.device)[None]
         else:
-            queries, text = self._queries(context)
+            queries, text = self._queries(context, prior)
         linear = self.text_reduction == "mean" and not self.rope
         scale = 1.0 / math.sqrt(layer.head_dim)
         if linear and layer.k_norm is None and plain(layer.k_proj, text):
@@ -182,23 +203,33 @@ class Hawk(Pruner):
         """The mean over the question's tokens of what they ask, [heads, d]."""
         return self._queries(context)[0].mean(0)
 
-    def _queries(self, context: PruningContext) -> tuple[Tensor, Tensor]:
+    def _before(self, context: PruningContext) -> Tensor:
+        """Positions of the prompt's text before its question."""
+        text = context.text_index
+        before = text[text < context.query_index(self.query_span)[0]]
+        if not len(before):
+            raise InputError("prior: true needs some text before the question; this prompt has none.")
+        return before
+
+    def _queries(self, context: PruningContext, prior: bool = False) -> tuple[Tensor, Tensor]:
         """The question's queries, [Q, heads, d], or their mean, [1, heads, d]; and its normalized states."""
         index = self.scoring_layer_index
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
-        if context.query_ids is not None:  # the shuffled-query control: another sample's question
+        other = context.query_ids is not None and not prior  # the shuffled-query control's question
+        if other:
             text = layer.norm(context.query_embeddings())
             where = send(context.query_index(self.query_span)[-1:], hidden.device).expand(len(text))
         else:
-            where = send(context.query_index(self.query_span), hidden.device)
+            index_of = self._before(context) if prior else context.query_index(self.query_span)
+            where = send(index_of, hidden.device)
             text = layer.norm(hidden[where])
         linear = self.text_reduction == "mean" and not self.rope
         if linear and layer.q_norm is None and plain(layer.q_proj, text):
             queries = _mean_query(layer, text.to(dtype).mean(0))[None]
         elif plain(layer.q_proj, text):
             queries = layer.queries(text).to(dtype)  # [Q, heads, d]
-        elif context.query_ids is not None:
+        elif other:
             queries = layer.queries(text[None])[0].to(dtype)
         else:
             queries = context.projected("queries", index)[where].to(dtype)
@@ -226,6 +257,13 @@ def normalize(raw: Tensor, how: str) -> Tensor:
 def _divide(values: Tensor, by: Tensor) -> Tensor:
     """values / by where by is not zero, and 0 there; NaN stays NaN, for the caller to refuse."""
     return torch.where(by == 0, torch.zeros_like(values), values / by)
+
+
+def _beyond_prior(question: Tensor, prior: Tensor, reduction: str) -> Tensor:
+    """P · log(P / Q) from the head scores of the question and of the prior, [heads, n] → [heads, n]."""
+    p, q = (one if reduction == "attention" else one.softmax(-1) for one in (question, prior))
+    least = torch.finfo(p.dtype).tiny  # of 0, P gives 0 and Q no infinity
+    return p * (p.clamp_min(least).log() - q.clamp_min(least).log())
 
 
 def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hawk.analysis.screening import RANKS, rank_correlations
 from hawk.report.numbers import number, p_text
 from hawk.report.page import table
 from hawk.report.pictures import section_pictures
@@ -19,7 +20,8 @@ def heads(run: Run) -> str:
     if run.drops is None:
         return ""
     views = "".join(f'<button type="button" data-view="{key}">{text}</button>' for key, text in _VIEWS)
-    return f"""<p>Each cell is what one head is worth, in points of the benchmark's scale, over the same
+    return (
+        f"""<p>Each cell is what one head is worth, in points of the benchmark's scale, over the same
 samples: what is lost without it (reference run minus ablated run), or, where it alone chose the tokens
 (keep_only), what is gained over all heads together. Red: the head speaks for the score. Blue: against it.
 Hatched: the drop is within noise. All benchmarks and panels share one colour scale, which grows with the
@@ -43,7 +45,10 @@ root of the drop. Choose a head (click, or arrow keys and Enter) for its numbers
 <div class="scale" data-part="scale" aria-label="colour scale"></div>
 <div class="stage"><div data-part="view" class="view"></div>
 <div data-part="detail" class="detail" aria-live="polite" hidden></div></div>
-</div>""" + section_pictures(run, "heads")
+</div>"""
+        + section_pictures(run, "heads")
+        + _screening(run)
+    )
 
 
 # --- weights ----------------------------------------------------------------------------------------
@@ -84,3 +89,32 @@ def weights(run: Run) -> str:
         listed = table(["ablation", "benchmark", "and", "rank correlation of drops"], pairs, left=3)
         text += f"<details><summary>Agreement between benchmarks</summary>{listed}</details>"
     return text
+
+
+def _screening(run: Run) -> str:
+    """How well estimates by gradient rank the heads that were switched off as well."""
+    if run.drops is None or run.estimates is None:
+        return ""
+    rows = [
+        [
+            row["screen"],
+            row["ablation"],
+            "all" if row["layer"] is None else str(row["layer"]),
+            str(row["heads"]),
+            *(number(row[column], 2, sign=True) for column in RANKS),
+        ]
+        for row in rank_correlations(run.drops, run.estimates)
+    ]
+    if not rows:
+        return ""
+    head = [
+        "estimate",
+        "measured",
+        "layer",
+        "heads",
+        *(f"rank correlation, {key}" for key in RANKS.values()),
+    ]
+    return (
+        "<p>Heads as gradients rank them, against what switching each off costs in margin (means over "
+        "benchmarks). Estimates are for choosing which heads to measure.</p>" + table(head, rows, left=2)
+    )
