@@ -26,7 +26,7 @@ from hawk.core import schemas
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.core.variants import COMPARISON_KEYS
-from hawk.pruning.budget import ratio_text
+from hawk.pruning.budget import kept_count, ratio_text
 from hawk.pruning.options import facts
 
 # What all files of a comparison must share, and what those of one benchmark must.
@@ -91,6 +91,13 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
         }
         if ruled:
             require_one_setting(ruled, key)
+    for one in evaluated:
+        for variant in config["evaluation"]["variants"]:
+            path = RunPaths(root).evaluation(one.name, variant["name"])
+            for ratio, measured in one.variants[variant["name"]].items():
+                _require_the_ratios_budget(
+                    one, f"{path}, ratio {ratio}", ratio, measured, variant["method"], settings_by_path[path]
+                )
     return evaluated
 
 
@@ -269,6 +276,31 @@ def audit_budget(evaluated: Evaluated, config: Mapping[str, Any]) -> None:
                     f"{first.kept_tokens[row]:g} (of {first.visual_tokens[row]}). "
                     "Only equal budgets can be compared."
                 )
+
+
+def _require_the_ratios_budget(
+    evaluated: Evaluated, where: str, ratio: str, scored: Scored, method: str, settings: Mapping[str, Any]
+) -> None:
+    """Of one variant alone: the floor keeps nothing, and the others what the ratio leaves.
+
+    Where the budget is not pooled the ratio leaves so many of each image, whose sizes no table has.
+    """
+    known, rules = facts(method), settings.get("rules") or {"budget": "not written"}
+    if known.is_floor:
+        allowed = np.zeros_like(scored.kept_tokens)
+    elif known.keeps_budget is not True or known.ratio_free or rules["budget"] != "pooled":
+        return
+    else:
+        counts, place = np.unique(scored.visual_tokens, return_inverse=True)
+        allowed = np.array([kept_count(int(count), ratio, rules["rounding"]) for count in counts])[place]
+    wrong = scored.kept_tokens != allowed
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            f"{where}: {scored.kept_tokens[row]} visual tokens are kept of sample "
+            f"{evaluated.samples.frame['sample_id'].iloc[row]!r}; of its {scored.visual_tokens[row]} method "
+            f"{method!r} keeps {allowed[row]}. Delete the file and run again."
+        )
 
 
 def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:

@@ -6,13 +6,21 @@ import logging
 
 import click
 
-from hawk.cli.options import compute_alone, config_option, produce, read_config, run_dir_option, run_of
+from hawk.cli.options import (
+    Command,
+    compute_alone,
+    config_option,
+    produce,
+    read_config,
+    run_dir_option,
+    run_of,
+)
 from hawk.core.values import name
 
 log = logging.getLogger("hawk")
 
 
-@click.command("head-drops")
+@click.command("head-drops", cls=Command)
 @config_option
 @run_dir_option
 @click.option("--ablation", required=True, help="A name in ablation.recipes.")
@@ -29,7 +37,7 @@ def head_drops(config_source: str, run_dir: str | None, ablation: str) -> None:
     produce(paths.drops(ablation), lambda: step(config, paths, ablation))
 
 
-@click.command("head-weights")
+@click.command("head-weights", cls=Command)
 @config_option
 @run_dir_option
 @click.option("--recipe", required=True, help="A name in weights.recipes.")
@@ -47,7 +55,7 @@ def head_weights(config_source: str, run_dir: str | None, recipe: str, subset: s
     produce(output, lambda: step(config, paths, recipe, subset))
 
 
-@click.command("make-tables")
+@click.command("make-tables", cls=Command)
 @config_option
 @run_dir_option
 def make_tables(config_source: str, run_dir: str | None) -> None:
@@ -60,7 +68,7 @@ def make_tables(config_source: str, run_dir: str | None) -> None:
     produce(paths.table("retention", "parquet"), lambda: step(config, paths.root))
 
 
-@click.command("make-cost-table")
+@click.command("make-cost-table", cls=Command)
 @config_option
 @run_dir_option
 def make_cost_table(config_source: str, run_dir: str | None) -> None:
@@ -72,7 +80,7 @@ def make_cost_table(config_source: str, run_dir: str | None) -> None:
     produce(paths.table("cost", "csv"), lambda: step(config, paths.root))
 
 
-@click.command("make-figures")
+@click.command("make-figures", cls=Command)
 @config_option
 @run_dir_option
 def make_figures(config_source: str, run_dir: str | None) -> None:
@@ -86,7 +94,7 @@ def make_figures(config_source: str, run_dir: str | None) -> None:
         log.info("wrote %s", path)
 
 
-@click.command("make-report")
+@click.command("make-report", cls=Command)
 @config_option
 @run_dir_option
 @click.option(

@@ -6,6 +6,8 @@ import logging
 
 import click
 
+from hawk.cli.options import Command
+
 log = logging.getLogger("hawk")
 
 
@@ -14,7 +16,7 @@ def export() -> None:
     """Results in files that other tools read."""
 
 
-@export.command("heads")
+@export.command("heads", cls=Command)
 @click.argument("source")
 @click.option(
     "--format", "kind", type=click.Choice(["csv", "duoattention", "headkv"]), default="csv", show_default=True
@@ -33,7 +35,7 @@ def heads(source: str, kind: str, output: str, ablation: str | None) -> None:
     log.info("wrote %s", output)
 
 
-@export.command("scorer")
+@export.command("scorer", cls=Command)
 @click.argument("source")
 @click.option("--model", required=True, help="The folder or Hub id of the model that the weights are of.")
 @click.option(

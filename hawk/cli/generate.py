@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from hawk.cli.options import split_options
+from hawk.cli.options import Command, split_options
 from hawk.core.errors import InputError
 
 PICTURES = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "pdf", "svg", "eps", "ps")  # what matplotlib writes
 
 
-@click.command("generate")
+@click.command("generate", cls=Command)
 @click.argument("model")
 @click.argument("prompt")
 @click.option("--image", "images", multiple=True, type=click.Path(), help="An image; may be repeated.")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from hawk.cli.options import Command
 
-@click.command("vlmevalkit", context_settings={"ignore_unknown_options": True})
+
+@click.command("vlmevalkit", cls=Command, context_settings={"ignore_unknown_options": True})
 @click.option("--method", default="hawk", show_default=True, help="The pruner.")
 @click.option(
     "--ratio", default="0.8", show_default=True, help="Fraction of visual tokens removed, in [0, 1)."
@@ -34,7 +36,7 @@ def vlmevalkit(
     launch(arguments, written_pruner(method, weights, ratio, split_options(options)), method)
 
 
-@click.command("push")
+@click.command("push", cls=Command)
 @click.argument("file", type=click.Path())
 @click.argument("repo")
 @click.option(

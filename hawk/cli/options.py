@@ -20,6 +20,27 @@ log = logging.getLogger("hawk")
 # What a run's folder has at least one of, whatever has been made so far.
 PARTS = ("samples", "scores", "drops", "head_weights", "evaluation", "tables", "cost.parquet")
 
+
+class Command(click.Command):
+    """A command that refuses an option given twice; click takes the last of two and says nothing.
+
+    Of an option for several values it refuses one value given twice. Only images may be: a prompt may show
+    one twice.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        values, _, order = self.make_parser(ctx).parse_args(list(args))
+        for option in order:
+            if not isinstance(option, click.Option) or option.count or option.name == "images":
+                continue
+            given: list[Any] = list(values.get(option.name) or ()) if option.multiple else []
+            if order.count(option) > 1 and (not option.multiple or len(set(given)) < len(given)):
+                name = max(option.opts, key=len)
+                which = next((f" {one!r}" for one in given if given.count(one) > 1), "")
+                raise InputError(f"{name}{which} is given twice; once is allowed.")
+        return super().parse_args(ctx, args)
+
+
 config_option = click.option(
     "--config", "config_source", required=True, help="A config file, or a part of one as inline JSON."
 )
@@ -112,10 +133,14 @@ def produce(output: str, work: Callable[[], Any]) -> None:
 
 def split_options(options: tuple[str, ...]) -> dict[str, str]:
     """``--option KEY=VALUE``, given as often as wanted."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals:
             raise InputError(f"--option {option!r}: write it as KEY=VALUE.")
+        if key in pairs:
+            raise InputError(
+                f"--option {key} is given twice, as {pairs[key]!r} and {value!r}; once is allowed."
+            )
         pairs[key] = value
     return pairs

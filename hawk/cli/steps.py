@@ -10,14 +10,14 @@ import logging
 
 import click
 
-from hawk.cli.options import config_option, produce, read_config, run_dir_option, run_of, unfinished
+from hawk.cli.options import Command, config_option, produce, read_config, run_dir_option, run_of, unfinished
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 
 log = logging.getLogger("hawk")
 
 
-@click.command("prepare-samples")
+@click.command("prepare-samples", cls=Command)
 @config_option
 @click.argument("output")
 def prepare_samples(config_source: str, output: str) -> None:
@@ -36,7 +36,7 @@ def prepare_samples(config_source: str, output: str) -> None:
     produce(output, lambda: step(config, paths, **names))
 
 
-@click.command("encode-images")
+@click.command("encode-images", cls=Command)
 @config_option
 @click.argument("output")
 def encode_images(config_source: str, output: str) -> None:
@@ -51,7 +51,7 @@ def encode_images(config_source: str, output: str) -> None:
     produce(output, lambda: step(config, paths, **names))
 
 
-@click.command("head-means")
+@click.command("head-means", cls=Command)
 @config_option
 @click.argument("output")
 def head_means(config_source: str, output: str) -> None:
@@ -68,7 +68,7 @@ def head_means(config_source: str, output: str) -> None:
     produce(output, lambda: step(Session.open(config, paths, benchmark, "calibration")))
 
 
-@click.command("screen-heads")
+@click.command("screen-heads", cls=Command)
 @config_option
 @click.argument("output")
 def screen_heads(config_source: str, output: str) -> None:
@@ -88,7 +88,7 @@ def screen_heads(config_source: str, output: str) -> None:
     produce(output, lambda: step(Session.open(config, paths, benchmark, "calibration"), ablation))
 
 
-@click.command("mean-queries")
+@click.command("mean-queries", cls=Command)
 @config_option
 @click.argument("output")
 def mean_queries(config_source: str, output: str) -> None:
@@ -105,7 +105,7 @@ def mean_queries(config_source: str, output: str) -> None:
     produce(output, lambda: step(Session.open(config, paths, benchmark, "calibration"), names["recipe"]))
 
 
-@click.command("score-samples")
+@click.command("score-samples", cls=Command)
 @config_option
 @click.argument("outputs", nargs=-1, required=True)
 def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
@@ -143,7 +143,7 @@ def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
         log.info("wrote %s", output)
 
 
-@click.command("evaluate-pruned")
+@click.command("evaluate-pruned", cls=Command)
 @config_option
 @click.argument("output")
 def evaluate_pruned(config_source: str, output: str) -> None:
@@ -160,7 +160,7 @@ def evaluate_pruned(config_source: str, output: str) -> None:
     produce(output, lambda: step(open_session(config, paths, benchmark, variant), variant))
 
 
-@click.command("measure-cost")
+@click.command("measure-cost", cls=Command)
 @config_option
 @run_dir_option
 def measure_cost(config_source: str, run_dir: str | None) -> None:
@@ -179,7 +179,7 @@ def measure_cost(config_source: str, run_dir: str | None) -> None:
     produce(paths.cost(), lambda: step(config, paths))
 
 
-@click.command("kept-tokens")
+@click.command("kept-tokens", cls=Command)
 @config_option
 @run_dir_option
 def kept_tokens(config_source: str, run_dir: str | None) -> None:

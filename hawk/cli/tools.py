@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from hawk.cli.options import compute_alone, config_option, run_of
+from hawk.cli.options import Command, compute_alone, config_option, run_of
 from hawk.core.errors import InputError
 
 log = logging.getLogger("hawk")
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @click.argument("path")
 def show(path: str) -> None:
     """Print a file of a run: head weights as bars, or a summary of a table.
@@ -27,7 +27,7 @@ def show(path: str) -> None:
     click.echo(text_of(path))
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @config_option
 @click.option(
     "--run-dir",
@@ -68,7 +68,7 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
         log.info("wrote %s", path)
 
 
-@click.command("sensitivity")
+@click.command("sensitivity", cls=Command)
 @click.option(
     "--run-dir", "run_dirs", multiple=True, required=True, help="A compared run; give it twice or more."
 )
@@ -87,7 +87,7 @@ def sensitivity(run_dirs: tuple[str, ...], output: str | None) -> None:
         log.info("wrote %s", output)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--benchmark", "name", required=True, help="A benchmark by name.")
 @click.option("--protocol", default=None, help="Whose scoring rules; default: the file's, else vlmevalkit.")
 @click.option(
@@ -122,7 +122,7 @@ def score(
     click.echo(json.dumps(results[0] if len(results) == 1 else results, indent=2, ensure_ascii=False))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--config", "config_source", required=True, help="The config of the run.")
 @click.option("--ledger", default=None, type=click.Path(path_type=Path), help="Default: data/versions.tsv.")
 def fetch(config_source: str, ledger: Path | None) -> None:
@@ -133,7 +133,7 @@ def fetch(config_source: str, ledger: Path | None) -> None:
         click.echo(f"{entry['kind']} {entry['name']}: {entry['id']} @ {entry['revision'][:12]}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--config", "config_source", required=True, help="The config of the run.")
 @click.option(
     "--measure",
@@ -166,7 +166,7 @@ def plan(config_source: str, measure: int | None, card: str | None, parameters: 
     click.echo(text_of(config, measure or 0, card, None if parameters is None else parameters * 1e9))
 
 
-@click.command("train-tiny")
+@click.command("train-tiny", cls=Command)
 @click.option("--family", type=click.Choice(["qwen2_5_vl", "internvl"]), default="qwen2_5_vl")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -187,7 +187,7 @@ def train_tiny(family: str, seed: int, start: str | None, output: str) -> None:
     log.info("wrote %s", output)
 
 
-@click.command("init")
+@click.command("init", cls=Command)
 @click.argument("model", type=click.Path())
 @click.option("--output", type=click.Path(), help="Default: config/<name of the model>.yaml.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -198,7 +198,7 @@ def init(model: str, output: str | None, force: bool) -> None:
     print(write_config(model, output, force))
 
 
-@click.command("demo")
+@click.command("demo", cls=Command)
 @click.option("--cores", type=click.IntRange(1), default=2, show_default=True)
 def demo(cores: int) -> None:
     """Run the whole workflow on the embedded model (make demo)."""
@@ -207,7 +207,7 @@ def demo(cores: int) -> None:
     raise click.exceptions.Exit(run(cores))
 
 
-class _PassesTargets(click.Command):
+class _PassesTargets(Command):
     """Hands ``--`` and what stands behind it, the targets, on to Snakemake; click drops the dashes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -234,7 +234,9 @@ def run(configfile: str | None, arguments: tuple[str, ...]) -> None:
 
 
 # Every word from the command's name on is the command's, "--" included.
-@click.command("warm", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    "warm", cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def warm(command: tuple[str, ...]) -> None:
     """Run COMMAND, a local Snakemake, with jobs that need not import torch.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import is_flash_attn_2_available
 
@@ -20,6 +21,7 @@ from hawk.models.refused import check_attention
 from hawk.models.turns import remember_markers
 
 DTYPES = ("float32", "bfloat16", "float16")
+_CHECKED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
 
 
@@ -73,11 +75,33 @@ def _refuse_incomplete(path: str, loaded: Mapping[str, Any]) -> None:
         # Frequencies are computed, not read; older files hold them all the same.
         names = [name for name in names if not name.endswith("rotary_emb.inv_freq")]
         if names:
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             raise InputError(
-                f"model.path {path!r}: the checkpoint {what} {', '.join(names[:NAMED])}{more}; "
+                f"model.path {path!r}: the checkpoint {what} {_listed(names)}; "
                 "it is incomplete or of another architecture."
             )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+@torch.no_grad()
+def _refuse_not_finite(path: str, model: nn.Module, dtype: str) -> None:
+    """One NaN or infinity empties every answer and makes every score NaN; in float16 65520 is one.
+
+    Smallest and largest, since neither overflows as a sum does and both pass NaN on: one reading of the
+    weights where they are (7B in bfloat16: 6 s on one CPU thread, 10 ms of a GPU's bandwidth), one wait.
+    """
+    stored = model.state_dict()  # and no buffers that the model computes
+    parts = [*model.named_parameters(), *((n, part) for n, part in model.named_buffers() if n in stored)]
+    parts = [(name, part) for name, part in parts if part.dtype in _CHECKED and part.numel()]
+    finite = torch.stack([torch.stack(part.aminmax()).isfinite().all() for _, part in parts])
+    names = [name for (name, _), good in zip(parts, finite.tolist(), strict=True) if not good]
+    if names:
+        raise InputError(
+            f"model.path {path!r}: NaN or infinity, read as {dtype}, in {_listed(names)}; only finite "
+            "weights are allowed. The checkpoint is damaged, or its dtype is too narrow for it."
+        )
 
 
 def load(
@@ -135,6 +159,7 @@ def load(
         family.drop_vision(model)
     model = model.to(resolve_device(device)).eval()
     model.requires_grad_(False)
+    _refuse_not_finite(path, model, dtype)
     processor = read(AutoProcessor, path, "processor", revision)
     processor.tokenizer.padding_side = "left"
     remember_markers(model, family.markers(processor.tokenizer, config))

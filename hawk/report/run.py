@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.core.settings_checks import required
+from hawk.report.examples import read_examples
 from hawk.report.tables import read_controls, read_retention
 
 
@@ -97,7 +97,7 @@ class Run:
             cost = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
             run.cost, run.cost_made = cost.to_pandas(), files.provenance_of(cost, paths.cost())
         if Path(paths.head_scores()).is_file():
-            run.examples = json.loads(Path(paths.head_scores()).read_text(encoding="utf-8"))["examples"]
+            run.examples = read_examples(paths.head_scores())
         if run.drops is None and run.retention is None:
             raise InputError(f"{root}: neither drops nor tables/retention.parquet; nothing to report.")
         return run

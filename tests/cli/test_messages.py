@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from conftest import EMBEDDED
@@ -43,6 +45,17 @@ WRONG = {
     "an overlay under a file": ([*GENERATE, *PICTURE, "--save-overlay", "file/x.png"], "file is no folder"),
     "no CUDA": ([*GENERATE, *PICTURE, "--device", "cuda:999"], "--device 'cuda:999': torch sees"),
     "no device": ([*GENERATE, *PICTURE, "--device", "gpu"], "--device 'gpu': allowed are auto"),
+    "two ratios": ([*GENERATE, *PICTURE, "--ratio", "0.5", "--ratio", "0.8"], "--ratio is given twice; once"),
+    "an option twice": (
+        [*GENERATE, *PICTURE, "--option", "layer=1", "--option", "layer=2"],
+        "--option layer is given twice, as '1' and '2'; once is allowed",
+    ),
+    "a value twice": (["sensitivity", "--run-dir", "a", "--run-dir", "a"], "--run-dir 'a' is given twice"),
+    "a configuration twice": (["plan", "--config", "a", "--config", "a"], "--config is given twice"),
+    "a subcommand's twice": (
+        ["export", "heads", "file", "--format", "csv", "--format", "csv", "--output", "x"],
+        "--format is given twice",
+    ),
     "figures of all runs": (["make-figures", "--config", "{}", "--run-dir", "."], "is no run's folder"),
     "a protocol": (
         ["score", "--benchmark", "mme", "--protocol", "foo", "--predictions", "file"],
@@ -181,3 +194,22 @@ def test_a_folder_has_no_revision() -> None:
 
     with pytest.raises(InputError, match="is a folder here, which has no revision 'abc'"):
         load(str(EMBEDDED), revision="abc")
+
+
+def commands(group: click.Group) -> Iterator[click.Command]:
+    for one in group.commands.values():
+        yield from commands(one) if isinstance(one, click.Group) else [one]
+
+
+@pytest.mark.parametrize("command", commands(cli), ids=lambda one: one.name)
+def test_no_command_takes_the_last_of_two(command: click.Command) -> None:
+    """A new command that is none of ours would; and two pictures may be the same."""
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.count:
+            words = [option.opts[0]] if option.is_flag else [option.opts[0], "1"]
+            context = click.Context(command, resilient_parsing=True)
+            if option.name == "images":
+                command.parse_args(context, words * 2)
+                continue
+            with pytest.raises(InputError, match="is given twice; once is allowed"):
+                command.parse_args(context, words * 2)

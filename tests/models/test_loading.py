@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import EMBEDDED, ROOT
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_random import MODELS
 
 import hawk
+from hawk.cli.main import command_line
 from hawk.core.errors import InputError
 from hawk.models.loading import _refuse_incomplete
 
@@ -62,6 +64,40 @@ def test_a_tensor_of_another_shape_is_named(tmp_path: Path) -> None:
     path = changed(tmp_path / "model", shorter)
     with pytest.raises(InputError, match=r"has in another shape \S*layers\.0\.self_attn\.q_proj\.weight; it"):
         hawk.load(path, device="cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_weight_that_is_no_number_is_named(tmp_path: Path, value: float) -> None:
+    """It used to answer nothing, with exit code 0. Largest finite weights, whose sum overflows, are read."""
+
+    def spoil(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[q_proj(tensors)][-1, -1] = value
+
+    def largest(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[q_proj(tensors)][-1, -3:] = torch.finfo(torch.float32).max
+
+    with pytest.raises(
+        InputError,
+        match=r"NaN or infinity, read as float32, in \S*layers\.0\.self_attn\.q_proj\.weight; only",
+    ):
+        hawk.load(changed(tmp_path / "bad", spoil), device="cpu")
+    good = changed(tmp_path / "good", largest)
+    hawk.load(good, device="cpu")
+    with pytest.raises(InputError, match="NaN or infinity, read as float16, in .*dtype is too narrow"):
+        hawk.load(good, device="cpu", dtype="float16")
+
+
+def test_no_command_answers_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = changed(tmp_path / "bad", lambda tensors: tensors[q_proj(tensors)].fill_(float("nan")))
+    image = tmp_path / "image.png"
+    Image.new("RGB", (64, 64)).save(image)
+    monkeypatch.setattr(sys, "argv", ["hawk", "generate", path, "what?", "--image", str(image)])
+    assert command_line() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[-1].startswith(f"error: model.path {path!r}: NaN or infinity")
 
 
 @pytest.mark.parametrize("kept", [None, 0, 200, 5000], ids=["no file", "empty", "half a header", "cut"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from literal_tables import Literal, cell, change
 from hawk.analysis import statistics
 from hawk.analysis.comparison import RETENTION
 from hawk.analysis.controls import CONTROLS, is_calibrated, is_control
+from hawk.analysis.evaluation_files import read_evaluation
 from hawk.analysis.resampling import bootstrap_counts, rng_of
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
@@ -229,6 +231,25 @@ def test_another_budget_is_an_error_naming_variant_sample_and_counts(copy) -> No
     change(RunPaths(root).evaluation("toy", "divprune"), one_more)
     with pytest.raises(InputError, match=r"'divprune' keeps 27 .*'toy-evaluation-0005'.*keeps 26 \(of 64\)"):
         make_tables(config, root)
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("blind", 0), ("divprune", 26)])
+def test_a_variant_alone_keeps_what_its_ratio_leaves(copy, name, allowed) -> None:
+    """Beside no other there is nothing that it must equal; blind is never beside one."""
+    root, config = copy
+    config = deepcopy(config)
+    evaluation = config["evaluation"]
+    evaluation["variants"] = [one for one in evaluation["variants"] if one["name"] == name]
+    evaluation |= {"reference": name, "published": {}}
+    rules = {"rounding": "ceil", "budget": "pooled", "position_policy": "keep"}
+    for benchmark in BENCHMARKS:
+        change(RunPaths(root).evaluation(benchmark, name), lambda frame: frame, rules=rules)
+    read_evaluation(config, str(root))
+    path = RunPaths(root).evaluation("toy", name)
+    change(path, lambda frame: frame.assign(kept_tokens=9), rules=rules)
+    said = f"{path}, ratio 0.6: 9 visual tokens .*; of its 64 method '{name}' keeps {allowed}\\."
+    with pytest.raises(InputError, match=said):
+        read_evaluation(config, str(root))
 
 
 def test_blind_is_no_part_of_the_budget_but_seeds_are(copy) -> None:
