@@ -222,15 +222,20 @@ class _PassesTargets(Command):
 @click.option(
     "--configfile", default=None, help="A config file or a shipped config's name; default: the demo's."
 )
+@click.option(
+    "--full-output", is_flag=True, help="What Snakemake prints, in place of stage, jobs done and time left."
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(configfile: str | None, arguments: tuple[str, ...]) -> None:
+def run(configfile: str | None, full_output: bool, arguments: tuple[str, ...]) -> None:
     """Run the workflow in this folder; further ARGUMENTS are Snakemake's.
+
+    With -n it prints the number of jobs per rule.
 
     hawk run --configfile tiny_internvl --cores 2
     """
     from hawk.tools.run import run as run_workflow
 
-    raise click.exceptions.Exit(run_workflow(configfile, arguments))
+    raise click.exceptions.Exit(run_workflow(configfile, arguments, full_output))
 
 
 # Every word from the command's name on is the command's, "--" included.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hawk.core.heads import Head
+from hawk.report.answers import answer_lists
 from hawk.report.noise import inside_null
 from hawk.report.run import Run
 
@@ -54,9 +55,11 @@ def _panel(run: Run, ablation: str, title: str, part: pd.DataFrame) -> dict[str,
 
     panel: dict[str, Any] = {
         "title": title,
+        "ablation": ablation,
         "benchmarks": benchmarks,
         "heads": [[head.layer, head.index] for head in heads],
         "confidence": run.confidence,
+        "alone": bool((part["intervention"] == "keep_only").all()),
     }
     for key, digits in VALUES.items():
         panel[key] = [[_rounded(value, digits) for value in line] for line in column(key)]
@@ -64,7 +67,8 @@ def _panel(run: Run, ablation: str, title: str, part: pd.DataFrame) -> dict[str,
         panel[key] = [[int(value) for value in line] for line in column(key)]
     for key in OF_BENCHMARKS:
         panel[key] = [_rounded(line[0], 2) for line in column(key)]
-    return {**panel, **_weights(run, ablation, heads)}
+    answers = answer_lists(run.answers.get(ablation, {}), benchmarks, heads, panel["is_noise"])
+    return {**panel, **answers, **_weights(run, ablation, heads)}
 
 
 def _weights(run: Run, ablation: str, heads: Sequence[Head]) -> dict[str, Any]:

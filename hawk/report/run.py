@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hawk.analysis.answers import Answers
 from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
@@ -38,6 +39,8 @@ class Run:
     controls: pd.DataFrame | None = None
     cost: pd.DataFrame | None = None
     cost_made: Mapping[str, Any] = field(default_factory=dict)
+    # Questions that heads win and lose, by ablation and benchmark; report.answers reads them.
+    answers: Mapping[str, Mapping[str, Answers | None]] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Any]] = ()  # images with what heads score and variants keep
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from hawk.core import atomic
 from hawk.core.paths import RunPaths
+from hawk.report.answers import answers_of
 from hawk.report.explorer import explorer_data
 from hawk.report.page import page
 from hawk.report.run import Run
@@ -35,8 +36,10 @@ def make_report(
     compare: folders of other runs, whose heads the explorer shows beside this run's.
     """
     output = output or RunPaths(root).report()
-    run = Run.read(config, root)
-    others = {Path(other).name: Run.read(config, other) for other in compare}
+    run, *rest = (Run.read(config, one) for one in (root, *compare))
+    for one in (run, *rest):
+        one.answers = answers_of(one)
+    others = {Path(name).name: other for name, other in zip(compare, rest, strict=True)}
     atomic.write_text(output, report(run, others))
     return output
 

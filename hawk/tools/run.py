@@ -7,16 +7,25 @@ and config. Outputs go to ``outputs/`` of the working directory. Snakemake itsel
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from pathlib import Path
 
 from hawk.core import extras
+from hawk.core.paths import RunPaths
 from hawk.core.shipped import config_file, profile, shipped
+from hawk.core.yaml_files import read_yaml
+from hawk.tools.follow import count_jobs, follow
 
 DEFAULT = "config"  # the demo: config/config.yaml
 PROFILE_OPTIONS = ("--profile", "--workflow-profile")
+DRY_RUN = {"-n", "--dry-run", "--dryrun"}
+OUTPUT_OPTIONS = {"--quiet", "-q", "--verbose", "--printshellcmds", "-p"}
+ELSEWHERE = {*PROFILE_OPTIONS, "--executor", "-e"}
 
 
 def command(configfile: str | None, arguments: Iterable[str] = ()) -> list[str]:
@@ -38,8 +47,20 @@ def command(configfile: str | None, arguments: Iterable[str] = ()) -> list[str]:
     return [sys.executable, "-m", "snakemake", "--snakefile", str(shipped("Snakefile")), *words]
 
 
-def run(configfile: str | None, arguments: Sequence[str] = ()) -> int:
-    """Run the shipped workflow in the working directory; returns Snakemake's exit code."""
+def run(configfile: str | None, arguments: Sequence[str] = (), full_output: bool = False) -> int:
+    """Run the shipped workflow in the working directory; returns Snakemake's exit code.
+
+    On this machine it shows stage, jobs done and time left, and of a dry run the number of jobs per rule. On
+    a cluster, with an option about output, or with ``full_output``, Snakemake speaks itself.
+    """
+    options = [word.partition("=")[0] for word in takewhile(lambda word: word != "--", arguments)]
+    own = full_output or not OUTPUT_OPTIONS.isdisjoint(options)
+    if not own and not DRY_RUN.isdisjoint(options):
+        # --quiet takes every word up to the next option, which a target must not be.
+        return count_jobs(command(configfile, ["--quiet", "--nocolor", *arguments]))
+    elsewhere = not ELSEWHERE.isdisjoint(options) or "SNAKEMAKE_PROFILE" in os.environ
+    if not own and not elsewhere:
+        return follow(command(configfile, arguments), _logs(configfile))[0]
     process = subprocess.Popen(command(configfile, arguments))
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
@@ -47,6 +68,11 @@ def run(configfile: str | None, arguments: Sequence[str] = ()) -> int:
             return process.wait()
         except KeyboardInterrupt:
             continue  # the terminal sent it to Snakemake too, which ends its jobs and says so
+
+
+def _logs(configfile: str | None) -> Path:
+    name = read_yaml(config_file(configfile or DEFAULT)).get("run")
+    return Path(RunPaths(f"outputs/{name}").root, "logs")
 
 
 def _with_profiles(arguments: Iterable[str]) -> list[str]:

@@ -130,7 +130,7 @@ def test_dashes_before_targets_are_handed_on(
 ) -> None:
     seen: list[tuple[str, ...]] = []
     monkeypatch.setattr("hawk.tools.warm.run_beside", lambda command: seen.append(command) or 0)
-    monkeypatch.setattr("hawk.tools.run.run", lambda config, arguments: seen.append(arguments) or 0)
+    monkeypatch.setattr("hawk.tools.run.run", lambda config, arguments, full: seen.append(arguments) or 0)
     assert CliRunner().invoke(cli, words).exit_code == 0
     assert seen == [handed]
 

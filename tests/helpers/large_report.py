@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from hawk.analysis.answers import KEPT, Answers, HeadAnswers
 from hawk.analysis.comparison import RETENTION
 from hawk.core.head_weights import HeadWeights
-from hawk.core.heads import Geometry
+from hawk.core.heads import Geometry, Head
 from hawk.core.paths import RunPaths
 from hawk.report.figures import pictures
 from hawk.report.run import Run
@@ -47,6 +48,7 @@ def large_report(
         "reference": "hawk-uniform", "variants": VARIANTS, "ratios": RATIOS, "protocol": "vlmevalkit",
         "role": "evaluation", "statistics": {"confidence": 0.95, "resamples": 2000},
     }  # fmt: skip
+    run.answers = {one: {name: _answers(layers, heads) for name in names} for one in ("zero", "selection")}
     run.examples = [_example(name, heads, grid) for name in names[:6]]
     rng = np.random.default_rng(1)
     shares = rng.dirichlet(np.full(heads, 0.5))
@@ -130,6 +132,24 @@ def _retention(names: list[str]) -> pd.DataFrame:
                 rows.append(row)
     frame = pd.DataFrame(rows, columns=RETENTION.names)
     return frame.astype({key: float for key in ("wins", "ties", "losses", "published", "unparsed")})
+
+
+def _answers(layers: int, heads: int) -> Answers:
+    """Of 128 long questions every head changes a dozen: more than a page can hold."""
+    rng = np.random.default_rng(4)
+    question = {"question": "what stands behind the one that " * 4, "options": [], "references": ["two"]}
+
+    def first(number: int) -> dict[int, str]:
+        rows = sorted(rng.choice(128, KEPT, replace=False).tolist())
+        return {row: f"answer {number % 50}" for row in rows}
+
+    changed = {
+        Head(layer, head): HeadAnswers(9, 7, first(layer * head), first(layer + head))
+        for layer in range(layers)
+        for head in range(heads)
+    }
+    samples = [{**question, "question": f"{row}: {question['question']}"} for row in range(128)]
+    return Answers(samples, ["one"] * 128, changed)
 
 
 def _example(benchmark: str, heads: int, grid: int) -> dict[str, Any]:

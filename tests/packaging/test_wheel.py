@@ -145,7 +145,8 @@ def test_hawk_run_takes_a_shipped_config_and_profile_by_name(
     )
     text = done.stdout + done.stderr
     assert f"{installed['PYTHONPATH']}/hawk/workflow/profiles/slurm" in text
-    assert "outputs/tiny-internvl/features/" in text
+    assert "encode_images" in text
+    assert "ablate_head" not in text
 
 
 def test_an_unknown_config_is_one_line(installed: dict[str, str], tmp_path: Path) -> None:

@@ -71,10 +71,11 @@ def test_the_heatmap_prints_every_value_and_marks_noise(drops: pd.DataFrame) -> 
     table = drops.pivot(index="head", columns="benchmark", values="drop")[["toy", "pairs"]]
     assert texts(figure) == [f"{value + 0.0:.1f}" for value in table.to_numpy().ravel().round(1)]
     np.testing.assert_allclose(axes.images[0].get_array(), table)
-    hatched = [patch for patch in axes.patches if patch.get_hatch()]
-    assert 0 < len(hatched) == drops["is_noise"].sum() < len(drops)
+    (hatched,) = (patch for patch in axes.patches if patch.get_hatch())
+    corners = hatched.get_path().to_polygons(closed_only=False)
+    assert 0 < len(corners) == drops["is_noise"].sum() < len(drops)
     noise = drops.pivot(index="head", columns="benchmark", values="is_noise")[["toy", "pairs"]].to_numpy()
-    cells = {(int(patch.get_y() + 0.5), int(patch.get_x() + 0.5)) for patch in hatched}
+    cells = {tuple((square.min(axis=0) + 0.5).astype(int)[::-1].tolist()) for square in corners}
     assert cells == {tuple(map(int, one)) for one in np.argwhere(noise)}
     assert axes.images[0].norm.vmin == -axes.images[0].norm.vmax  # white is zero
     assert [label.get_text() for label in axes.get_yticklabels()] == ["L0H0", "L0H1", "L0H2", "L0H3"]

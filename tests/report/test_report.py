@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -30,6 +31,8 @@ from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.report import page as report
 from hawk.report import verdicts
+from hawk.report.answers import answers_of
+from hawk.report.explorer import explorer_data
 from hawk.report.headline import Comparison, headline, sentences
 from hawk.report.run import Run
 from hawk.report.sections.comparison import _retention_table
@@ -352,6 +355,8 @@ def test_the_explorer_works_in_a_browser(made, tmp_path: Path) -> None:
       out.noisy = all("button.head.noise").length;
       second.click(); out.detail = part("detail").textContent; out.open = !part("detail").hidden;
       out.looks = all(".examples img").length; out.frames = all(".examples .frame").length;
+      out.summaries = all(".questions summary").map((one) => one.textContent);
+      out.questions = all(".questions tbody tr").map((row) => [...row.cells].map((c) => c.textContent));
       part("close").click(); out.closed = part("detail").hidden;
       set("panel-select", "1"); out.selection = rows();
       set("measure-select", "logprob_drop"); out.logprob = rows(); set("measure-select", "drop");
@@ -405,6 +410,18 @@ def test_the_explorer_works_in_a_browser(made, tmp_path: Path) -> None:
     assert "L0H0 under zero" in found["detail"]
     assert "Where it looks" in found["detail"]
     assert (found["looks"], found["frames"]) == (1, 2)
+    counts = won_and_lost(root, "zero", "L0H0")
+    assert found["summaries"] == [
+        f"{name}: {len(won)} won, {len(lost)} lost of 64" for name, won, lost in counts
+    ]
+    shown = [
+        [kind, *one]
+        for _, won, lost in counts
+        for kind, rows in (("won", won), ("lost", lost))
+        for one in rows[:3]
+    ]
+    assert found["questions"] == shown
+    assert {row[0] for row in shown} == {"won", "lost"}
     assert found["closed"]
     other = drops[drops["intervention"] == "selection"].set_index(["benchmark", "head"])
     for shown, real in zip(numbers(found["selection"]), expected(other), strict=True):
@@ -417,6 +434,72 @@ def test_the_explorer_works_in_a_browser(made, tmp_path: Path) -> None:
     assert found["down"] == sorted(found["down"], reverse=True)
     assert found["up"] == found["down"][::-1] or found["up"] == sorted(found["down"])
     assert found["images"]
+
+
+def won_and_lost(root: str, name: str, head: str) -> list[tuple[str, list[Any], list[Any]]]:
+    """Per benchmark the questions that a head wins and loses: question, right answer, with and without it."""
+    paths, found = RunPaths(root), []
+    for benchmark in ("toy", "pairs"):
+        samples = pd.read_parquet(paths.samples("calibration", benchmark)).set_index("sample_id")
+        with_it = pd.read_parquet(paths.scores(benchmark, name, "reference")).set_index("sample_id")
+        without = pd.read_parquet(paths.scores(benchmark, name, head)).set_index("sample_id")
+        won, lost = (
+            [
+                [
+                    samples.question[key],
+                    samples.references[key][0],
+                    with_it.prediction[key],
+                    without.prediction[key],
+                ]
+                for key in samples.index
+                if with_it.score[key] == right and without.score[key] == 1 - right
+            ]
+            for right in (1, 0)
+        )
+        found.append((benchmark, won, lost))
+    return found
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_a_head_without_score_files_says_so(made, tmp_path: Path) -> None:
+    root, config = made
+    shutil.copytree(root, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "scores" / "pairs")
+    Path(RunPaths(tmp_path / "run").scores("toy", "zero", "L0H1")).unlink()
+    path = make_report(config, str(tmp_path / "run"))
+    script = """
+      return [0, 1].map((h) => {
+        document.querySelector(`button.head[data-head="${h}"]`).click();
+        return document.querySelector(".questions").textContent;
+      });
+    """
+    dom = in_browser(path, script, tmp_path)
+    first, second = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]))
+    assert "Not known for pairs: the score files are no longer in the run's folder." in first
+    assert "toy: " in first
+    assert "Not known for toy, pairs:" in second
+    assert "toy: " not in second
+
+
+def test_questions_shown_are_few_where_the_page_would_grow(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, config = made
+    run = Run.read(config, root)
+    run.answers = answers_of(run)
+    full = explorer_data(run)["panels"][0]
+    assert (full["most"], full["of_all"]) == (3, True)
+    taken = {}
+    for size in (3000, 2000, 1000, 100):
+        monkeypatch.setattr("hawk.report.answers.BYTES", size)
+        panel = explorer_data(run)["panels"][0]
+        taken[size] = (panel["most"], panel["of_all"])
+        assert (panel["won"], panel["lost"]) == (full["won"], full["lost"])  # numbers are of all
+        kept = {key: panel[key] for key in ("asked", "said", "shown")}
+        assert len(json.dumps(kept)) <= size or panel["most"] == 0
+        if not panel["of_all"]:
+            given = np.array([[cell != 0 for cell in line] for line in panel["shown"]])
+            assert not np.array(panel["is_noise"])[given].any()
+    assert taken[100] == (0, False)
+    assert len(set(taken.values())) > 1
 
 
 def test_all_commands_run_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hawk.tools.demo import Progress, duration, reasons, spent
+from hawk.tools.demo import spent
+from hawk.tools.follow import Progress, duration, reasons
 
 # As Snakemake 9 prints with --quiet host.
 LINES = [
@@ -13,7 +14,7 @@ LINES = [
     "localrule prepare_samples:",
     "    output: outputs/tiny/samples/calibration/digits.parquet",
     "2 of 10 steps (20%) done",
-    "rule ablate_head_3:",
+    "rule ablate_heads_3:",
     "3 of 10 steps (30%) done",
     "rule cost_table:",
     "10 of 10 steps (100%) done",

@@ -249,15 +249,42 @@
       make("th", { scope: "row", text: name }), make("td", { text: signed(panel.drop[b][h], 1) }),
       make("td", { text: `${signed(panel.ci_low[b][h], 1)} to ${signed(panel.ci_high[b][h], 1)}` }), make("td", { text: fixed(panel.noise_floor[b], 1) }),
       make("td", { text: isNoise(panel, b, h) ? "within noise" : "beyond noise" }),
-      ...("lost" in panel ? [make("td", { text: String(panel.lost[b][h]) }), make("td", { text: String(panel.gained[b][h]) })] : []),
+      make("td", { text: fixed(panel.won[b][h], 0) }), make("td", { text: fixed(panel.lost[b][h], 0) }),
       make("td", { text: signed(-panel.logprob_drop[b][h], 3) })));
-    const heads = ["benchmark", "drop, points", `${panel.confidence} % interval`, "noise floor", "finding", ...("lost" in panel ? ["answers lost", "won"] : []), "log-prob., nats"];
+    const heads = ["benchmark", "drop, points", `${panel.confidence} % interval`, "noise floor", "finding", "won", "lost", "log-prob., nats"];
     box.hidden = false;
     box.replaceChildren(
       make("div", { class: "title" }, make("h3", { text: `${nameOf(panel.heads[h])} under ${panel.title}`, tabindex: -1 }),
         make("button", { type: "button", "data-part": "close", text: "close", onclick: () => { state.head = null; draw(); } })),
       make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "table" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows))),
-      weightSentence(panel, h), looks(panel.heads[h]));
+      weightSentence(panel, h), questions(panel, h), looks(panel.heads[h]));
+  }
+
+  function questions(panel, h) { // won and lost, by benchmark
+    const [helped, hurt] = panel.alone ? ["it alone chooses the tokens", "all heads choose them together"] : ["the head is there", "it is not"];
+    const box = make("div", { class: "questions" }, make("h4", { text: "Questions won and lost" }),
+      make("p", { class: "soft", text: `Won: the answer scores higher where ${helped} than where ${hurt}. Lost: the other way round.` }));
+    const unknown = panel.benchmarks.filter((_, b) => panel.won[b][h] === null);
+    if (unknown.length) box.append(make("p", { text: `Not known for ${unknown.join(", ")}: the score files are no longer in the run's folder.` }));
+    const [first, second] = panel.alone ? ["it alone", "all heads"] : ["with it", "without it"];
+    panel.benchmarks.forEach((name, b) => {
+      const [won, lost] = [panel.won[b][h], panel.lost[b][h]];
+      if (!won && !lost) return;
+      const summary = make("summary", { text: `${name}: ${won} won, ${lost} lost of ${panel.samples[b]}` });
+      if (!panel.shown[b][h]) { box.append(make("p", { text: summary.textContent })); return; }
+      const rows = panel.shown[b][h].flatMap((list, kind) => Array.from({ length: list.length / 2 }, (_, i) => {
+        const [question, right, reference] = panel.asked[b][list[2 * i]], said = panel.said[b][list[2 * i + 1]];
+        const cells = [question, right, ...(panel.alone ? [said, reference] : [reference, said])];
+        return make("tr", {}, make("th", { scope: "row", text: kind ? "lost" : "won" }), ...cells.map((text) => make("td", { class: "left", text: text || "(nothing)" })));
+      }));
+      const head = make("tr", {}, ...["", "question", "right answer", first, second].map((text) => (text ? make("th", { scope: "col", class: "left", text }) : make("td"))));
+      box.append(make("details", {}, summary, make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": `questions of ${name}` }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)))));
+    });
+    if (unknown.length < panel.benchmarks.length) {
+      const amount = panel.most ? `Shown are at most ${panel.most} questions of each kind, the first ones${panel.of_all ? "" : ", and none of heads within noise, which keeps this page small"}.` : "The questions would make this page too large.";
+      box.append(make("p", { class: "soft", text: `${amount} All answers are in the run's folder, in scores/BENCHMARK/${panel.ablation}/${nameOf(panel.heads[h])}.parquet and reference.parquet.` }));
+    }
+    return box;
   }
 
   function weightSentence(panel, h) {
@@ -383,9 +410,9 @@
   // --- export -------------------------------------------------------------------------------------------
   function csv(panel) {
     const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    const lines = [["panel", "layer", "head", "benchmark", "drop", "ci_low", "ci_high", "logprob_drop", "is_noise", "weight"].join(",")];
+    const lines = [["panel", "layer", "head", "benchmark", "drop", "ci_low", "ci_high", "logprob_drop", "is_noise", "won", "lost", "weight"].join(",")];
     panel.heads.forEach(([layer, head], h) => panel.benchmarks.forEach((name, b) => lines.push(
-      [quote(panel.title), layer, head, quote(name), panel.drop[b][h], panel.ci_low[b][h], panel.ci_high[b][h], panel.logprob_drop[b][h], panel.is_noise[b][h], panel.weight[h] ?? ""].join(","))));
+      [quote(panel.title), layer, head, quote(name), panel.drop[b][h], panel.ci_low[b][h], panel.ci_high[b][h], panel.logprob_drop[b][h], panel.is_noise[b][h], panel.won[b][h] ?? "", panel.lost[b][h] ?? "", panel.weight[h] ?? ""].join(","))));
     return lines.join("\n") + "\n";
   }
   pick("csv").addEventListener("click", () => {

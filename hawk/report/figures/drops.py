@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D
 
 from hawk.core.heads import Head
+from hawk.report.figures.style import GREY, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from hawk.report.run import Run
-from matplotlib.patches import Rectangle
-
-from hawk.report.figures.style import GREY, new_figure
 
 # What a drop is.
 WORDS = {
@@ -82,6 +83,14 @@ def _cells(
 ) -> None:
     """A grid of coloured cells with their numbers; a colour bar if ``figure`` is given."""
     image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    # One shape for all hatched cells: thousands of them would make the file large.
+    squares = [
+        Path.unit_rectangle().transformed(Affine2D().translate(column - 0.5, row - 0.5))
+        for row, column in np.argwhere(noise & ~np.isnan(values))
+    ]
+    if squares:
+        hatched = Path.make_compound_path(*squares)
+        axes.add_patch(PathPatch(hatched, fill=False, hatch="////", ec="#c8c8c8", lw=0))
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
@@ -89,9 +98,6 @@ def _cells(
         colour = "white" if abs(value) > 0.6 * limit else "black"
         if noise[row, column]:
             colour = GREY
-            axes.add_patch(
-                Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", ec="#c8c8c8", lw=0)
-            )
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
         axes.text(
             column,

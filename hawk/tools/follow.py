@@ -1,0 +1,150 @@
+"""A running Snakemake in a few words: stage, jobs done, time left; and a dry run as numbers of jobs."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+# What a person wants to know of a running rule; the others take no time.
+STAGES = {
+    "prepare_samples": "drawing samples",
+    "encode_images": "encoding images",
+    "score_reference": "scoring the whole model",
+    "repeat_reference": "scoring it again",
+    "score_baseline": "scoring the whole model",
+    "ablate_head": "switching heads off",
+    "evaluate_pruned": "evaluating pruners",
+    "measure_cost": "measuring cost",
+    "make_report": "writing the report",
+}
+
+_STARTED = re.compile(r"(?:local)?rule (\w+):")
+
+
+def follow(
+    command: Sequence[str], logs: Path, environment: Mapping[str, str] | None = None, beginning: bool = True
+) -> tuple[int, Progress]:
+    """Run a Snakemake command and show how far it is; returns its exit code and what it did.
+
+    logs: folder of the run's logs; those of failed jobs end in the reason, which is printed.
+    beginning: also show what Snakemake says before its first job.
+    """
+    progress, started, begun = Progress(time.monotonic()), time.time(), not beginning
+    last_lines: deque[str] = deque(maxlen=60)
+    # In the process group of this one: Ctrl-C reaches Snakemake, which ends its jobs itself.
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as run:
+        assert run.stderr is not None
+        before = signal.signal(signal.SIGTERM, lambda *_: run.terminate())
+        try:
+            while (line := _next_line(run)) is not None:
+                last_lines.append(line)
+                text = progress.read(line, time.monotonic())
+                begun = begun or bool(_STARTED.match(line))
+                if text is not None:
+                    _show(text, progress)
+                elif not begun:
+                    print(line, end="", file=sys.stderr, flush=True)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    if run.returncode and begun:
+        # Snakemake says much, and all of it stands in .snakemake/log; the reasons are in the jobs' logs.
+        print("\n", *last_lines, sep="", file=sys.stderr)
+        print("The run did not finish. The failed jobs said:", file=sys.stderr)
+        for path, reason in reasons(logs, started):
+            print(f"{path}: {reason}", file=sys.stderr)
+    return run.returncode, progress
+
+
+def _next_line(run: subprocess.Popen[str]) -> str | None:
+    """None at the end. Ctrl-C went to Snakemake too, which ends its jobs and says so: it is read on."""
+    assert run.stderr is not None
+    while True:
+        try:
+            return run.stderr.readline() or None
+        except KeyboardInterrupt:
+            continue
+
+
+def count_jobs(command: Sequence[str]) -> int:
+    """Print the jobs that a dry run would start, as numbers per rule; returns Snakemake's exit code."""
+    done = subprocess.run(
+        [*command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    print("\n".join(merged(done.stdout.splitlines())), flush=True)
+    return done.returncode
+
+
+def merged(lines: Iterable[str]) -> list[str]:
+    """Snakemake's table of jobs, the rules ``ablate_heads_0``, ``ablate_heads_1``, … as one row."""
+    written: list[str] = []
+    place: dict[str, int] = {}  # group of rules → its line in ``written``
+    for line in lines:
+        row = re.fullmatch(r"(\w+)_\d+( +)(\d+)", line)
+        if row is None:
+            written.append(line)
+        elif row[1] in place:
+            name, count = written[place[row[1]]].split()
+            total = str(int(count) + int(row[3]))
+            written[place[row[1]]] = name + total.rjust(len(line) - len(name))
+        else:
+            place[row[1]] = len(written)
+            written.append(row[1] + row[3].rjust(len(line) - len(row[1])))
+    return written
+
+
+def reasons(folder: Path, since: float) -> list[tuple[str, str]]:
+    """The logs under ``folder`` that were written after ``since`` and end in an error, with that line."""
+    reasons_found = []
+    for path in sorted(folder.rglob("*.log")):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if path.stat().st_mtime >= since and lines and lines[-1].startswith("error:"):
+            reasons_found.append((str(path), lines[-1]))
+    return reasons_found
+
+
+class Progress:
+    """What Snakemake's output says about where a run is. ``begin`` and ``now`` are seconds of one clock."""
+
+    def __init__(self, begin: float) -> None:
+        self.begin = begin
+        self.done = self.total = 0
+        self.stage = ""
+
+    def read(self, line: str, now: float) -> str | None:
+        """The text to show after a line of output that finished jobs; None after any other."""
+        started = _STARTED.match(line)
+        if started:
+            # A group of heads is a rule of its own name: ablate_heads_0, ablate_heads_1, …
+            self.stage = STAGES.get(re.sub(r"s_\d+$", "", started[1]), self.stage)
+        finished = re.search(r"(\d+) of (\d+) steps \((\d+)%\) done", line)
+        if not finished:
+            return None
+        self.done, self.total = int(finished[1]), int(finished[2])
+        spent = now - self.begin
+        text = f"{self.done} of {self.total} jobs, {duration(spent)}"
+        # Early on the pace is that of drawing samples, and says nothing.
+        if self.total // 5 <= self.done < self.total:
+            text += f", about {duration(spent * (self.total - self.done) / self.done)} left"
+        return f"{text}: {self.stage}" if self.stage and self.done < self.total else text
+
+
+def duration(seconds: float) -> str:
+    """``7 s`` or ``4 min 38 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _show(text: str, progress: Progress) -> None:
+    last = progress.done == progress.total
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{text}", end="\n" if last else "", flush=True)
+    elif last or progress.done % 20 == 0:
+        print(text, flush=True)
