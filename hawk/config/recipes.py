@@ -13,6 +13,7 @@ from typing import Any
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import shipped
 from hawk.core.heads import Head, head_table
+from hawk.core.values import RATIO
 from hawk.core.variants import CALIBRATED, TOKEN_SCORE
 from hawk.core.yaml_places import Places
 
@@ -46,6 +47,14 @@ def refuse_older(config: Mapping[str, Any], where: str | Places) -> None:
                 f"{place}: {section}.{given[0]} is now part of recipes; write in section {section}: "
                 f"{keys[given[0]]}."
             )
+    evaluation = config.get("evaluation")
+    published = evaluation.get("published") if isinstance(evaluation, Mapping) else None
+    if isinstance(published, Mapping) and (older := [key for key in published if RATIO.fullmatch(str(key))]):
+        place = where.of(["evaluation", "published", older[0]]) if isinstance(where, Places) else where
+        raise InputError(
+            f"{place}: evaluation.published names the variant first; write "
+            f"{{hawk-zero: {{'{older[0]}': ...}}}}, with the name of a variant, or baseline."
+        )
 
 
 def expand(config: dict[str, Any]) -> None:

@@ -111,8 +111,8 @@ WRONG = [
     ),
     (
         "evaluation.published",
-        {"0.8": {}},
-        r"evaluation.published, as \{variant: .*: '0.8'. Allowed: baseline, .*hawk",
+        {"0.8": {"mme": 1}},
+        r"evaluation.published names the variant first; write \{hawk-zero: ",
     ),
     ("generation.batch_size", 0, r"generation.batch_size: 0 is less than the minimum of 1"),
     ("model.heads", 9, r"model.heads is 9, but .*config.json says num_attention_heads 8"),
@@ -126,7 +126,7 @@ WRONG = [
     (
         "ablation.recipes",
         [{**ALONE, "layers": [0]}],
-        r"'a': layers belongs to zero and mean, not to 'keep_only'",
+        r"'a': layers belongs to zero, mean and gradient, not to 'keep_only'",
     ),
     ("ablation.recipes", [{**ALONE, "ratio": 0.33333}], r"'a': ratio 0.33333 has more than four decimals"),
     ("ablation.recipes", [{**ALONE, "ratio": float("nan")}], r"recipes.0.ratio: nan is not of type 'number'"),
@@ -146,7 +146,7 @@ WRONG = [
         [{"name": "uniform", "ablation": "zero"}],
         r"'uniform': the name is taken by weights",
     ),
-    ("weights.recipes", [{"name": "a", "ablation": "zero", "measure": "margin"}], r"'margin' is not one of"),
+    ("weights.recipes", [{"name": "a", "ablation": "zero", "measure": "nats"}], r"'nats' is not one of"),
     ("ablation.interventions", ["zero"], r"ablation.interventions is now .*recipes: \[{name: zero, interven"),
     ("ablation.selection_ratio", 0.8, r"ablation.selection_ratio is now part of recipes; .*ratio: 0.8}"),
     ("ablation.layers", [0], r"ablation.layers is now part of recipes; .*layers: \[0, 1\]}"),
@@ -167,6 +167,11 @@ WRONG = [
     ("statistics.resamples", 10**12, r"statistics.resamples: 1000000000000 is greater than the maximum"),
     ("statistics.confidence", float("nan"), r"statistics.confidence: nan is not of type 'number'"),
     ("cost.ratios", [0.12345], r"cost.ratios: 0.12345 has more than four decimals"),
+    (
+        "evaluation.published",
+        {"hawk": {"0.8": {}}},
+        r"evaluation.published, as \{variant: .*: 'hawk'. Did you mean .* Allowed: baseline, .*hawk-zero",
+    ),
     (
         "evaluation.published",
         {"baseline": {"0.8": {"mme": float("nan")}}},

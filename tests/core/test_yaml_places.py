@@ -120,7 +120,7 @@ WRONG = {
     "benchmark": (
         "  samples: 256",
         "  samples: 256\n  published: {'0.8': {a: 1}} #!",
-        "in evaluation.published",
+        "evaluation.published names the variant first; write {hawk-zero: {'0.8': ...}}",
     ),
     "definition": ("seed: 0", "seed: 0\ndata:\n  a: {definition: none.yaml} #!", "data.a: definition of a"),
     "older": ("  heads: all", "  heads: all\n  layers: [1] #!", "ablation.layers is now part of recipes"),
