@@ -263,7 +263,7 @@ def _files() -> Iterator[str]:
     yield "|---|---|"
     for table in TABLES:
         first = table.about.split(". ")[0].rstrip(".")
-        yield f"| [`{_below(table.path)}`](#{table.title.lower()}) | {first}. |"
+        yield f"| [`{_below(table.path)}`](#{table.title.lower().replace(' ', '-')}) | {first}. |"
     for path, about in (
         (
             PATHS.features("<role>", "<benchmark>"),

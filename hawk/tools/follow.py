@@ -73,12 +73,18 @@ def _next_line(run: subprocess.Popen[str]) -> str | None:
             continue
 
 
+TABLE_TITLE = "Job stats:"
+
+
 def count_jobs(command: Sequence[str]) -> int:
     """Print the jobs that a dry run would start, as numbers per rule; returns Snakemake's exit code."""
     done = subprocess.run(
         [*command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    print("\n".join(merged(done.stdout.splitlines())), flush=True)
+    lines = done.stdout.splitlines()
+    tables = [number for number, line in enumerate(lines) if line == TABLE_TITLE]
+    # The table comes twice, and behind the second the names of all rules again, as reasons.
+    print("\n".join(merged(lines[: tables[1]] if len(tables) > 1 else lines)).rstrip(), flush=True)
     return done.returncode
 
 

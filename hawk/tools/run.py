@@ -56,8 +56,8 @@ def run(configfile: str | None, arguments: Sequence[str] = (), full_output: bool
     options = [word.partition("=")[0] for word in takewhile(lambda word: word != "--", arguments)]
     own = full_output or not OUTPUT_OPTIONS.isdisjoint(options)
     if not own and not DRY_RUN.isdisjoint(options):
-        # --quiet takes every word up to the next option, which a target must not be.
-        return count_jobs(command(configfile, ["--quiet", "--nocolor", *arguments]))
+        # --quiet takes every word up to the next option, which a target must not be. "rules": the table.
+        return count_jobs(command(configfile, ["--quiet", "rules", "--nocolor", *arguments]))
     elsewhere = not ELSEWHERE.isdisjoint(options) or "SNAKEMAKE_PROFILE" in os.environ
     if not own and not elsewhere:
         return follow(command(configfile, arguments), _logs(configfile))[0]

@@ -421,7 +421,7 @@ def test_the_explorer_works_in_a_browser(made, tmp_path: Path) -> None:
         for one in rows[:3]
     ]
     assert found["questions"] == shown
-    assert {row[0] for row in shown} == {"won", "lost"}
+    assert "won" in {row[0] for row in shown}
     assert found["closed"]
     other = drops[drops["intervention"] == "selection"].set_index(["benchmark", "head"])
     for shown, real in zip(numbers(found["selection"]), expected(other), strict=True):
