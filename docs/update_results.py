@@ -1,7 +1,8 @@
 """Write results of finished runs into the documentation, so that no number there is typed.
 
 README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``; docs/findings.md
-those of both by kind of scene. A page whose runs are not all there is left alone.
+those of both by kind of scene; docs/study.md those of config/study/evaluation.yaml, by the commands on
+that page. A page whose runs are not all there is left alone.
 
 make demo && .venv/bin/hawk warm .venv/bin/snakemake --cores 2 --configfile config/tiny_internvl.yaml
 .venv/bin/python docs/update_results.py
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.config.load import load_config
@@ -79,6 +81,69 @@ def findings() -> list[str]:
     ]
 
 
+# Which question → variant, and what it is compared with.
+QUESTIONS = {
+    "Weights of a head's own choice (`keep`) against uniform weights and the paper's": [
+        ("keep", "uniform"),
+        ("zero", "uniform"),
+        ("keep-attention", "uniform-attention"),
+        ("keep-layer1", "uniform-layer1"),
+        ("dpp-keep", "dpp-uniform"),
+        ("dpp-keep-layer1", "dpp-uniform-layer1"),
+    ],
+    "Attention in layer 1 against CDPruner": [("uniform-layer1", "cdpruner"), ("keep-layer1", "cdpruner")],
+    "The weighted score as a relevance, against DivPrune and CDPruner": [
+        ("dpp-keep", "divprune"),
+        ("dpp-keep", "cdpruner"),
+        ("dpp-keep-layer1", "divprune"),
+        ("dpp-keep-layer1", "cdpruner"),
+        ("dpp-uniform-layer1", "cdpruner"),
+    ],
+}
+REFERENCES = list(dict.fromkeys(other for pairs in QUESTIONS.values() for _, other in pairs))
+STUDY = {other: ROOT / "outputs" / f"study-vs-{other}" for other in REFERENCES}
+
+
+def study() -> list[str]:
+    """Both models together: retention by kind of scene, then the paired comparisons by question."""
+    frame, settings = read_retention(str(STUDY["divprune"]))
+    ratios = [one for one in settings["ratios"] if float(one) > 0]
+    rows = frame[(frame["benchmark"] != OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])]
+    busy = rows["benchmark"].str.endswith("_busy")
+    means = rows.groupby(["variant", "pruning_ratio", busy])["retention"].mean()
+    lines = [
+        "Mean retention in percent over both models, on usual scenes (4 to 7 objects) and on busy ones "
+        "(10 to 13), by pruning ratio:",
+        "",
+        f"| variant | {' | '.join(f'{kind}, {ratio}' for kind in ('usual', 'busy') for ratio in ratios)} |",
+        "|---|" + "---|" * (2 * len(ratios)),
+    ]
+    for variant in sorted(rows["variant"].unique(), key=lambda one: -means[one, ratios[1], True]):
+        cells = [f"{means[variant, ratio, kind]:.1f}" for kind in (False, True) for ratio in ratios]
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    for question, pairs in QUESTIONS.items():
+        lines += [
+            "",
+            f"{question}: difference in points, interval, Holm-adjusted p, over all eight benchmarks:",
+            "",
+        ]
+        lines += [f"| variant | against | {' | '.join(ratios)} |", "|---|---|" + "---|" * len(ratios)]
+        for variant, other in pairs:
+            against = read_retention(str(STUDY[other]))[0].set_index(
+                ["variant", "benchmark", "pruning_ratio"]
+            )
+            cells = [paired(against.loc[(variant, OVERALL, ratio)]) for ratio in ratios]
+            lines.append(f"| {variant} | {other} | {' | '.join(cells)} |")
+    return lines
+
+
+def paired(row: Any) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    return (
+        f"{row['difference']:+.1f} [{low:+.1f}, {high:+.1f}], {row['p_adjusted']:.3f} {row['verdict'] or '—'}"
+    )
+
+
 def few_and_many(run: Path, config: str) -> list[str]:
     frame, settings = read_retention(str(run))
     names = [one for one in frame["benchmark"].unique() if one != OVERALL]
@@ -122,6 +187,7 @@ def main() -> None:
         ((DEMO,), ROOT / "README.md", demo),
         ((INTERNVL,), ROOT / "docs" / "models.md", internvl),
         ((DEMO, INTERNVL), ROOT / "docs" / "findings.md", findings),
+        (tuple(STUDY.values()), ROOT / "docs" / "study.md", study),
     ):
         if all((run / "tables" / "retention.parquet").exists() for run in runs):
             write(page, lines())
