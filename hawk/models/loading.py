@@ -90,7 +90,7 @@ def _refuse_not_finite(path: str, model: nn.Module, dtype: str) -> None:
     """One NaN or infinity empties every answer and makes every score NaN; in float16 65520 is one.
 
     Smallest and largest, since neither overflows as a sum does and both pass NaN on: one reading of the
-    weights where they are (7B in bfloat16: 6 s on one CPU thread, 10 ms of a GPU's bandwidth), one wait.
+    weights where they are (0.08 s per 100 million in bfloat16 on one CPU thread), one wait.
     """
     stored = model.state_dict()  # and no buffers that the model computes
     parts = [*model.named_parameters(), *((n, part) for n, part in model.named_buffers() if n in stored)]

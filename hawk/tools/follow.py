@@ -18,6 +18,7 @@ STAGES = {
     "score_reference": "scoring the whole model",
     "repeat_reference": "scoring it again",
     "score_baseline": "scoring the whole model",
+    "screen_heads": "estimating heads",
     "ablate_head": "switching heads off",
     "evaluate_pruned": "evaluating pruners",
     "measure_cost": "measuring cost",
