@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from hawk.benchmarks.base import Benchmark, Sample
-from hawk.core.errors import InputError, unknown
+from hawk.core.errors import unknown
 
 # name → "module:class". Adding a benchmark is one new file and one line here.
 REGISTRY: dict[str, str] = {
@@ -56,12 +56,11 @@ def benchmark(name: str, options: Mapping[str, Any] | None = None) -> Benchmark:
 
 
 def require_data_file(bench: Benchmark) -> None:
-    """Refuse a benchmark of one's own whose table does not exist."""
-    definition, folder = getattr(bench, "definition", None), getattr(bench, "folder", None)
-    if definition is not None and folder is not None and not (folder / definition["file"]).is_file():
-        raise InputError(
-            f"benchmark {bench.name!r}: its data file {folder / definition['file']} does not exist."
-        )
+    """Refuse a benchmark of one's own whose table does not exist, or cannot be read by its kind."""
+    from hawk.benchmarks.custom import Custom
+
+    if isinstance(bench, Custom):
+        bench.require_table()
 
 
 def all_families(data: Mapping[str, Any] | None = None) -> set[str]:

@@ -13,10 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hawk.benchmarks.rules.cells import answers
 from hawk.core.errors import InputError, unknown
+from hawk.core.values import check_type
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,9 +66,20 @@ class Benchmark(ABC):
     # protocol → why it cannot be followed here (a judge model); such a protocol is an error
     refused: ClassVar[Mapping[str, str]] = {}
 
+    # What the benchmark's config section may say: key → the type, as an annotation is written
+    takes: ClassVar[Mapping[str, str]] = {"protocol": "str"}
+
     # The benchmark's own config section. ``options["protocol"]`` names the rules of the aggregate,
     # where harnesses differ in it; a step that aggregates puts the run's protocol there.
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse an option that is not read here or cannot be: it would be dropped, or fail in a job."""
+        for key, value in self.options.items():
+            if key not in self.takes:
+                raise unknown(f"key (data.{self.name})", key, self.takes)
+            value = fspath(value) if isinstance(value, PathLike) else value
+            check_type(self.takes[key], value, f"data.{self.name}.{key}")
 
     def check_protocol(self, protocol: str) -> None:
         """Refuse a protocol that this benchmark does not have, with the reason."""

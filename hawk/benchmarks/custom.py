@@ -92,6 +92,7 @@ class Custom(Benchmark):
     """Made by :func:`custom`, which gives each its own name, version and family."""
 
     protocols: ClassVar[tuple[str, ...]] = ALL
+    takes: ClassVar[Mapping[str, str]] = {"protocol": "str", "definition": "str"}
     definition: ClassVar[Mapping[str, Any]]
     folder: ClassVar[Path]
 
@@ -99,6 +100,16 @@ class Custom(Benchmark):
     @property
     def columns(self) -> Mapping[str, Any]:
         return self.definition["columns"]
+
+    def require_table(self) -> None:
+        """Refuse a table that is not there, or of a kind that cannot be read."""
+        file = self.folder / self.definition["file"]
+        if file.is_dir():
+            local_parquet(self.name, file)
+        elif not file.is_file():
+            raise InputError(f"benchmark {self.name!r}: its data file {file} does not exist.")
+        elif file.suffix.lower() not in ENDINGS:
+            raise unknown(f"kind of file ({file})", file.suffix, ENDINGS)
 
     def origin(self) -> dict[str, str | None]:
         """The table's name and checksum; images are in every sample's ``group_id``."""

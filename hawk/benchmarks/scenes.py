@@ -7,7 +7,7 @@ objects are too many for a small budget to cover. Metric: exact match. The digit
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from hawk.benchmarks.base import Benchmark, Sample
@@ -27,6 +27,7 @@ class _SceneTask(Benchmark):
     family: ClassVar[str] = "scenes"
     busy: ClassVar[bool] = False
     knows_relevant: ClassVar[bool] = True
+    takes: ClassVar[Mapping[str, str]] = {"protocol": "str", "scene_seed": "int"}
 
     def made(self, index: int) -> tuple[Scene, Question | None]:
         """Scene and question of the sample ``f"{index:04d}"``; the question knows the object's box."""
@@ -35,7 +36,7 @@ class _SceneTask(Benchmark):
         from hawk.benchmarks.toy.questions import ask
         from hawk.benchmarks.toy.scenes import BUSY, USUAL, make_scene
 
-        seed = int(self.options.get("scene_seed", BUSY_SEED if self.busy else SEED))
+        seed = self.options.get("scene_seed", BUSY_SEED if self.busy else SEED)
         scene = make_scene("test", seed, index, BUSY if self.busy else USUAL)
         # The task's own random state: one task's questions do not depend on another's.
         random = np.random.default_rng([seed, index, *self.name.encode()])

@@ -80,7 +80,7 @@ def generate(
     if not images and not video:
         click.echo("no --image and no --video: there are no visual tokens, so nothing is pruned.", err=True)
 
-    from hawk.core.images import read_image
+    from hawk.core.images import read_image, refuse_long_side
     from hawk.core.video import decode_video
     from hawk.inference.preprocessing import prompt_inputs
     from hawk.models.loading import load
@@ -88,6 +88,8 @@ def generate(
 
     pictures: list[Any] = [read_image(path) for path in images]
     clip = decode_video(video, frames) if video else None
+    if clip is not None:
+        refuse_long_side(clip.frames.shape[2], clip.frames.shape[1], str(video))
     vlm = load(model, revision=revision, dtype=dtype, attention=attention, device=device)
     pruner.check(vlm.model, vlm.family)
     limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hawk.config.recipes import (
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.shipped import resolve
-from hawk.core.values import choice, refuse, shown, text
+from hawk.core.values import choice, mapping, read_json, refuse, shown, text
 from hawk.core.variants import (
     CALIBRATED,
     COMPARISON_KEYS,
@@ -225,7 +224,7 @@ def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
         if key == "seed" and known.seeded:
             raise InputError(f"{where}: give seeds, how many there are; seed is then 0, 1, 2 and so on.")
         if key not in VARIANT_KEYS and key not in allowed:
-            raise unknown(f"key in {where}:", key, [*VARIANT_KEYS, *allowed])
+            raise unknown(f"key in {where}:", key, {*VARIANT_KEYS, *allowed})
         if key in allowed and key != "weights":
             check_option(method, key, variant[key], where, config["model"]["layers"])
     for key, kind in (("permute", bool), ("shuffle_query", bool)):
@@ -299,8 +298,8 @@ def _check_model_folder(config: dict[str, Any]) -> None:
     file = folder / "config.json"
     if not file.is_file():
         raise InputError(f"model.path: {model['path']!r} has no config.json; it is no model folder.")
-    model_config = json.loads(file.read_text(encoding="utf-8"))
-    text = model_config.get("text_config", model_config)
+    model_config = mapping(read_json(file, "a model's config"), f"model.path: {file}")
+    text_config = mapping(model_config.get("text_config", model_config), f"model.path: {file}: text_config")
     for key, name in (("layers", "num_hidden_layers"), ("heads", "num_attention_heads")):
-        if name in text and text[name] != model[key]:
-            raise InputError(f"model.{key} is {model[key]}, but {file} says {name} {text[name]}.")
+        if name in text_config and text_config[name] != model[key]:
+            raise InputError(f"model.{key} is {model[key]}, but {file} says {name} {text_config[name]}.")

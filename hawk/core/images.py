@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 1_000_000_000  # VLMEvalKit's limit; Pillow's own is a sixth of it
+_SHOWN = 255  # characters of a path in a message
 MAX_ASPECT = 200  # of the longer side to the shorter: Qwen's processors refuse more
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _BAND = 1 << 24  # pixels that are converted at once when a picture is hashed
@@ -116,17 +117,19 @@ def read_image(path: str | Path) -> Any:
         raise InputError(f"{path}: there is no such file.")
     content = read_bytes(path)
     try:
-        return rgb(open_image(content))
+        image = open_image(content)
+        refuse_long_side(*image.size)
+        return rgb(image)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def refuse_long_side(width: int, height: int) -> None:
+def refuse_long_side(width: int, height: int, where: str = "") -> None:
     """Refuse a picture that a processor would refuse in a GPU job."""
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise InputError(
-            f"{width} x {height} pixels: one side is more than {MAX_ASPECT} times the other, which vision "
-            "towers refuse."
+            f"{where}{': ' * bool(where)}{width} x {height} pixels: one side is more than {MAX_ASPECT} times "
+            "the other, which vision towers refuse."
         )
 
 
@@ -165,7 +168,8 @@ def file_hash(path: str | Path) -> str:
 def _unreadable(path: str | Path, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return error
-    return InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).")
+    name = str(path) if len(str(path)) <= _SHOWN else f"{str(path)[:60]}…"
+    return InputError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error}).")
 
 
 def _refuse_special(path: str | Path) -> None:

@@ -76,6 +76,8 @@ def compose(path: str | Path, what: str = "config file") -> tuple[dict[str, Any]
         value = loader.construct_document(node)
     except _Wrong as error:
         raise InputError(f"{path}, line {error.line}: {error}.") from None
+    except InputError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}" if mark else ""

@@ -175,6 +175,22 @@ def test_a_very_long_picture_is_refused_before_a_gpu_job(size, refused):
         check_files([strip], "toy")
 
 
+def test_a_very_long_picture_is_refused_before_a_model_is_loaded(tmp_path):
+    for width, refused in ((2000, False), (2001, True)):
+        (tmp_path / "strip.png").write_bytes(encoded(Image.new("RGB", (width, 10))))
+        if refused:
+            with pytest.raises(InputError, match=r"strip.png: 2001 x 10 pixels: one side is more than 200"):
+                read_image(tmp_path / "strip.png")
+        else:
+            assert read_image(tmp_path / "strip.png").size == (width, 10)
+
+
+def test_a_name_without_end_is_cut_in_its_message():
+    with pytest.raises(InputError, match=r"^i{60}…: cannot be read") as caught:
+        read_bytes("i" * 140_000)
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize("read", [read_image, read_bytes, file_hash])
 def test_a_pipe_a_folder_and_a_device_are_refused_at_once(read, tmp_path):
     os.mkfifo(tmp_path / "pipe")

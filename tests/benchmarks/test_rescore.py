@@ -170,6 +170,7 @@ def test_the_command_prints_the_aggregate_and_writes_rows(tmp_path):
     [
         ('{"prediction": "A"}\n', "row 0: no column 'answer'"),
         ('{"references": ["A"]}\n', "line 1: needs an object with a text 'prediction'"),
+        ('{"prediction": "A", "answer": null}\n', "row 0: nothing in column 'answer'"),
         ("not json\n", "line 1: not JSON"),
         ("\n", "there is no row"),
     ],

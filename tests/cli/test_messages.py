@@ -147,13 +147,54 @@ def test_an_unused_bad_entry_under_data_is_told_when_the_config_is_read(tmp_path
     }
     check(fill(raw, "c"))
     (tmp_path / "bad.yaml").write_text("file: 3\n")
+    columns = "columns: {question: q, answer: a, image: i}\nprompt: '{question}'\n"
+    (tmp_path / "own.yaml").write_text(f"file: own.yaml\n{columns}")
+    (tmp_path / "folder.yaml").write_text(f"file: table\n{columns}")
+    (tmp_path / "table").mkdir()
     for entry, said in (
         ({"unused": {"definition": str(tmp_path / "bad.yaml")}}, "bad.yaml"),
         ({"unused": {"definition": str(tmp_path / "none.yaml")}}, "none.yaml"),
         ({"unused": {}}, "unknown benchmark 'unused'"),
+        ({"gqa": {"path": 3}}, r"data.gqa.path is 3; it must be text"),
+        ({"gqa": {"split": None}}, r"data.gqa.split is None; it must be text"),
+        ({"videomme": {"videos": ["x"]}}, r"data.videomme.videos is \['x'\]; it must be text"),
+        ({"digits": {"path": "x"}}, r"unknown key \(data.digits\) 'path'. .*Allowed: protocol, scene_seed"),
+        ({"digits": {"scene_seed": "x"}}, r"data.digits.scene_seed is 'x'; it must be a whole number"),
+        ({"easy_vqa": {"scene_seed": 3}}, r"unknown key \(data.easy_vqa\) 'scene_seed'. Allowed: protocol"),
+        ({"own": {"definition": str(tmp_path / "own.yaml")}}, r"unknown kind of file \(.*own.yaml\) '.yaml'"),
+        ({"own": {"definition": str(tmp_path / "folder.yaml")}}, r"neither a parquet file nor a folder"),
     ):
         with pytest.raises(InputError, match=said):
             check(fill({**raw, "data": entry}, "c"))
+    (tmp_path / "table/part.parquet").write_bytes(b"")  # a folder of tables is one table
+    check(fill({**raw, "data": {"own": {"definition": str(tmp_path / "folder.yaml")}}}, "c"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", r"model/config.json: not a model's config \(Expecting"),
+        ("[]", r"model/config.json is \[\]; it must be a table"),
+        ('{"text_config": "x"}', r"config.json: text_config is 'x'; it must be a table"),
+        ('{"num_hidden_layers": 5}', r"model.layers is 4, but .* says num_hidden_layers 5"),
+    ],
+)
+def test_a_model_folder_whose_config_is_none_is_told_when_the_config_is_read(
+    content: str, said: str, tmp_path: Path
+) -> None:
+    from hawk.config.checks import check
+    from hawk.config.load import fill
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text(content)
+    raw = {
+        "run": "r",
+        "model": {"path": str(tmp_path / "model"), "layers": 4, "heads": 8},
+        "calibration": {"benchmarks": ["digits"]},
+        "evaluation": {"benchmarks": ["digits"], "variants": [{"name": "v", "method": "random"}]},
+    }
+    with pytest.raises(InputError, match=said):
+        check(fill(raw, "c"))
 
 
 @pytest.mark.parametrize(

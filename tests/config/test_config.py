@@ -164,6 +164,10 @@ WRONG = [
     ("generation.batch_size", 4.0, r"generation.batch_size: 4.0 is not of type 'integer'"),
     ("model.threads", 2.0, r"model.threads: 2.0 is not of type 'integer'"),
     ("cost.repeats", 10**6, r"cost.repeats: 1000000 is greater than the maximum of 10000"),
+    ("evaluation.samples", 10**30, r"evaluation.samples: 10+ is greater than the maximum of 1000000000"),
+    ("preprocessing", {"max_pixels": 10**30}, r"preprocessing.max_pixels: 10+ is greater than the maximum"),
+    ("preprocessing", {"frames": 10**9}, r"preprocessing.frames: 10+ is greater than the maximum of 100000"),
+    ("evaluation.variants", [{"name": "a", "method": "hawk", "seed": 1}], r"weights\.$"),
     ("statistics.resamples", 10**12, r"statistics.resamples: 1000000000000 is greater than the maximum"),
     ("statistics.confidence", float("nan"), r"statistics.confidence: nan is not of type 'number'"),
     ("cost.ratios", [0.12345], r"cost.ratios: 0.12345 has more than four decimals"),
@@ -185,8 +189,8 @@ WRONG = [
     ),
 ]
 
-# Names become parts of paths and of commands: only what neither reads in another way (FAULTS: a name
-# such as $(id>PWNED) was run by a shell).
+# Names become parts of paths and of commands: only what neither reads in another way (a name such
+# as $(id>PWNED) was run by a shell).
 BAD_NAMES = [
     "a`touch PWNED`", "$(id>PWNED)", "../../x", "/x", "a b", "a\n", "a\nb", "{a}", "a{head}", ".", "..", "",
     "-a", ".a", "x" * 65, "a;b", "a|b", "a&b", "a'b", 'a"b', "a*", "a?", "\u0430", "a\x00",

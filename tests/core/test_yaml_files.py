@@ -29,7 +29,7 @@ WRONG = {
     "latin-1": (b"run: a\nname: caf\xe9\n", "line 2: not UTF-8 text"),
     "binary": (bytes(range(1, 128)), "not valid YAML"),
     "list only": (b"- a\n- b\n", "expected keys and values, found list"),
-    "empty": (b"", "empty; expected keys and values"),
+    "empty": (b"", "config.yaml: empty; expected keys and values."),
     "two": (b"a: 1\n---\nb: 2\n", "line 2: not valid YAML"),
     "long": (b"a: " + b"x" * 1_000_001, "1,000,004 bytes; a config file has at most 1,000,000"),
 }

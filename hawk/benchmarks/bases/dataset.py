@@ -49,15 +49,12 @@ class DatasetBenchmark(Benchmark):
     licence: ClassVar[str] = "not stated"
     grouped: ClassVar[bool] = False  # rows have metric groups
     keys: ClassVar[tuple[str, ...]] = ()  # columns of names from which groups are made
-    own_options: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[Mapping[str, str]] = dict.fromkeys(OPTIONS, "str")
     protocols: ClassVar[tuple[str, ...]] = protocols.ALL
     lmms_tokens: ClassVar[int] = 16
 
     def __post_init__(self) -> None:
-        allowed = (*OPTIONS, *self.own_options)
-        for key in self.options:
-            if key not in allowed:
-                raise unknown(f"key (data.{self.name})", key, allowed)
+        super().__post_init__()
         if self.style not in protocols.STYLES:
             raise unknown(f"prompt style (data.{self.name}.prompt)", self.style, protocols.STYLES)
         if self.protocol not in protocols.ALL:
@@ -109,6 +106,7 @@ class DatasetBenchmark(Benchmark):
         The row has the columns of the Hub's table, of VLMEvalKit's TSV, or ``references`` and
         whatever of those the metric needs. The answer may stand in any of ``ANSWERS``.
         """
+        there = set(row)
         answer = next((row[column] for column in ANSWERS if not is_empty(row.get(column))), None)
         if answer is not None:
             empty = [column for column in ANSWERS if is_empty(row.get(column))]
@@ -134,8 +132,9 @@ class DatasetBenchmark(Benchmark):
                 break
         else:
             missing = [column for column in self.columns if row.get(column) is None]
+            what = "nothing in" if set(missing) <= there else "no"
             raise InputError(
-                f"benchmark {self.name!r}, row {number}: no column {', '.join(map(repr, missing))} "
+                f"benchmark {self.name!r}, row {number}: {what} column {', '.join(map(repr, missing))} "
                 f"(or VLMEvalKit's: {', '.join(self.tsv_columns)})."
             )
         if sample is None:

@@ -44,7 +44,7 @@ _NO_OPTION = re.compile(r"\(?[A-Z][.):]\s*(nan|null)?", re.IGNORECASE)  # of a t
 class VideoBenchmark(DatasetBenchmark):
     """One video, one question, options such as "A. a dog"; the reference is a letter."""
 
-    own_options: ClassVar[tuple[str, ...]] = ("videos",)
+    takes: ClassVar[Mapping[str, str]] = {**DatasetBenchmark.takes, "videos": "str"}
     suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".mkv", ".webm")
     letters: ClassVar[str] = "ABCD"
 
