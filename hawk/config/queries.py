@@ -130,14 +130,21 @@ def model_state(path: str) -> str:
 def sample_sources(config: Mapping[str, Any], name: str) -> list[str]:
     """The files of ours that a benchmark's samples are made from: inputs, so that an edit is noticed.
 
-    The definition and the table of a benchmark of one's own, or the table that ``data.<name>.path`` names.
+    The definition and the table of a benchmark of one's own, or the table that ``data.<name>.path`` names; of
+    a folder all its tables. As they are opened: ``~`` is a home.
     """
     options = config["data"].get(name) or {}
     if options.get("definition"):
         bench = benchmark_named(config, name)
-        return [str(options["definition"]), str(bench.folder / bench.definition["file"])]  # type: ignore[attr-defined]
-    path = options.get("path")
-    return [str(path)] if path and Path(path).is_file() else []
+        definition = Path(resolve(str(options["definition"]))).expanduser()
+        return [str(definition), *_tables(bench.folder / bench.definition["file"])]  # type: ignore[attr-defined]
+    return _tables(Path(options["path"]).expanduser()) if options.get("path") else []
+
+
+def _tables(path: Path) -> list[str]:
+    if path.is_dir():
+        return [str(file) for file in sorted(path.rglob("*.parquet"))]
+    return [str(path)] if path.is_file() else []
 
 
 def samples_section(role: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EMBEDDED
+from PIL import Image
 from running import SMALL, Workflow
 
 from hawk.core.head_weights import HeadWeights
@@ -104,6 +105,29 @@ def test_a_replaced_model_runs_its_jobs_again(finished: Workflow) -> None:
     assert planned["score_reference"] >= 1
     assert "prepare_samples" not in planned  # samples need no model
     assert finished.planned() == {}
+
+
+@pytest.mark.parametrize("edited", ["own.csv", "own.yaml"])
+def test_an_edited_table_or_definition_of_a_benchmark_makes_its_samples_anew(
+    edited: str, tmp_path: Path, small_model: Path
+) -> None:
+    config = deepcopy(SMALL)
+    config["data"] = {"own": {"definition": "own.yaml"}}
+    config["calibration"]["benchmarks"] = ["digits", "own"]
+    workflow = Workflow(tmp_path / "run", small_model, config)
+    rows = "".join(f"question {i},yes,{i}.png\n" for i in range(8))
+    (workflow.folder / "own.csv").write_text(f"q,a,i\n{rows}")
+    (workflow.folder / "own.yaml").write_text(
+        "file: own.csv\ncolumns: {question: q, answer: a, image: i}\nprompt: '{question}'\n"
+    )
+    for i in range(8):
+        Image.new("RGB", (56, 56), (30 * i, 0, 0)).save(workflow.folder / f"{i}.png")
+    samples = "outputs/small/samples/calibration/own.parquet"
+    workflow.run(samples)
+    assert workflow.planned(samples) == {}
+    file = workflow.folder / edited
+    file.write_text(file.read_text().replace("question 1", "query 1").replace("'{", "'Look: {"))
+    assert workflow.planned(samples)["prepare_samples"] == 1
 
 
 def test_a_lost_head_is_scored_again_with_what_depends_on_it_and_nothing_else(finished: Workflow) -> None:
@@ -242,7 +266,9 @@ def test_a_failing_job_leaves_its_reason_and_no_output(tmp_path: Path, small_mod
     workflow.run(target)
     samples = workflow.folder / target
     samples.write_bytes(samples.read_bytes()[:200])
-    workflow.run("outputs/small/features/calibration/digits.safetensors", code=1)
+    printed = workflow.run("outputs/small/features/calibration/digits.safetensors", code=1)
+    assert "error: " in printed
+    assert "digits.parquet: not a readable parquet file" in printed  # not in a log file alone
     log = workflow.folder / "outputs/small/logs/features/calibration/digits.log"
     assert "error: " in log.read_text().strip().splitlines()[-1]
     assert "digits.parquet: not a readable parquet file" in log.read_text()
