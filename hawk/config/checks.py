@@ -168,7 +168,10 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
         )
     if hub_id and not Path(resolve(source)).is_file():
         return
-    weights = HeadWeights.load(source)  # a file that cannot be used is told before any job
+    try:
+        weights = HeadWeights.load(source)  # a file that cannot be used is told before any job
+    except InputError as error:
+        raise InputError(f"{where}: weights: {error}") from None
     model = config["model"]
     for key in ("layers", "heads"):
         if getattr(weights.geometry, key) != model[key]:

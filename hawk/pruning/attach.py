@@ -159,6 +159,9 @@ def _generate(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     ids = given.get("input_ids") if given.get("inputs") is None else given["inputs"]
     if ids is None:
         return override.plain(*args, **kwargs)
+    if not isinstance(ids, Tensor) or ids.ndim != 2:
+        shape = f"a tensor of shape {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise InputError(f"input_ids is {shape}; a tensor [batch, tokens] is allowed.")
     ids = ids.cpu()  # once: everything below is told from this
     visual = _visual_tokens(ids, entry.family.placeholders(self.config).values())
     if pruner.inactive or not visual.any():

@@ -70,6 +70,17 @@ def test_ids_and_sizes_in_other_forms(family):
     assert torch.equal(torch.stack(out.logits), torch.stack(expected.logits))
 
 
+def test_ids_that_are_no_batch_of_ids():
+    model, inputs = MODELS["qwen2_5_vl"](), build("qwen2_5_vl", CASES["one"])
+    ids = inputs["input_ids"]
+    for wrong, said in (
+        (ids.tolist(), "input_ids is list"),
+        (ids[0], r"input_ids is a tensor of shape \[\d+\]"),
+    ):
+        with KEPT.attach(model), pytest.raises(InputError, match=said + r"; a tensor \[batch, tokens\]"):
+            model.generate(**{**inputs, "input_ids": wrong, "attention_mask": None}, max_new_tokens=1)
+
+
 class Wrapper(torch.nn.Module):
     def __init__(self, inside):
         super().__init__()
