@@ -105,4 +105,13 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
 
 def _places(ids: Sequence[int], part: tuple[int, ...]) -> list[int]:
     """Where ``part`` begins in ``ids``."""
-    return [i for i in range(len(ids) - len(part) + 1) if tuple(ids[i : i + len(part)]) == part]
+    found: list[int] = []
+    begin = 0
+    while True:  # from one token like its first to the next: of a long prompt few are
+        try:
+            begin = ids.index(part[0], begin)
+        except ValueError:
+            return found
+        if tuple(ids[begin : begin + len(part)]) == part:
+            found.append(begin)
+        begin += 1

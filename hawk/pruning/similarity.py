@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 _CHUNK = 512
+_BLOCK = 256
 
 
 def unit(features: Tensor) -> Tensor:
@@ -21,6 +22,18 @@ def cosine_slabs(rows: Tensor, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield begin, rows[begin : begin + _CHUNK] @ columns.T
 
 
+def gram(vectors: Tensor) -> Tensor:
+    """``vectors @ vectors.T``, [n, n]. On a CPU every product of two blocks of rows is computed once."""
+    if vectors.device.type != "cpu":
+        return vectors @ vectors.T
+    whole = vectors.new_empty(len(vectors), len(vectors))
+    for begin in range(0, len(vectors), _BLOCK):
+        end = begin + _BLOCK
+        whole[begin:end, begin:] = vectors[begin:end] @ vectors[begin:].T
+        whole[end:, begin:end] = whole[begin:end, end:].T
+    return whole
+
+
 class Cosines:
     """Cosines among n unit vectors [n, d], for methods that ask for one row at a time.
 
@@ -31,7 +44,7 @@ class Cosines:
 
     def __init__(self, vectors: Tensor) -> None:
         self._vectors = vectors
-        self._whole = vectors @ vectors.T if len(vectors) <= 2 * vectors.shape[1] else None
+        self._whole = gram(vectors) if len(vectors) <= 2 * vectors.shape[1] else None
 
     def row(self, index: Tensor) -> Tensor:
         """Of the vector ``index`` (long [1]: a number would be waited for on an accelerator), [n]."""

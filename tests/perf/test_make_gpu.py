@@ -104,10 +104,12 @@ def test_claims_are_held_broken_or_not_measured() -> None:
         "however many pictures, rows and tokens", *["batch 1"] * 2, *["batch 16"] * 2]  # fmt: skip
     lines = [claim.line() for claim in claims(bad, 36, 16)]
     assert any(line.startswith("NOT HELD") and "0.60 x" not in line for line in lines)
-    found = {"date": "d", "device": "card", "versions": "v", "geometry": "g", "lines": lines}
+    found = {"date": "d", "device": "card", "versions": "v", "geometry": "g", "notes": ["By hand."]}
+    found["claims"] = [claim.as_json() for claim in claims(bad, 36, 16)]
     page = markdown({**found, "parts": {name: part.as_json() for name, part in bad.items()}})
     assert page.count("| 1,296 | hawk | 0.8 |") == 2
-    assert "- NOT HELD" in page
+    assert "| **no** | batch 1: at 80 % the KV cache shrinks as the prompt does |" in page
+    assert "\n\nBy hand.\n\n" in page
 
 
 def test_every_registered_method_is_measured() -> None:

@@ -97,7 +97,7 @@ def test_reductions(family):
 @pytest.mark.parametrize("at_once", [1, 3, 4, 10_000])
 def test_tokens_in_chunks(monkeypatch, at_once, case):
     """Chunks of any size, inside an image and over the text between two, score as the full matrix."""
-    monkeypatch.setattr(hawk_method, "TOKENS_AT_ONCE", {"cpu": at_once})
+    monkeypatch.setattr(hawk_method, "TOKENS_AT_ONCE", at_once)
     model = MODELS["qwen2_5_vl"]()
     inputs = build("qwen2_5_vl", CASES[case])
     (context,) = contexts_of(model, inputs)
@@ -242,7 +242,7 @@ def test_budget_per_image():
     model = MODELS["qwen2_5_vl"]()
     (context,) = contexts_of(model, build("qwen2_5_vl", [[Image(2, 2), 20, Image(3, 3)]]))
     kept = Random(pruning_ratio=0.5, budget="per_image").kept_indices(context)
-    assert context.item_of[kept].bincount().tolist() == [2, 5]
+    assert context.budget_group[kept].bincount().tolist() == [2, 5]
     assert len(Random(pruning_ratio=0.5).kept_indices(context)) == 7
 
 

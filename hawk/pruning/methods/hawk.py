@@ -43,14 +43,13 @@ from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
-from hawk.pruning.fetch import send
+from hawk.pruning.fetch import send, take
 from hawk.pruning.rotary import rotary, rotate
 
-ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
-# Visual tokens whose norm and product are computed together: on a CPU few enough that the states stay in
-# its cache between the two, on a GPU many, since each chunk is a handful of launches.
-TOKENS_AT_ONCE = {"cpu": 128}
-TOKENS_AT_ONCE_ELSEWHERE = 8192
+# On a CPU few enough rows of a weight that is converted, and few enough visual tokens whose norm and product
+# are computed together, to stay in its cache between the two; on a GPU all: there a chunk costs its launches.
+ROWS_AT_ONCE = 512
+TOKENS_AT_ONCE = 128
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +165,8 @@ class Hawk(Pruner):
         if self.prior:
             raw = _beyond_prior(raw, self.head_scores(context, prior=True), self.text_reduction)
         weights = self.weights.weights if isinstance(self.weights, HeadWeights) else [1.0] * len(raw)
-        total = send(torch.tensor(weights, dtype=raw.dtype), raw.device)
-        return normalize(raw, self.token_score_normalization).T @ (total / total.abs().sum())
+        total = torch.tensor(weights, dtype=raw.dtype)
+        return normalize(raw, self.token_score_normalization).T @ send(total / total.abs().sum(), raw.device)
 
     def head_scores(self, context: PruningContext, prior: bool = False) -> Tensor:
         """a_i(k) of one query before normalization, [heads, n].
@@ -177,24 +176,27 @@ class Hawk(Pruner):
         index = self.scoring_layer_index
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
-        shown = send(context.visual_index, hidden.device)
         if self.query == CALIBRATED:
             assert isinstance(self.weights, HeadWeights)
-            text = layer.norm(hidden[shown[:1]])  # for the dtype and device of states alone
+            text = layer.norm(
+                take(hidden, context.visual_index[:1])
+            )  # for the dtype and device of states alone
             queries = send(torch.tensor(self.weights.mean_query, dtype=dtype), text.device)[None]
         else:
             queries, text = self._queries(context, prior)
         linear = self.text_reduction == "mean" and not self.rope
         scale = 1.0 / math.sqrt(layer.head_dim)
         if linear and layer.k_norm is None and plain(layer.k_proj, text):
-            return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
+            query = queries.mean(0) if len(queries) > 1 else queries[0]
+            return _fast(layer, query * scale, hidden, context.visual_index)
+        shown = context.visual_index
         if plain(layer.k_proj, text):
-            keys = layer.keys(layer.norm(hidden[shown])).to(dtype)  # [n, kv_heads, d]
+            keys = layer.keys(layer.norm(take(hidden, shown))).to(dtype)  # [n, kv_heads, d]
         else:
-            keys = context.projected("keys", index)[shown].to(dtype)
+            keys = take(context.projected("keys", index), shown).to(dtype)
         if self.rope:
             cos, sin = rotary(context, hidden)
-            keys = rotate(keys, cos[shown].to(keys), sin[shown].to(keys))
+            keys = rotate(keys, take(cos, shown).to(keys), take(sin, shown).to(keys))
         if self.text_reduction == "mean":
             return _products(queries.mean(0, keepdim=True), keys)[0] * scale
         return _reduce(queries, keys, scale, self.text_reduction)
@@ -219,11 +221,10 @@ class Hawk(Pruner):
         other = context.query_ids is not None and not prior  # the shuffled-query control's question
         if other:
             text = layer.norm(context.query_embeddings())
-            where = send(context.query_index(self.query_span)[-1:], hidden.device).expand(len(text))
+            where = context.query_index(self.query_span)[-1:]
         else:
-            index_of = self._before(context) if prior else context.query_index(self.query_span)
-            where = send(index_of, hidden.device)
-            text = layer.norm(hidden[where])
+            where = self._before(context) if prior else context.query_index(self.query_span)
+            text = layer.norm(take(hidden, where))
         linear = self.text_reduction == "mean" and not self.rope
         if linear and layer.q_norm is None and plain(layer.q_proj, text):
             queries = _mean_query(layer, text.to(dtype).mean(0))[None]
@@ -232,10 +233,10 @@ class Hawk(Pruner):
         elif other:
             queries = layer.queries(text[None])[0].to(dtype)
         else:
-            queries = context.projected("queries", index)[where].to(dtype)
-        if self.rope:
+            queries = take(context.projected("queries", index), where).to(dtype)
+        if self.rope:  # another sample's question has one position: that of this one's last token
             cos, sin = rotary(context, hidden)
-            queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
+            queries = rotate(queries, take(cos, where).to(queries), take(sin, where).to(queries))
         return queries, text
 
 
@@ -256,7 +257,7 @@ def normalize(raw: Tensor, how: str) -> Tensor:
 
 def _divide(values: Tensor, by: Tensor) -> Tensor:
     """values / by where by is not zero, and 0 there; NaN stays NaN, for the caller to refuse."""
-    return torch.where(by == 0, torch.zeros_like(values), values / by)
+    return values / by.masked_fill(by == 0, torch.inf)
 
 
 def _beyond_prior(question: Tensor, prior: Tensor, reduction: str) -> Tensor:
@@ -273,7 +274,9 @@ def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
     mean would be rounded first; a whole copy of the weight in float32 would cost more than the product.
     """
     projection = layer.q_proj
-    query = torch.cat([part.to(mean.dtype) @ mean for part in projection.weight.split(ROWS_AT_ONCE)])
+    weight = projection.weight
+    parts = [part.to(mean.dtype) @ mean for part in weight.split(_at_once(ROWS_AT_ONCE, weight))]
+    query = torch.cat(parts) if len(parts) > 1 else parts[0]
     if projection.bias is not None:
         query = query + projection.bias.to(mean.dtype)
     return query.view(layer.heads, layer.head_dim)
@@ -282,33 +285,24 @@ def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
 def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) -> Tensor:
     """query [heads, d], hidden [T, hidden], positions of the visual tokens [n] → [heads, n].
 
-    No key is projected, and the normalized states of all tokens never exist at once.
+    No key is projected, and on a CPU the normalized states of all tokens never exist at once.
     """
-    shape = (layer.kv_heads, layer.head_dim)
     grouped = query.view(layer.kv_heads, -1, layer.head_dim)  # heads of one key group are adjacent
-    weight = layer.k_proj.weight.view(*shape, -1)  # [kv, d, hidden]
-    directions = torch.cat(
-        [  # [heads, hidden]
-            queries @ keys.to(query.dtype) for queries, keys in zip(grouped, weight, strict=True)
-        ]
-    )
-    out = query.new_empty(layer.heads, len(visual))
-    at_once = TOKENS_AT_ONCE.get(hidden.device.type, TOKENS_AT_ONCE_ELSEWHERE)
-    for begin in range(0, len(visual), at_once):
-        states = layer.norm(_rows(hidden, visual[begin : begin + at_once]))
-        out[:, begin : begin + at_once] = directions @ states.to(query.dtype).T
+    weight = layer.k_proj.weight.to(query.dtype).view(layer.kv_heads, layer.head_dim, -1)
+    directions = (grouped @ weight).flatten(0, 1)  # [heads, hidden]
+    parts = [
+        directions @ layer.norm(take(hidden, some)).to(query.dtype).T
+        for some in visual.split(_at_once(TOKENS_AT_ONCE, hidden))
+    ]
+    out = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
     if layer.k_proj.bias is not None:
-        bias = layer.k_proj.bias.to(query.dtype).view(shape)
-        out += torch.einsum("grd,gd->gr", grouped, bias).flatten()[:, None]
+        bias = layer.k_proj.bias.to(query.dtype).view(layer.kv_heads, layer.head_dim, 1)
+        out += (grouped @ bias).flatten(0, 1)  # [heads, 1]
     return out
 
 
-def _rows(hidden: Tensor, index: Tensor) -> Tensor:
-    """hidden[index] for an ascending index on the CPU; no copy where it is one run."""
-    first, last = int(index[0]), int(index[-1])
-    if last - first + 1 == len(index):
-        return hidden[first : last + 1]
-    return hidden[send(index, hidden.device)]
+def _at_once(on_cpu: int, values: Tensor) -> int:
+    return on_cpu if values.device.type == "cpu" else 1 << 31
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:
