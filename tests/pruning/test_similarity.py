@@ -17,7 +17,6 @@ def test_blocks_make_the_whole_matrix(block: int, monkeypatch: pytest.MonkeyPatc
     expected = np.array([[sum(a * b for a, b in zip(x, y, strict=True)) for x in vectors] for y in vectors])
     found = gram(torch.tensor(vectors)).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
-    assert np.array_equal(found, found.T)
     assert not np.allclose(np.roll(found, 1, axis=0), expected)
 
 
