@@ -17,9 +17,15 @@ Query-free (not the paper's; derived from it): ``query="calibrated"`` puts the m
 questions, stored with the weights, in place of the prompt's. No text is read, so the choice depends on the
 images alone, and a server may cache it; ``hawk export scorer`` writes it as one matrix.
 
+Informed words (not the paper's): of "what is the red digit?" most words say nothing of where to look, and a
+mean over words is mostly theirs. ``text_reduction="informed"`` weights each word t, in each head, by what its
+distribution P_it = softmax over visual tokens of q_it · k says beyond none, in nats:
+
+    a_i(k) = sum over t of g_it P_it(k) / sum over t of g_it,   g_it = KL(P_it || uniform) = log n - H(P_it)
+
 Prior correction (not the paper's): some tokens score high whatever is asked. With P_i the question's
-distribution over visual tokens (of ``attention`` its scores, else their softmax) and Q_i the same with what
-stands before the question as the query, ``prior=True`` scores token k by its term of KL(P_i || Q_i):
+distribution over visual tokens (its scores where they are one, else their softmax) and Q_i the same with
+what stands before the question as the query, ``prior=True`` scores token k by its term of KL(P_i || Q_i):
 
     a_i(k) = P_i(k) · log(P_i(k) / Q_i(k))
 
@@ -38,7 +44,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
-from hawk.core.variants import CALIBRATED, TOKEN_SCORE, require_calibrated_query
+from hawk.core.variants import CALIBRATED, LAST_TOKEN, TOKEN_SCORE, require_calibrated_query
 from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
@@ -50,6 +56,8 @@ from hawk.pruning.rotary import rotary, rotate
 # are computed together, to stay in its cache between the two; on a GPU all: there a chunk costs its launches.
 ROWS_AT_ONCE = 512
 TOKENS_AT_ONCE = 128
+
+DISTRIBUTIONS = ("attention", "informed")  # text reductions whose scores are distributions over tokens
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +75,15 @@ class Hawk(Pruner):
         The scoring layer. None: that of the weights, 0 for uniform ones.
     token_score_normalization : {"l2", "softmax", "minmax", "standardize", "none"}, default "l2"
         Of every head's scores over the visual tokens.
-    text_reduction : {"mean", "attention", "max"}, default "mean"
-        Over the question's tokens: mean of the raw products (the authors), softmax over visual
-        tokens per query and then the mean, or the highest.
+    text_reduction : {"mean", "attention", "informed", "max"}, default "mean"
+        Over the question's tokens: mean of the raw products (the authors), softmax over visual tokens per
+        query and then the mean, the same weighted by what each query says of the tokens, or the highest.
     rope : bool, default False
         Apply rotary positions to queries and keys (a control; the authors do not).
-    query_span : {"instruction", "after_vision", "authors"}, default "instruction"
-        The text of the last user turn, what follows the last image, or the range that the authors' code
-        takes: ``after_vision``, unless an image ends the turn (:func:`hawk.models.turns.instruction_index`).
+    query_span : {"instruction", "after_vision", "authors", "last_token"}, default "instruction"
+        The text of the last user turn, what follows the last image, the range that the authors' code takes
+        (``after_vision``, unless an image ends the turn), or the prompt's last token, which knows the
+        question above layer 0 only (:func:`hawk.models.turns.instruction_index`).
     score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
         The arithmetic of the score; the authors use the model's own dtype.
     query : {"question", "calibrated"}, default "question"
@@ -98,8 +107,8 @@ class Hawk(Pruner):
 
     allowed = {
         "token_score_normalization": ("l2", "softmax", "minmax", "standardize", "none"),
-        "text_reduction": ("mean", "attention", "max"),
-        "query_span": ("instruction", "after_vision", "authors"),
+        "text_reduction": ("mean", "attention", "informed", "max"),
+        "query_span": ("instruction", "after_vision", "authors", "last_token"),
         "score_dtype": ("float32", "bfloat16", "float16", "float64"),
         "query": ("question", "calibrated"),
     }
@@ -115,6 +124,12 @@ class Hawk(Pruner):
         if isinstance(self.weights, str):
             object.__setattr__(self, "weights", HeadWeights.load(self.weights))
         self._compare_options()
+        if self.query_span == LAST_TOKEN and self.query != CALIBRATED:
+            if self.prior:
+                raise InputError(
+                    "prior: true compares with the prompt before its question: not with last_token."
+                )
+            object.__setattr__(self, "reads_other_question", False)
         if self.query == CALIBRATED:
             self._check_calibrated()
             for fact in ("uses_query", "reads_other_question"):
@@ -219,6 +234,10 @@ class Hawk(Pruner):
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
         other = context.query_ids is not None and not prior  # the shuffled-query control's question
+        if other and self.query_span == LAST_TOKEN:
+            raise InputError(
+                "query_span 'last_token' reads no word of a question: another one changes nothing."
+            )
         if other:
             text = layer.norm(context.query_embeddings())
             where = context.query_index(self.query_span)[-1:]
@@ -262,7 +281,7 @@ def _divide(values: Tensor, by: Tensor) -> Tensor:
 
 def _beyond_prior(question: Tensor, prior: Tensor, reduction: str) -> Tensor:
     """P · log(P / Q) from the head scores of the question and of the prior, [heads, n] → [heads, n]."""
-    p, q = (one if reduction == "attention" else one.softmax(-1) for one in (question, prior))
+    p, q = (one if reduction in DISTRIBUTIONS else one.softmax(-1) for one in (question, prior))
     least = torch.finfo(p.dtype).tiny  # of 0, P gives 0 and Q no infinity
     return p * (p.clamp_min(least).log() - q.clamp_min(least).log())
 
@@ -313,15 +332,21 @@ def _products(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def _reduce(queries: Tensor, keys: Tensor, scale: float, how: str, chunk: int = 16) -> Tensor:
-    """Reductions that need every text x vision product, a few queries at a time."""
-    total = None
-    for part in queries.split(chunk):
-        products = _products(part, keys) * scale
-        if how == "attention":
-            summed = products.softmax(-1).sum(0)
-            total = summed if total is None else total + summed
-        else:
-            highest = products.amax(0)
-            total = highest if total is None else torch.maximum(total, highest)
-    assert total is not None
-    return total / len(queries) if how == "attention" else total
+    """Reductions that need every text x vision product, a few queries at a time; → [heads, n]."""
+    parts = (_products(part, keys) * scale for part in queries.split(chunk))  # [Q, heads, n] each
+    if how == "max":
+        return torch.stack([products.amax(0) for products in parts]).amax(0)
+    sums: list[Tensor] = []
+    weights: list[Tensor] = []
+    for products in parts:
+        attention = products.softmax(-1)
+        says = _information(attention) if how == "informed" else torch.ones_like(attention[..., :1])
+        sums.append((says * attention).sum(0))
+        weights.append(says.sum(0))
+    return torch.stack(sums).sum(0) / torch.stack(weights).sum(0)
+
+
+def _information(attention: Tensor) -> Tensor:
+    """KL(P || uniform) of distributions P over tokens, [..., n] → [..., 1]; flat ones have next to none."""
+    entropy = torch.special.entr(attention).sum(-1, keepdim=True)
+    return (math.log(attention.shape[-1]) - entropy).clamp_min(1e-9)
