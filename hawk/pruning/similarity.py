@@ -58,8 +58,7 @@ class Cosines:
         slabs = cosine_slabs(self._vectors, self._vectors) if whole is None else [(0, whole.clone())]
         nearest = self._vectors.new_empty(len(self._vectors))
         for begin, cosines in slabs:
-            rows = torch.arange(len(cosines), device=cosines.device)
-            cosines[rows, begin + rows] = -torch.inf
+            cosines.diagonal(begin).fill_(-torch.inf)  # what is alike most is the vector itself
             nearest[begin : begin + len(cosines)] = cosines.amax(1)
         return nearest
 
