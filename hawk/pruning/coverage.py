@@ -37,9 +37,11 @@ def _plain(gain: Tensor, count: int) -> Tensor:
     at = torch.zeros(1, dtype=torch.long, device=gain.device)
     covered = gain.new_zeros(gain.shape[1])
     taken = gain.new_zeros(len(gain))
+    # Memory that a recorded step asks for is kept for the next recording: only vectors may be of it.
+    above = torch.empty_like(gain)
 
     def choose(done: int) -> None:
-        fresh = (gain - covered).clamp_(min=0).sum(-1)
+        fresh = torch.sub(gain, covered, out=above).clamp_(min=0).sum(-1)
         pick = fresh.add_(taken).argmax(0, keepdim=True)
         chosen.index_copy_(0, at, pick)
         taken.index_fill_(0, pick, -torch.inf)
