@@ -95,19 +95,26 @@ def gpu_tests(run: Run, part: Part) -> None:
         "-m",
         "gpu",
         "-rsfE",
+        "-vv",  # a line per test, so that the output tells how far they came
         "--tb=short",
         "-p",
         "no:cacheprovider",
         *map(str, marked),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    # In front of what this process was given there: packages that the environment lacks, or has older.
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=max(1, part.left())
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as late:
         part.status = "cut"
-        part.notes.append("the tests did not end in their time")
+        said = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+        part.notes.append(f"the tests did not end in their time; passed: {said.count(' PASSED')}")
+        part.notes += [line for line in said.splitlines() if re.search(" (FAILED|ERROR) ", line)]
+        if run.log is not None:
+            run.log.write_text(said)
         return None
     counts = {
         what: int(number) for number, what in re.findall(r"(\d+) (passed|failed|error|skipped)", done.stdout)
