@@ -126,7 +126,7 @@ class PruningContext:
         where, end = self.visual_index.numpy(), 0
         for item in self.items:
             begin, end = end, end + item.tokens
-            inside[where[begin] - item.meta.get("lead", 0) : where[end - 1]] = True
+            inside[max(0, where[begin] - item.meta.get("lead", 0)) : where[end - 1]] = True
         outside = index[~inside[index]]
         return torch.from_numpy(outside if len(outside) else index)
 

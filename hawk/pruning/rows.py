@@ -124,11 +124,14 @@ def _row(
     padding = np.flatnonzero(~mask)
     text = padding if len(padding) else np.flatnonzero(item_of < 0)
     item_of = item_of[real]
+    visual = np.flatnonzero(item_of >= 0)
+    if (np.diff(item_of[visual]) < 0).any():
+        raise InputError("an image's or a video's placeholders stand between those of another.")
     return Row(
         ids=ids[real],
         positions=positions[:, real],
         items=[item for _, item in placed],
-        visual=np.flatnonzero(item_of >= 0),
+        visual=visual,
         item_of=item_of,
         padding_id=int(ids[text[0]]),
     )
