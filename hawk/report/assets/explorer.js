@@ -220,7 +220,7 @@
     const box = make("div", { class: "compare" });
     if (points.length < 3) { box.append(make("p", { text: "These two share fewer than three heads." })); return box; }
     const rho = spearman(points.map((p) => p.x), points.map((p) => p.y));
-    box.append(make("p", { text: `${points.length} shared heads, mean over each one's benchmarks. Rank correlation (Spearman): ${rho === null ? "undefined" : signed(rho, 2)}.` }));
+    box.append(make("p", { text: `Each dot is one of the ${points.length} heads that both have: its mean over the benchmarks. Rank correlation (Spearman): ${rho === null ? "undefined" : signed(rho, 2)}.` }));
     const size = 420, pad = 56;
     const scale = (values) => { let [low, high] = [Math.min(0, ...values), Math.max(0, ...values)]; if (high === low) high = low + 1; const slack = (high - low) * 0.05; return [low - slack, high + slack]; };
     const [x0, x1] = scale(points.map((p) => p.x)), [y0, y1] = scale(points.map((p) => p.y));

@@ -32,7 +32,7 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     axes.axhline(100, color="0.7", linewidth=0.8, zorder=0)
     axes.plot([1], [100], marker="*", color="black", markersize=9, linestyle="none")
-    axes.annotate("unpruned", (1, 100), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    axes.annotate("unpruned", (1, 100), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=8)
     look = looks(retention)
     for variant, part in merged.groupby("variant", sort=False):
         color, marker = look.get(str(variant), ("0.5", "x"))
@@ -57,6 +57,7 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
                 fontsize=6.5,
                 color=color,
             )
+    axes.margins(y=0.1)
     axes.set(xlabel="measured speed-up (numbers: % of tokens removed)", ylabel="retention, % of unpruned")
     if len(merged):
         figure.legend(loc="outside right center", fontsize=8)
