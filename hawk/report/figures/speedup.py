@@ -24,7 +24,8 @@ def draw(run: Run) -> Figure:
 def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
     """Retention over all benchmarks against measured end-to-end speed-up.
 
-    A line per variant, from the lowest ratio to the highest; where each stands is written beside it.
+    A line per variant, from the lowest ratio to the highest; where each stands is written beside it. Bars are
+    the intervals of both, of ``cost_table``'s ``speedup`` and of the retention.
     """
     overall = retention[retention["benchmark"] == "overall"]
     merged = table.merge(overall, on=["variant", "pruning_ratio"], suffixes=("", "_scored"))
@@ -40,6 +41,7 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
         axes.errorbar(
             part["speedup"],
             part["retention"],
+            xerr=[part["speedup"] - part["speedup_low"], part["speedup_high"] - part["speedup"]],
             yerr=[part["retention"] - part["ci_low"], part["ci_high"] - part["retention"]],
             color=color,
             marker=marker,
