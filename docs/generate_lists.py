@@ -1,6 +1,6 @@
 """Write docs/methods.md: every pruning method, benchmark and model family in a line, from the registries.
 
-A published benchmark that data/versions.tsv does not list gets its row there, without a commit until it is fetched.
+A published benchmark that data/versions.tsv does not list gets its row there, without a commit until fetched.
 
 python docs/generate_lists.py
 """

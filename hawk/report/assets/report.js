@@ -52,7 +52,7 @@
       next.focus();
     });
   }
-  // Figures: a click, a tap or Enter shows one as large as the window, and on a phone larger, to scroll in.
+  // Figures: a click, a tap or Enter shows one as large as the window, on a phone larger than it.
   const dialog = document.createElement("dialog");
   dialog.setAttribute("aria-label", "enlarged figure");
   dialog.innerHTML = '<form method="dialog"><button>close</button></form><div class="scroll" tabindex="0" role="group" aria-label="figure"></div>';
