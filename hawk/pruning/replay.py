@@ -36,7 +36,7 @@ def repeat(step: Callable[[int], None], times: int, device: torch.device) -> Non
         with torch.cuda.stream(stream):
             step(times)  # the first, which also loads kernels: loading cannot be recorded
             graph = torch.cuda.CUDAGraph()
-            # Other threads may go on using the device meanwhile.
+            # Other threads may compute on the device meanwhile; they may not draw random numbers on it.
             graph.capture_begin(pool=pool.id, capture_error_mode="thread_local")
             try:
                 step(times)

@@ -53,9 +53,11 @@ from hawk.pruning.fetch import send, take
 from hawk.pruning.rotary import rotary, rotate
 
 # On a CPU few enough rows of a weight that is converted, and few enough visual tokens whose norm and product
-# are computed together, to stay in its cache between the two; on a GPU all: there a chunk costs its launches.
+# are computed together, to stay in its cache between the two; on a GPU, where a chunk costs its launches, all
+# but of long videos, whose normalized states would take gigabytes.
 ROWS_AT_ONCE = 512
 TOKENS_AT_ONCE = 128
+ON_A_GPU = 8192
 
 DISTRIBUTIONS = ("attention", "informed")  # text reductions whose scores are distributions over tokens
 
@@ -321,7 +323,7 @@ def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) ->
 
 
 def _at_once(on_cpu: int, values: Tensor) -> int:
-    return on_cpu if values.device.type == "cpu" else 1 << 31
+    return on_cpu if values.device.type == "cpu" else ON_A_GPU
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:
