@@ -1,5 +1,7 @@
 """Write docs/methods.md: every pruning method, benchmark and model family in a line, from the registries.
 
+A published benchmark that data/versions.tsv does not list gets its row there, without a commit until fetched.
+
 python docs/generate_lists.py
 """
 
@@ -11,8 +13,10 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from hawk import benchmarks, models, pruning
+from hawk.core import ledger
 from hawk.core.variants import COMPARISON_KEYS
 from hawk.pruning.options import facts
 
@@ -118,6 +122,20 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
 
 
+def enter_benchmarks() -> None:
+    """A row in data/versions.tsv for every published benchmark that has none: known, not yet fetched."""
+    known = {row["name"] for row in ledger.read() if row["kind"] == "dataset"}
+    for name in benchmarks.REGISTRY:
+        bench: Any = benchmarks.benchmark(name)
+        from_hub = getattr(bench, "hub_id", None) and bench.options.get("source") != "tsv"
+        if name in known or not from_hub:
+            continue
+        row = {"id": bench.hub_id, "config": bench.hub_config or "", "split": bench.hub_split}
+        row |= {"rows": str(bench.published_rows), "licence": bench.licence}
+        ledger.record({"name": name, "kind": "dataset", **row})
+
+
 if __name__ == "__main__":
+    enter_benchmarks()
     PAGE.write_text(page(), encoding="utf-8")
     print(f"wrote {PAGE}")

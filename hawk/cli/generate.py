@@ -39,7 +39,9 @@ PICTURES = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "pdf", "svg", "eps", "p
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Shrink larger images to so many pixels.")
 @click.option("--min-pixels", type=click.IntRange(min=1), help="Enlarge smaller images to so many pixels.")
 @click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16.")
-@click.option("--attention", default="sdpa", show_default=True, help="sdpa, eager or flash_attention_2.")
+@click.option(
+    "--attention", default="sdpa", show_default=True, help="sdpa, eager, flash_attention_2 or varlen."
+)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--revision", help="Pinned revision of a Hub model.")
 @click.option("--save-overlay", type=click.Path(), help="A picture of the kept tokens on the image.")

@@ -16,9 +16,9 @@ TOKEN_SCORE = {
 }
 TOKEN_SCORE_VALUES: dict[str, tuple[str | bool, ...]] = {
     "normalization": ("l2", "softmax", "minmax", "standardize", "none"),
-    "reduction": ("mean", "attention", "max"),
+    "reduction": ("mean", "attention", "informed", "max"),
     "rope": (False, True),
-    "query_span": ("instruction", "after_vision", "authors"),
+    "query_span": ("instruction", "after_vision", "authors", "last_token"),
 }
 # One rule for all variants of a comparison; keys of ``evaluation``, never of a variant.
 COMPARISON_KEYS = ("rounding", "budget", "position_policy")
@@ -27,6 +27,8 @@ VARIANT_KEYS = {"name", "method", "weights", "permute", "seeds", "shuffle_query"
 
 # ``query`` of hawk and of a weights recipe: the mean query of the calibration questions, not the prompt's.
 CALIBRATED = "calibrated"
+# ``query_span`` of hawk: the prompt's last token, which is no word of the question.
+LAST_TOKEN = "last_token"
 
 
 def require_calibrated_query(has_query: bool, rope: bool, reduction: str, prior: bool = False) -> None:

@@ -117,6 +117,8 @@ class Family(ABC):
     # Whether an image alone in its sample is encoded otherwise than one of several.
     several_differ: ClassVar[bool] = False
     takes_video: ClassVar[bool] = True
+    # Whether the vision tower attends within windows that it packs into one sequence.
+    packs_vision: ClassVar[bool] = False
 
     # --- where things are -------------------------------------------------------------------
     def text_config(self, model: nn.Module) -> Any:

@@ -15,14 +15,14 @@ from transformers.utils import is_flash_attn_2_available
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
-from hawk.models import family_by_type
+from hawk.models import family_by_type, packed
 from hawk.models.base import VisionLanguageModel
 from hawk.models.refused import check_attention
 from hawk.models.turns import remember_markers
 
 DTYPES = ("float32", "bfloat16", "float16")
 _CHECKED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-ATTENTION = ("eager", "sdpa", "flash_attention_2")
+ATTENTION = ("eager", "sdpa", "flash_attention_2", packed.NAME)
 
 
 def resolve_device(device: str) -> str:
@@ -116,6 +116,8 @@ def load(
     """Load model, processor and family.
 
     ``vision=False`` drops the vision tower after loading, for jobs that work on stored features.
+    attention: "eager", "sdpa", "flash_attention_2", or "varlen": sdpa in the language model, and torch's own
+    flash attention in a vision tower that packs its windows (:mod:`hawk.models.packed`; Qwen, on a GPU).
     Raises InputError for a missing folder, an unknown family, a text-only model, or
     ``flash_attention_2`` without its package.
     """
@@ -139,12 +141,15 @@ def load(
     config = read(AutoConfig, path, "config", revision)
     family = family_by_type(config.model_type)
     check_attention(config)
+    varlen = attention == packed.NAME
+    if varlen:
+        packed.check(family, dtype, resolve_device(device))
     try:
         model, loaded = AutoModelForImageTextToText.from_pretrained(
             resolve(path),
             revision=revision,
             dtype=getattr(torch, dtype),
-            attn_implementation=attention,
+            attn_implementation="sdpa" if varlen else attention,
             trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are named and refused below, all at once
@@ -157,6 +162,8 @@ def load(
     _refuse_incomplete(path, loaded)
     if not vision:
         family.drop_vision(model)
+    elif varlen:
+        packed.use(model)
     model = model.to(resolve_device(device)).eval()
     model.requires_grad_(False)
     _refuse_not_finite(path, model, dtype)

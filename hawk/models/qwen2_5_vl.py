@@ -18,6 +18,7 @@ class Qwen2_5VL(Family):  # noqa: N801
 
     name = "qwen2_5_vl"
     position_rows = 4
+    packs_vision = True
 
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id, "video": config.video_token_id}

@@ -79,9 +79,12 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
     tokens. ``all_turns``: the same of every user turn. ``after_vision``: what follows the last visual
     token up to the last end of a turn. ``authors``: as their code has it, which looks for that end one
     token later; where the turn ends with an image it finds none, and takes everything to the prompt's end.
+    ``last_token``: the prompt's last token, from which the answer is generated.
     An empty span falls back to the last token before the turn's end. A prompt without a user turn is an
     error: any other span would be a guess.
     """
+    if span == "last_token":
+        return [len(ids) - 1]
     skip = visual | markers.visual
     if span in ("after_vision", "authors"):
         last = max((i for i, token in enumerate(ids) if token in skip), default=-1)
@@ -105,4 +108,13 @@ def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, sp
 
 def _places(ids: Sequence[int], part: tuple[int, ...]) -> list[int]:
     """Where ``part`` begins in ``ids``."""
-    return [i for i in range(len(ids) - len(part) + 1) if tuple(ids[i : i + len(part)]) == part]
+    found: list[int] = []
+    begin = 0
+    while True:  # from one token like its first to the next: of a long prompt few are
+        try:
+            begin = ids.index(part[0], begin)
+        except ValueError:
+            return found
+        if tuple(ids[begin : begin + len(part)]) == part:
+            found.append(begin)
+        begin += 1

@@ -176,7 +176,8 @@ class Pruner:
             chosen.append(picked)
         # A share that stays whole never left the CPU, and the others lie where they were chosen.
         device = next((picked.device for picked in chosen if picked.device.type != "cpu"), every.device)
-        return torch.cat([send(picked, device) for picked in chosen]).sort().values
+        parts = [send(picked, device) for picked in chosen]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).sort().values
 
     @property
     def inactive(self) -> bool:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, ScoringLayer, VisualItem, markers_of
 from hawk.models.turns import instruction_index
-from hawk.pruning.fetch import send
+from hawk.pruning.fetch import send, take
 
 T = TypeVar("T")
 
@@ -34,7 +35,6 @@ class PruningContext:
     positions: Tensor  # [rows, T], of the unpruned prompt
     items: list[VisualItem]  # in prompt order
     visual_index: Tensor  # [n] positions in the prompt, ascending
-    item_of: Tensor  # [n] index into items
     key: bytes  # names the sample: what a seeded pruner draws from, the same in every batch
     hidden_at: Callable[[int], Tensor]  # layer → input of that decoder layer, [T, hidden]
     projected: Callable[[str, int], Tensor]  # "queries" or "keys", layer → [T, heads, head_dim]
@@ -75,9 +75,9 @@ class PruningContext:
     @cached_property
     def text_index(self) -> Tensor:
         """Positions of everything that is no visual token."""
-        mask = torch.ones(len(self.ids), dtype=torch.bool)
-        mask[self.visual_index] = False
-        return mask.nonzero().flatten()
+        mask = np.ones(len(self.ids), dtype=bool)
+        mask[self.visual_index.numpy()] = False
+        return torch.from_numpy(np.flatnonzero(mask))
 
     @cached_property
     def budget_group(self) -> Tensor:
@@ -102,14 +102,13 @@ class PruningContext:
 
     def _groups(self, counts: list[int]) -> Tensor:
         """``counts`` equal parts of every item, numbered in prompt order."""
-        groups = torch.zeros_like(self.item_of)
-        used = 0
-        for i, (item, frames) in enumerate(zip(self.items, counts, strict=True)):
+        groups, used = [], 0
+        for item, frames in zip(self.items, counts, strict=True):
             # A token beyond the last whole frame (a closing newline) goes with that frame.
-            of_frame = torch.arange(item.tokens) // max(1, item.tokens // frames)
-            groups[self.item_of == i] = used + of_frame.clamp(max=frames - 1).to(groups)
+            of_frame = np.arange(item.tokens) // max(1, item.tokens // frames)
+            groups.append(used + np.minimum(of_frame, frames - 1))
             used += frames
-        return groups
+        return torch.from_numpy(np.concatenate(groups))
 
     def query_index(self, span: str = "instruction") -> Tensor:
         """Positions of the query text, see :func:`hawk.models.turns.instruction_index`.
@@ -122,19 +121,19 @@ class PruningContext:
     def _find_query(self, span: str) -> Tensor:
         visual = set(self.family.placeholders(self.model.config).values())
         markers = markers_of(self.model, self.family)
-        positions = instruction_index(self.ids.tolist(), visual, markers, span)
-        index = torch.tensor(positions)
-        inside = torch.zeros_like(self.ids, dtype=torch.bool)
-        for i in range(len(self.items)):
-            where = self.visual_index[self.item_of == i]
-            inside[where.min() - self.items[i].meta.get("lead", 0) : where.max()] = True
+        index = np.array(instruction_index(self.ids.tolist(), visual, markers, span))
+        inside = np.zeros(len(self.ids), dtype=bool)
+        where, end = self.visual_index.numpy(), 0
+        for item in self.items:
+            begin, end = end, end + item.tokens
+            inside[max(0, where[begin] - item.meta.get("lead", 0)) : where[end - 1]] = True
         outside = index[~inside[index]]
-        return outside if len(outside) else index
+        return torch.from_numpy(outside if len(outside) else index)
 
     def query_embeddings(self, span: str = "instruction") -> Tensor:
         """Input embeddings of the query text, [Q, hidden]; another sample's when one is given."""
         if self.query_ids is None:
-            return self.hidden_at(0)[send(self.query_index(span), self.device)]
+            return take(self.hidden_at(0), self.query_index(span))
         ids = send(self.query_ids, self.device)
         return self.model.get_input_embeddings()(ids[None])[0].to(self.device)
 

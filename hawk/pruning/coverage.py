@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hawk.pruning.replay import repeat
+
 _BATCH = 64
 _PLAIN = 1 << 26  # entries of a matrix that a GPU reads faster than the CPU reads one bound of it
 
@@ -32,14 +34,21 @@ def greedy_coverage(gain: Tensor, count: int) -> Tensor:
 def _plain(gain: Tensor, count: int) -> Tensor:
     """Every gain afresh at every step: the same choice, and no step waits for the device."""
     chosen = torch.empty(count, dtype=torch.long, device=gain.device)
+    at = torch.zeros(1, dtype=torch.long, device=gain.device)
     covered = gain.new_zeros(gain.shape[1])
-    taken = torch.zeros(len(gain), dtype=torch.bool, device=gain.device)
-    for step in range(count):
-        fresh = (gain - covered).clamp_(min=0).sum(-1).masked_fill(taken, -torch.inf)
-        pick = fresh.argmax()[None]
-        chosen[step : step + 1] = pick
-        taken[pick] = True
-        covered = torch.maximum(covered, gain[pick][0])
+    taken = gain.new_zeros(len(gain))
+    # Memory that a recorded step asks for is kept for the next recording: only vectors may be of it.
+    above = torch.empty_like(gain)
+
+    def choose(done: int) -> None:
+        fresh = torch.sub(gain, covered, out=above).clamp_(min=0).sum(-1)
+        pick = fresh.add_(taken).argmax(0, keepdim=True)
+        chosen.index_copy_(0, at, pick)
+        taken.index_fill_(0, pick, -torch.inf)
+        torch.maximum(covered, gain[pick][0], out=covered)
+        at.add_(1)
+
+    repeat(choose, count, gain.device)
     return chosen
 
 

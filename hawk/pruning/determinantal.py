@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hawk.pruning.replay import repeat
 from hawk.pruning.similarity import Cosines
 
 RANK = 1e-5  # a residual below this share of L_jj is float32 noise: the token is explained
@@ -30,16 +31,22 @@ def determinantal(vectors: Tensor, relevance: Tensor, count: int) -> Tensor:
     # Where nothing is left to explain, relevance decides: below every residual.
     rest = relevance - relevance.max() - 1
     chosen = torch.empty(count, dtype=torch.long, device=device)
-    for step in range(count):
+    at = torch.zeros(1, dtype=torch.long, device=device)
+
+    def choose(done: int) -> None:
         live = residual > explained
-        pick = torch.where(live, residual, rest).argmax()[None]
-        chosen[step] = pick[0]
-        explained[pick], rest[pick] = torch.inf, -torch.inf  # it is chosen once
-        # Indexed by a tensor of one dimension: one of none is read by the CPU, a wait per step.
+        # Kept in one dimension: a number would be read by the CPU, a wait per step.
+        pick = torch.where(live, residual, rest).argmax(0, keepdim=True)
+        chosen.index_copy_(0, at, pick)
+        explained.index_fill_(0, pick, torch.inf)  # it is chosen once
+        rest.index_fill_(0, pick, -torch.inf)
         row = relevance * cosines.row(pick) * relevance[pick]
-        row = torch.addmv(row, factors[:step].T, factors[:step, pick][:, 0], alpha=-1)
+        row = torch.addmv(row, factors[:done].T, factors[:done, pick][:, 0], alpha=-1)
         # A pick without residual adds no direction: its row of factors stays zero.
-        scale = residual[pick].clamp(min=1e-300).rsqrt() * live[pick]
-        factors[step] = row * scale
-        residual = torch.addcmul(residual, factors[step], factors[step], value=-1)
+        row *= residual[pick].clamp(min=1e-300).rsqrt() * live[pick]
+        factors.index_copy_(0, at, row[None])
+        residual.addcmul_(row, row, value=-1)
+        at.add_(1)
+
+    repeat(choose, count, device)
     return chosen

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+
+Index = slice | np.ndarray  # ascending places; a slice where they are one run
 
 
 def fetch(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -24,4 +27,19 @@ def fetch(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def send(value: Tensor, device: torch.device) -> Tensor:
     """A copy on ``device`` for which the CPU does not wait; itself if it is there."""
+    if value.device == device:
+        return value
     return value.to(device, non_blocking=device.type != "cpu")  # what goes to the CPU must have come
+
+
+def as_run(index: np.ndarray) -> Index:
+    """``index``, ascending, as a slice if it is one run."""
+    if len(index) and index[-1] - index[0] + 1 == len(index):
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """values[index] for an ascending index on the CPU; a view, which costs nothing, where it is one run."""
+    run = as_run(index.numpy())
+    return values[run] if isinstance(run, slice) else values[send(index, values.device)]

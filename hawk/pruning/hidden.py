@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hawk.models.base import Family, by_modality
 from hawk.models.partial import run_to
 from hawk.models.projections import copies_of_a_row
-from hawk.pruning.fetch import send
+from hawk.pruning.fetch import as_run, send
 from hawk.pruning.rows import Rows
 
 
@@ -43,7 +45,10 @@ class HiddenStates:
 
     def _of_row(self, values: Tensor, row: int) -> Tensor:
         """[batch, T, ...] → the row's without padding."""
-        return values[row].index_select(0, send(self.rows.real[row], values.device))
+        columns = self.rows.columns[row]
+        if isinstance(columns, slice):
+            return values[row, columns]
+        return values[row].index_select(0, send(torch.from_numpy(columns), values.device))
 
     def _copied(self, rows: Tensor) -> Tensor:
         return rows if self.copies == 1 else rows.repeat_interleave(self.copies, 0)
@@ -58,10 +63,17 @@ class HiddenStates:
         device = self.rows.device
         ids = self._copied(send(self.rows.ids, device))
         embeds = self.model.get_input_embeddings()(ids)[:: self.copies].to(device, copy=True)
-        for row, items in enumerate(self.rows.items):
-            for i, item in enumerate(items):
-                where = (self.rows.item_of[row] == i).nonzero().flatten()
-                embeds[row].index_copy_(0, send(where, device), item.features.to(embeds.dtype))
+        for into, columns, row in zip(embeds, self.rows.columns, self.rows.rows, strict=True):
+            real = np.arange(embeds.shape[1])[columns]
+            end = 0
+            for item in row.items:
+                begin, end = end, end + item.tokens
+                where = as_run(real[row.visual[begin:end]])
+                if isinstance(where, slice):
+                    into[where] = item.features
+                else:
+                    index = send(torch.from_numpy(where), device)
+                    into.index_copy_(0, index, item.features.to(embeds.dtype))
         return embeds
 
     def _run(self, layer: int) -> Tensor:

@@ -7,10 +7,12 @@ is changed. Used by ``attach`` and by the scoring of benchmarks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ from hawk.pruning.context import LastRun, PruningContext, Selector
 from hawk.pruning.fetch import fetch, send
 from hawk.pruning.hidden import HiddenStates
 from hawk.pruning.positions import remaining_positions
-from hawk.pruning.rows import Rows, take_apart
+from hawk.pruning.rows import Row, Rows, take_apart
 
 # Arguments that describe the unpruned prompt's images; none may reach the pruned call.
 CONSUMED = (
@@ -108,31 +110,26 @@ def prune(
     kept_index: list[Tensor] = []
     groups: list[Tensor] = []
     unchecked: list[tuple[Tensor, Callable[[Tensor], object]]] = []
-    for row, real in enumerate(rows.real):
-        item_of = rows.item_of[row, real]
-        visual_index = (item_of >= 0).nonzero().flatten()
-        kept = torch.arange(len(visual_index))
-        group = torch.zeros_like(kept)
-        if len(visual_index):
-            ids = rows.ids[row, real]
+    for number, row in enumerate(rows.rows):
+        kept = group = torch.arange(0)
+        if row.items:
             context = PruningContext(
                 model=model,
                 family=family,
-                ids=ids,
-                positions=rows.positions[:, row, real],
-                items=rows.items[row],
-                visual_index=visual_index,
-                item_of=item_of[visual_index],
-                key=keys[row].encode() if keys is not None else ids.numpy().tobytes(),
-                hidden_at=hidden.row(row),
-                projected=hidden.projected(row),
-                query_ids=None if queries is None else queries[row],
-                relevant=None if relevant is None else relevant[row],
-                observed=observed[row],
+                ids=torch.from_numpy(row.ids),
+                positions=torch.from_numpy(row.positions),
+                items=row.items,
+                visual_index=torch.from_numpy(row.visual),
+                key=keys[number].encode() if keys is not None else row.ids.tobytes(),
+                hidden_at=hidden.row(number),
+                projected=hidden.projected(number),
+                query_ids=None if queries is None else queries[number],
+                relevant=None if relevant is None else relevant[number],
+                observed=observed[number],
                 unchecked=unchecked,
             )
             if not pruner.inactive:
-                _refuse_not_finite(context, keys[row] if keys is not None else str(row))
+                _refuse_not_finite(context, keys[number] if keys is not None else str(number))
             kept = pruner.kept_indices(context)
             group = pruner.groups(context)
         kept_index.append(kept)
@@ -169,19 +166,22 @@ def _chosen(
     kept_index: Sequence[Tensor],
     unchecked: Sequence[tuple[Tensor, Callable[[Tensor], object]]],
 ) -> list[Tensor]:
-    """What was kept, on the CPU.
+    """What was kept, ascending, on the CPU.
 
     Raises what refuses the first ``unchecked`` values that are not finite; AssertionError for a token that
     was chosen twice.
     """
-    bad = [(~torch.isfinite(values)).sum() for values, _ in unchecked]
-    found = fetch([*kept_index, *bad])
-    for (values, refuse), count in zip(unchecked, found[len(kept_index) :], strict=True):
-        if count:
-            refuse(values)
+    finite = [torch.isfinite(torch.cat([values.flatten() for values, _ in unchecked]))] if unchecked else []
+    found = fetch([*kept_index, *finite])
     kept_index = found[: len(kept_index)]
+    end = 0
+    for values, refuse in unchecked:
+        begin, end = end, end + values.numel()
+        if not found[-1][begin:end].all():
+            refuse(values)
+    kept_index = [torch.from_numpy(np.sort(kept.numpy())) for kept in kept_index]
     for kept in kept_index:
-        if len(kept.unique()) != len(kept):
+        if (np.diff(kept.numpy()) == 0).any():
             raise AssertionError(f"{pruner!r} chose a token twice: {kept.tolist()}.")
     return kept_index
 
@@ -208,23 +208,16 @@ def _observed(seen: Sequence[Tensor], rows: Rows) -> list[Tensor | None]:
 
 def _refuse_not_finite(context: PruningContext, name: str) -> None:
     """NaN features would rank somewhere without a word; a sum finds them in one read."""
-    sums = torch.stack([item.features.sum(dtype=torch.float32) for item in context.items])
 
     def refuse(sums: Tensor) -> None:
         raise InputError(f"sample {name}: its visual features hold NaN or infinity.")
 
-    if context.device.type != "cpu":
-        context.unchecked.append((sums, refuse))
-    elif not torch.isfinite(sums).all():
-        refuse(sums)
-
-
-def _keep(rows: Rows, row: int, kept: Tensor) -> Tensor:
-    """Which of a row's tokens remain: all text, and the visual tokens ``kept``; bool [T without padding]."""
-    item_of = rows.item_of[row, rows.real[row]]
-    keep = item_of < 0
-    keep[(item_of >= 0).nonzero().flatten()[kept]] = True
-    return keep
+    for item in context.items:
+        total = item.features.sum(dtype=torch.float32)
+        if total.device.type != "cpu":
+            context.unchecked.append((total, refuse))
+        elif not math.isfinite(total):
+            refuse(total)
 
 
 def _pack(
@@ -236,50 +229,63 @@ def _pack(
     position_policy: str,
 ) -> PrunedPrompt:
     """Left-pad what remains of every row to one width and gather the features of kept tokens."""
-    keeps = [_keep(rows, row, kept) for row, kept in enumerate(kept_index)]
+    keeps = [_keep(row, kept.numpy()) for row, kept in zip(rows.rows, kept_index, strict=True)]
     batch, device = len(keeps), rows.device
-    width = max(int(keep.sum()) for keep in keeps)
-    ids = torch.empty(batch, width, dtype=torch.long)
-    mask = torch.zeros(batch, width, dtype=torch.long)
+    lengths = [int(keep.sum()) for keep in keeps]
+    width = max(lengths)
+    ids = np.empty((batch, width), dtype=np.int64)
+    mask = np.zeros((batch, width), dtype=np.int64)
     positions = torch.zeros(len(rows.positions), batch, width, dtype=torch.long)
-    remaining: list[VisualItem] = []
     columns: list[Tensor] = []
-    for row, keep in enumerate(keeps):
-        real = rows.real[row]
-        length = int(keep.sum())
-        ids[row, : width - length] = _padding_id(rows, row)
-        ids[row, width - length :] = rows.ids[row, real][keep]
-        mask[row, width - length :] = 1
-        positions[:, row, width - length :] = remaining_positions(
-            rows.positions[:, row, real], keep, rows.item_of[row, real], position_policy
-        )
-        item_of = rows.item_of[row, real]
-        columns.append(width - length + (item_of[keep] >= 0).nonzero().flatten())
-        for i, item in enumerate(rows.items[row]):
-            chosen = send(keep[item_of == i].nonzero().flatten(), device)
-            levels = tuple(level[chosen] for level in item.levels)
-            remaining.append(replace(item, features=item.features[chosen], levels=levels, observed=None))
-    features, kept_levels = by_modality(remaining)
+    for number, (row, keep, length) in enumerate(zip(rows.rows, keeps, lengths, strict=True)):
+        begin = width - length
+        ids[number, :begin] = row.padding_id
+        ids[number, begin:] = row.ids[keep]
+        mask[number, begin:] = 1
+        whole, kept, item = (torch.from_numpy(values) for values in (row.positions, keep, row.item_of))
+        positions[:, number, begin:] = remaining_positions(whole, kept, item, position_policy)
+        columns.append(torch.from_numpy(begin + np.flatnonzero(row.item_of[keep] >= 0)))
+    features, levels = by_modality(_remaining(rows, kept_index))
     return PrunedPrompt(
         family=family,
-        input_ids=send(ids, device),
-        attention_mask=send(mask, device),
+        input_ids=send(torch.from_numpy(ids), device),
+        attention_mask=send(torch.from_numpy(mask), device),
         position_ids=send(positions if len(positions) > 1 else positions[0], device),
         full_ids=full_ids,
         features=features,
-        levels=kept_levels,
-        prompt_tokens=[len(real) for real in rows.real],
+        levels=levels,
+        prompt_tokens=[len(row.ids) for row in rows.rows],
         visual_columns=columns,
         budget_group=groups,
-        last=LastRun.of([int((item >= 0).sum()) for item in rows.item_of], kept_index),
+        last=LastRun.of([len(row.visual) for row in rows.rows], kept_index),
     )
 
 
-def _padding_id(rows: Rows, row: int) -> int:
-    """The id that fills up a row: its own padding, else its first text token.
+def _keep(row: Row, kept: np.ndarray) -> np.ndarray:
+    """Which of a row's tokens remain: all text, and the visual tokens ``kept``; bool [T]."""
+    keep = row.item_of < 0
+    keep[row.visual[kept]] = True
+    return keep
 
-    Never a placeholder, which would be counted, nor an id that the row does not have: penalties on
-    repetition read the ids under a zero mask as well.
-    """
-    padding = rows.ids[row, ~rows.mask[row]]
-    return int(padding[0] if len(padding) else rows.ids[row, rows.item_of[row] < 0][0])
+
+def _remaining(rows: Rows, kept_index: list[Tensor]) -> list[VisualItem]:
+    """Every item of the batch with its kept tokens alone; their places reach the device in one copy."""
+    items: list[VisualItem] = []
+    places: list[np.ndarray] = []
+    for row, kept in zip(rows.rows, kept_index, strict=True):
+        ends = np.cumsum([0, *(item.tokens for item in row.items)])
+        cuts = np.searchsorted(kept.numpy(), ends)
+        items += row.items
+        places += [kept.numpy()[a:b] - end for a, b, end in zip(cuts[:-1], cuts[1:], ends[:-1], strict=True)]
+    if not items:
+        return []
+    together = send(torch.from_numpy(np.concatenate(places)), rows.device)
+    return [
+        replace(
+            item,
+            features=item.features[chosen],
+            levels=tuple(level[chosen] for level in item.levels),
+            observed=None,
+        )
+        for item, chosen in zip(items, together.split([len(place) for place in places]), strict=True)
+    ]

@@ -1,4 +1,7 @@
-"""A batch of unpruned prompts, taken apart into text and visual items."""
+"""A batch of unpruned prompts, taken apart into text and visual items.
+
+Bookkeeping on a few thousand integers per prompt: in numpy, whose calls cost a fraction of torch's.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, VisualItem
+from hawk.pruning.fetch import Index, as_run
+
+
+@dataclass(frozen=True)
+class Row:
+    """One unpruned prompt without its padding: T tokens, n of them visual; all but features on the CPU.
+
+    The visual tokens of an item are adjacent among all visual tokens, in the order of ``items``.
+    """
+
+    ids: np.ndarray  # [T]
+    positions: np.ndarray  # [rows, T]
+    items: list[VisualItem]  # in prompt order
+    visual: np.ndarray  # [n] where the visual tokens stand, ascending
+    item_of: np.ndarray  # [T] index into items, -1 for text
+    padding_id: int  # what fills up a shorter row
 
 
 @dataclass
 class Rows:
     """The unpruned batch, taken apart; all but the items' features lies on the CPU.
 
-    device: where those are, and what the model gets.
+    device: where those are, and what the model gets. columns: of every row, those that are no padding.
     """
 
     ids: Tensor  # [batch, T]
     mask: Tensor  # bool [batch, T]
     positions: Tensor  # [rows, batch, T]
-    items: list[list[VisualItem]]  # per row, in prompt order
-    item_of: Tensor  # [batch, T] index into the row's items, -1 for text
+    rows: list[Row]
+    columns: list[Index]
     device: torch.device
 
-    def __post_init__(self) -> None:
-        self.real = [row.nonzero().flatten() for row in self.mask]  # columns of a row that are no padding
+    @property
+    def items(self) -> list[list[VisualItem]]:
+        return [row.items for row in self.rows]
 
 
 def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any], device: torch.device) -> Rows:
@@ -48,36 +69,69 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any], devi
         modality: [item.to(device) for item in found]
         for modality, found in family.encode(model, inputs).items()
     }
-    items: list[list[VisualItem]] = [[] for _ in ids]
-    item_of = torch.full_like(ids, -1)
-    starts: list[list[tuple[int, VisualItem]]] = [[] for _ in ids]
-    for modality, token in family.placeholders(model.config).items():
-        where = ((ids == token) & mask).nonzero()  # row-major, as transformers counts them
-        found = encoded.get(modality, [])
-        total = sum(item.tokens for item in found)
-        if total != len(where):
-            raise InputError(
-                f"{len(where)} {modality} placeholders in the prompts, but {total} visual tokens in "
-                f"{len(found)} {modality}s."
-            )
-        offset = 0
-        for item in found:
-            span = where[offset : offset + item.tokens]
-            offset += item.tokens
-            if item.tokens == 0:
-                continue
-            row = int(span[0, 0])
-            if int(span[-1, 0]) != row:
-                raise InputError(f"an {modality}'s placeholders run over the end of prompt {row}.")
-            starts[row].append((int(span[0, 1]), item))
-            item_of[row, span[:, 1]] = len(starts[row]) - 1
+    placed = _places(family.placeholders(model.config), ids.numpy(), mask.numpy(), encoded)
     positions = family.position_ids(model, {**inputs, "attention_mask": mask.long()})
     positions = positions if positions.ndim == 3 else positions[None]
-    for row, placed in enumerate(starts):
-        order = sorted(range(len(placed)), key=lambda i, at=placed: at[i][0])  # type: ignore[misc]
-        items[row] = [placed[i][1] for i in order]
-        rank = torch.empty(len(placed), dtype=torch.long)
-        rank[torch.tensor(order, dtype=torch.long)] = torch.arange(len(placed))
-        visual = item_of[row] >= 0
-        item_of[row, visual] = rank[item_of[row, visual]]
-    return Rows(ids, mask, positions, items, item_of, device)
+    columns = [as_run(np.flatnonzero(row)) for row in mask.numpy()]
+    rows = [
+        _row(ids[i].numpy(), mask[i].numpy(), positions[:, i].numpy(), columns[i], placed[i])
+        for i in range(len(ids))
+    ]
+    return Rows(ids, mask, positions, rows, columns, device)
+
+
+def _places(
+    placeholders: Mapping[str, int],
+    ids: np.ndarray,
+    mask: np.ndarray,
+    encoded: Mapping[str, list[VisualItem]],
+) -> list[list[tuple[np.ndarray, VisualItem]]]:
+    """Per row its items in prompt order, each with the columns of its tokens."""
+    placed: list[list[tuple[np.ndarray, VisualItem]]] = [[] for _ in ids]
+    for modality, token in placeholders.items():
+        row_of, columns = np.nonzero((ids == token) & mask)  # row-major, as transformers counts them
+        found = encoded.get(modality, [])
+        total = sum(item.tokens for item in found)
+        if total != len(columns):
+            raise InputError(
+                f"{len(columns)} {modality} placeholders in the prompts, but {total} visual tokens in "
+                f"{len(found)} {modality}s."
+            )
+        end = 0
+        for item in found:
+            begin, end = end, end + item.tokens
+            if item.tokens == 0:
+                continue
+            if row_of[begin] != row_of[end - 1]:
+                raise InputError(f"an {modality}'s placeholders run over the end of prompt {row_of[begin]}.")
+            placed[row_of[begin]].append((columns[begin:end], item))
+    return [sorted(found, key=lambda one: int(one[0][0])) for found in placed]
+
+
+def _row(
+    ids: np.ndarray,
+    mask: np.ndarray,
+    positions: np.ndarray,
+    real: Index,
+    placed: list[tuple[np.ndarray, VisualItem]],
+) -> Row:
+    """ids, mask [width], positions [rows, width], and the items with their columns."""
+    item_of = np.full(len(ids), -1)
+    for number, (columns, _) in enumerate(placed):
+        item_of[columns] = number
+    # Never a placeholder, which would be counted, nor an id that the row does not have: penalties on
+    # repetition read the ids under a zero mask as well. So its own padding, else its first text token.
+    padding = np.flatnonzero(~mask)
+    text = padding if len(padding) else np.flatnonzero(item_of < 0)
+    item_of = item_of[real]
+    visual = np.flatnonzero(item_of >= 0)
+    if (np.diff(item_of[visual]) < 0).any():
+        raise InputError("an image's or a video's placeholders stand between those of another.")
+    return Row(
+        ids=ids[real],
+        positions=positions[:, real],
+        items=[item for _, item in placed],
+        visual=visual,
+        item_of=item_of,
+        padding_id=int(ids[text[0]]),
+    )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 _CHUNK = 512
+_BLOCK = 256
 
 
 def unit(features: Tensor) -> Tensor:
@@ -21,6 +22,18 @@ def cosine_slabs(rows: Tensor, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield begin, rows[begin : begin + _CHUNK] @ columns.T
 
 
+def gram(vectors: Tensor) -> Tensor:
+    """``vectors @ vectors.T``, [n, n]. On a CPU every product of two blocks of rows is computed once."""
+    if vectors.device.type != "cpu":
+        return vectors @ vectors.T
+    whole = vectors.new_empty(len(vectors), len(vectors))
+    for begin in range(0, len(vectors), _BLOCK):
+        end = begin + _BLOCK
+        whole[begin:end, begin:] = vectors[begin:end] @ vectors[begin:].T
+        whole[end:, begin:end] = whole[begin:end, end:].T
+    return whole
+
+
 class Cosines:
     """Cosines among n unit vectors [n, d], for methods that ask for one row at a time.
 
@@ -31,7 +44,7 @@ class Cosines:
 
     def __init__(self, vectors: Tensor) -> None:
         self._vectors = vectors
-        self._whole = vectors @ vectors.T if len(vectors) <= 2 * vectors.shape[1] else None
+        self._whole = gram(vectors) if len(vectors) <= 2 * vectors.shape[1] else None
 
     def row(self, index: Tensor) -> Tensor:
         """Of the vector ``index`` (long [1]: a number would be waited for on an accelerator), [n]."""
@@ -45,8 +58,7 @@ class Cosines:
         slabs = cosine_slabs(self._vectors, self._vectors) if whole is None else [(0, whole.clone())]
         nearest = self._vectors.new_empty(len(self._vectors))
         for begin, cosines in slabs:
-            rows = torch.arange(len(cosines), device=cosines.device)
-            cosines[rows, begin + rows] = -torch.inf
+            cosines.diagonal(begin).fill_(-torch.inf)  # what is alike most is the vector itself
             nearest[begin : begin + len(cosines)] = cosines.amax(1)
         return nearest
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hawk.analysis import comparison, controls
+from hawk.analysis import comparison, controls, cost
 from hawk.report.numbers import interval, number, p_text
 
 Row = Mapping[str, Any]
@@ -84,6 +84,18 @@ def _wins(row: Row) -> str:
     return " / ".join(counts) if counts[0] else ""
 
 
+def _speedups(row: Row) -> str:
+    return (
+        "" if row["variant"] == cost.UNPRUNED else f"×{row['speedup_low']:.2f} to ×{row['speedup_high']:.2f}"
+    )
+
+
+def _speedup_finding(row: Row) -> str:
+    if row["variant"] == cost.UNPRUNED:
+        return ""
+    return "noise" if row["is_noise"] else "faster" if row["speedup"] > 1 else "slower"
+
+
 NOT_STOPPED = 1.0  # percent of a row's answers, from which on it is marked
 MARKS = {
     "†": f"{NOT_STOPPED:g} % or more of the answers do not stop",
@@ -154,7 +166,8 @@ CONTROLS: list[Column] = [
 # Rows of hawk.analysis.cost.cost_table.
 COST: list[Column] = [
     *map(_as_is, (
-        "variant", "pruning_ratio", "total_ms", "speedup", "vision_ms", "token_score_ms", "prefill_ms",
+        "variant", "pruning_ratio", "total_ms", "speedup", "speedup_low", "speedup_high", "is_noise",
+        "vision_ms", "token_score_ms", "prefill_ms",
         "prefill_speedup", "decode_ms_per_token", "kv_cache_mb", "kv_cache_share", "ideal_share",
         "peak_memory_mb", "kept_tokens", "repeats",
     )),
@@ -166,6 +179,8 @@ COST: list[Column] = [
     Column("total_ms", "latency, ms", _number("total_ms"), (MARKDOWN, HTML)),
     Column("total_ms", "total ms", _number("total_ms"), (TERMINAL,)),
     Column("speedup", "speed-up", _number("speedup", 2, before="×"), (MARKDOWN, TERMINAL, HTML)),
+    Column("speedup_low", "interval", _speedups, (MARKDOWN, HTML)),
+    Column("is_noise", "finding", _speedup_finding, (MARKDOWN, HTML)),
     Column("vision_ms", "vision, ms", _number("vision_ms"), (MARKDOWN, HTML)),
     Column("token_score_ms", "token score, ms", _number("token_score_ms", 2), (MARKDOWN, HTML)),
     Column("prefill_ms", "prefill, ms", _number("prefill_ms"), (MARKDOWN, HTML)),

@@ -163,10 +163,10 @@ def _cell(
     marks = columns.marks(row)
     sign = {"better": "▲", "worse": "▼"}.get(row["verdict"], "")
     text = f"{number(row['retention'])}{sign}{marks}"
-    # On the side where there is room.
+    # On the side where there is room, on a printed page too.
     edge = max(right, scale(row["retention"]))
     far = round(100 - min(left, scale(row["retention"])), 2)
-    side = f"right:calc({far}% + 9px)" if edge > 78 else f"left:calc({edge}% + 9px)"
+    side = f"right:calc({far}% + 9px)" if edge > 66 else f"left:calc({edge}% + 9px)"
     tip = "\n".join(_tip(row, confidence, reference))
     dot = _marker(*look, hollow=hollow)
     return (

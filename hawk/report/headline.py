@@ -277,7 +277,7 @@ def _better_controls(compared: Comparison) -> Statement | None:
     if not names:
         return None
     text = listed([f"{name} {at(compared, compared.wins(name))}" for name in names])
-    return Statement("below", f"Better than {compared.reference} although a control: {text}.")
+    return Statement("below", f"Controls that are better than {compared.reference}: {text}.")
 
 
 def _ceiling(compared: Comparison) -> Statement | None:

@@ -443,6 +443,10 @@ def test_configs_of_embedded_models_are_valid(name: str) -> None:
         ({"method": "hawk", "weights": "zero", "seeds": 3}, "seeds 3 would measure the same thing"),
         ({"method": "mmr", "scorer": {"method": "grid"}, "seeds": 2}, "seeds 2 would measure the same thing"),
         ({"method": "random", "seed": 7}, "give seeds, how many there are"),
+        (
+            {"method": "hawk", "query_span": "last_token", "shuffle_query": True},
+            "shuffle_query changes nothing with query_span 'last_token'",
+        ),
         ({"method": "fastv", "shuffle_query": True}, "shuffle_query changes nothing for method 'fastv'"),
         ({"method": "divprune", "seeds": 1}, None),
         ({"method": "random", "seeds": 3}, None),

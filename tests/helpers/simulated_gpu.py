@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hawk.models import loading
+from hawk.pruning import replay
 
 GPU, A, T = torch.device("cuda", 0), torch.ops.aten, torch.Tensor
 COPIES, INDEXED = (A.copy_, A._to_copy), (A.index, A.index_put, A.index_put_, A._index_put_impl_)
@@ -40,6 +41,10 @@ def reads(kind: object, args: tuple, kwargs: dict) -> bool:
     """Whether an operation makes the CPU wait for what the device has computed."""
     if not any(isinstance(one, OnGpu) for one in tree_leaves((args, kwargs))):
         return False
+    if kind in INDEXED and isinstance(args[0], OnGpu):
+        # values[index] = number, and an index on the CPU, are copied there first, and the copy is waited for.
+        if any(isinstance(one, T) and not isinstance(one, OnGpu) for one in (*args[1], *args[2:3])):
+            return True
     if kind in INDEXED:
         return any(isinstance(one, OnGpu) and one.dtype in (torch.bool, torch.uint8) for one in args[1])
     if kind is A.repeat_interleave:  # of a tensor of counts; a number of copies never comes here
@@ -117,5 +122,6 @@ def simulated() -> Iterator[list[str]]:
         for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated", "get_device_name"):
             patch.setattr(torch.cuda, name, lambda *device: 1)
         patch.setattr(loading, "resolve_device", lambda device: device)
+        patch.setattr(replay, "MANY", 1 << 31)  # it records no graphs: every step is asked for
         patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
         yield WAITS

@@ -73,7 +73,6 @@ def context(side: int, device: str, dtype: torch.dtype) -> Context:
         tokens=tokens,
         features=hidden[:tokens],
         items=[item],
-        item_of=torch.zeros(tokens, dtype=torch.long),
         device=hidden.device,
         unchecked=[],
         visual_index=visual,

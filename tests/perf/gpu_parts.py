@@ -17,6 +17,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import bench_pruners
 import bench_scoring
 import torch
 from bench_sweep import multiply_adds
@@ -28,6 +29,7 @@ from hawk.ablation.shared_layers import score_layer
 from hawk.core.heads import Head
 from hawk.inference.phases import Phases, generate_by_phase
 from hawk.inference.scoring import score_samples
+from hawk.models import packed
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning import REGISTRY, pruner
 from hawk.pruning.base import Pruner
@@ -47,6 +49,7 @@ class Run:
     geometry: Geometry
     device: str
     repeats: int = 3
+    log: Path | None = None  # where the whole output of the tests goes
     peak: float = float("nan")  # FLOP a second of a large matrix product
     bandwidth: float = float("nan")  # bytes a second, read and written
     start: float = float("nan")  # seconds until the model was there
@@ -91,19 +94,27 @@ def gpu_tests(run: Run, part: Part) -> None:
         "pytest",
         "-m",
         "gpu",
-        "-rs",
+        "-rsfE",
+        "-vv",  # a line per test, so that the output tells how far they came
+        "--tb=short",
         "-p",
         "no:cacheprovider",
         *map(str, marked),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    # In front of what this process was given there: packages that the environment lacks, or has older.
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=max(1, part.left())
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as late:
         part.status = "cut"
-        part.notes.append("the tests did not end in their time")
+        said = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+        part.notes.append(f"the tests did not end in their time; passed: {said.count(' PASSED')}")
+        part.notes += [line for line in said.splitlines() if re.search(" (FAILED|ERROR) ", line)]
+        if run.log is not None:
+            run.log.write_text(said)
         return None
     counts = {
         what: int(number) for number, what in re.findall(r"(\d+) (passed|failed|error|skipped)", done.stdout)
@@ -112,6 +123,8 @@ def gpu_tests(run: Run, part: Part) -> None:
     part.notes += [
         line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "SKIPPED"))
     ]
+    if run.log is not None:
+        run.log.write_text(done.stdout + done.stderr)
     if done.returncode:
         part.fail(f"pytest ended with code {done.returncode}: {done.stdout[-300:]}")
     return None
@@ -163,6 +176,23 @@ def _token_score(run: Run, dtype: torch.dtype, side: int, layer: Any) -> Row:
         "ms": fast, "limit_ms": 1e3 * read / run.bandwidth, "full_matrix_ms": full, "same_choice": same,
         "share_of_prefill": fast / prefill, "us_per_token": 1e3 * fast / side**2,
     }  # fmt: skip
+
+
+def greedy(run: Run, part: Part) -> None:
+    """The rivals that choose one token after another, beside the published algorithms; the same work."""
+    dtype = getattr(torch, run.geometry.dtype)
+    for side in (36, 72) if run.cuda else (8,):
+        given = bench_pruners.context(side, run.device, dtype)
+        for name in ("divprune", "cdpruner"):
+            part.measure({"method": name, "visual": side**2}, partial(_greedy, run, name, given, side, dtype))
+
+
+def _greedy(run: Run, name: str, given: Any, side: int, dtype: torch.dtype) -> Row:
+    ours = bench_pruners.job(name, given, side, run.device, dtype)
+    theirs = bench_pruners.published(name, given)
+    same = torch.isin(ours(), theirs()).float().mean().item()
+    fast, slow = 1e3 * run.seconds(ours), 1e3 * run.seconds(theirs)
+    return {"ms": fast, "published_ms": slow, "times": slow / fast, "same_choice": same}
 
 
 # (rows of a batch, each the sides of its pictures in units of the ordinary one)
@@ -227,16 +257,46 @@ def _options(method: str) -> dict[str, Any]:
     return {"scorer": {"method": "hawk"}} if "scorer" in facts(method).options else {}
 
 
-def generation(run: Run, part: Part, batches: Sequence[tuple[int, int]] | None = None) -> None:
-    """Vision, token score, prefill, decode, KV cache and peak memory of every method."""
+def generation(run: Run, part: Part) -> None:
+    """Vision, token score, prefill, decode, KV cache and peak memory of every method.
+
+    Large batches at 80 % alone, large pictures for hawk alone.
+    """
     g = run.geometry
-    for rows, side in batches or [(1, g.side), (g.batch, g.side), (1, g.large)]:
-        inputs = inputs_of(run.vlm, [[side]] * rows)
-        for method, ratio, make in choosers():
-            if side == g.large and method not in ("unpruned", "hawk"):
-                continue
-            what = {"batch": rows, "visual": side**2, "method": method, "ratio": ratio}
-            part.measure(what, lambda make=make, inputs=inputs: _phases(run, inputs, make(), NEW_TOKENS))
+    with attention(run, best_attention(run)):
+        for rows, side in [(1, g.large), (g.batch, g.side), (1, g.side)]:
+            inputs = inputs_of(run.vlm, [[side]] * rows)
+            for method, ratio, make in choosers():
+                ours = method in ("unpruned", "hawk")
+                if not ours and (side == g.large or (rows > 1 and ratio != "0.8")):
+                    continue
+                what = {"batch": rows, "visual": side**2, "method": method, "ratio": ratio}
+                part.measure(what, lambda make=make, inputs=inputs: _phases(run, inputs, make(), NEW_TOKENS))
+
+
+def attentions(run: Run) -> list[str]:
+    """Those that are there: with sdpa Qwen's vision tower attends window by window, else to all at once."""
+    from transformers.utils import is_flash_attn_2_available
+
+    flash = ["flash_attention_2"] if is_flash_attn_2_available() else []
+    return ["sdpa", "varlen", *flash] if run.cuda else ["sdpa"]
+
+
+def best_attention(run: Run) -> str:
+    return "varlen" if run.cuda else "sdpa"
+
+
+@contextmanager
+def attention(run: Run, name: str) -> Iterator[None]:
+    """The model with another attention: as ``hawk.load(attention=name)`` gives it."""
+    if name == "varlen":
+        packed.use(run.vlm.model)
+    else:
+        run.vlm.model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        run.vlm.model.set_attn_implementation("sdpa")
 
 
 def _phases(run: Run, inputs: dict[str, Any], chooser: Pruner | None, new: int) -> Row:
@@ -252,9 +312,12 @@ def _phases(run: Run, inputs: dict[str, Any], chooser: Pruner | None, new: int) 
 def end_to_end(run: Run, part: Part) -> None:
     """Picture to answer of two tokens, as the paper's cost on MME; pruned and unpruned take turns."""
     g = run.geometry
-    for rows, side in [(1, g.side), (g.batch, g.side), (1, g.large)]:
-        inputs = inputs_of(run.vlm, [[side]] * rows)
-        part.measure({"batch": rows, "visual": side**2}, lambda inputs=inputs: _speedup(run, inputs))
+    for name in attentions(run):
+        with attention(run, name):
+            for rows, side in [(1, g.side), (g.batch, g.side), (1, g.large)]:
+                inputs = inputs_of(run.vlm, [[side]] * rows)
+                what = {"attention": name, "batch": rows, "visual": side**2}
+                part.measure(what, lambda inputs=inputs: _speedup(run, inputs))
 
 
 def _speedup(run: Run, inputs: dict[str, Any]) -> Row:
@@ -273,31 +336,6 @@ def _speedup(run: Run, inputs: dict[str, Any]) -> Row:
         "lowest": min(times["0"]) / max(times["0.8"]), "highest": max(times["0"]) / min(times["0.8"]),
         "memory_unpruned": memory["0"], "memory_pruned": memory["0.8"],
     }  # fmt: skip
-
-
-def flash_attention(run: Run, part: Part) -> None:
-    """The same model with sdpa and with flash attention."""
-    from transformers.utils import is_flash_attn_2_available
-
-    names = ["sdpa"]
-    if run.cuda and is_flash_attn_2_available():
-        names.append("flash_attention_2")
-    else:
-        part.notes.append("flash attention is not installed, or there is no CUDA device: sdpa alone")
-    g = run.geometry
-    try:
-        for name in names:
-            run.vlm.model.set_attn_implementation(name)
-            for rows, side in [(1, g.side), (g.batch, g.side), (1, g.large)]:
-                inputs = inputs_of(run.vlm, [[side]] * rows)
-                for ratio in ("0", "0.8"):
-                    chooser = None if ratio == "0" else pruner("hawk", pruning_ratio=ratio)
-                    part.measure(
-                        {"attention": name, "batch": rows, "visual": side**2, "ratio": ratio},
-                        lambda chooser=chooser, inputs=inputs: _phases(run, inputs, chooser, ANSWER),
-                    )
-    finally:
-        run.vlm.model.set_attn_implementation("sdpa")
 
 
 def sweep(run: Run, part: Part) -> None:

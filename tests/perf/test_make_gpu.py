@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from gpu_budget import Part, run
 from gpu_claims import claims, markdown
-from gpu_parts import WAITS, choosers, count_waits
+from gpu_parts import WAITS, choosers, count_waits, gpu_tests
 
 from hawk.pruning import REGISTRY
 
@@ -91,6 +92,37 @@ def verdicts(parts: dict[str, Part]) -> dict[str, bool | None]:
     return {claim.text: claim.held for claim in claims(parts, side=36, batch=16)}
 
 
+def test_the_tests_get_the_packages_that_this_process_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment may lack them, or have them older: then the tests fail for that alone."""
+    seen: dict[str, str] = {}
+
+    def run(command: list[str], env: dict[str, str], **options: object) -> SimpleNamespace:
+        seen.update(env)
+        return SimpleNamespace(returncode=0, stdout="3 passed in 1s", stderr="")
+
+    monkeypatch.setattr("gpu_parts.subprocess.run", run)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["carried", "more"]))
+    part = Part("gpu tests")
+    gpu_tests(SimpleNamespace(cuda=True, log=None), part)  # type: ignore[arg-type]
+    assert seen["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "carried", "more"]
+    assert part.rows == [{"passed": 3, "failed": 0, "error": 0, "skipped": 0}]
+
+
+def test_tests_that_are_cut_off_leave_what_they_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = b"a.py::one PASSED [ 33%]\na.py::two FAILED [ 66%]\na.py::three "
+
+    def run(command: list[str], **options: object) -> None:
+        raise subprocess.TimeoutExpired(command, 1, output=said)
+
+    monkeypatch.setattr("gpu_parts.subprocess.run", run)
+    part = Part("gpu tests")
+    gpu_tests(SimpleNamespace(cuda=True, log=tmp_path / "log"), part)  # type: ignore[arg-type]
+    assert part.status == "cut"
+    assert part.notes[0].endswith("passed: 1")
+    assert part.notes[1:] == ["a.py::two FAILED [ 66%]"]
+    assert (tmp_path / "log").read_bytes() == said
+
+
 def test_claims_are_held_broken_or_not_measured() -> None:
     ideal = 1360 / (1360 - 1296 + 260)
     assert set(verdicts({}).values()) == {None}
@@ -104,10 +136,12 @@ def test_claims_are_held_broken_or_not_measured() -> None:
         "however many pictures, rows and tokens", *["batch 1"] * 2, *["batch 16"] * 2]  # fmt: skip
     lines = [claim.line() for claim in claims(bad, 36, 16)]
     assert any(line.startswith("NOT HELD") and "0.60 x" not in line for line in lines)
-    found = {"date": "d", "device": "card", "versions": "v", "geometry": "g", "lines": lines}
+    found = {"date": "d", "device": "card", "versions": "v", "geometry": "g", "notes": ["By hand."]}
+    found["claims"] = [claim.as_json() for claim in claims(bad, 36, 16)]
     page = markdown({**found, "parts": {name: part.as_json() for name, part in bad.items()}})
     assert page.count("| 1,296 | hawk | 0.8 |") == 2
-    assert "- NOT HELD" in page
+    assert "| **no** | batch 1: at 80 % the KV cache shrinks as the prompt does |" in page
+    assert "\n\nBy hand.\n\n" in page
 
 
 def test_every_registered_method_is_measured() -> None:

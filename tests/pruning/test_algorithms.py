@@ -324,7 +324,6 @@ def test_evs(kind):
         items=[item],
         tokens=TOKENS,
         visual_index=torch.arange(TOKENS),
-        item_of=torch.zeros(TOKENS),
         device=torch.device("cpu"),
         once=every_time,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from oracles import CASES, FAMILIES, pruned
-from tiny_prompts import Image, build, vlm
-from tiny_random import MODELS
+from tiny_prompts import Image, Video, build, vlm
+from tiny_random import IMAGE, MODELS, VIDEO
 
 from hawk.core.errors import InputError
 from hawk.pruning.methods.fastv import FastV
@@ -118,3 +118,15 @@ def test_a_second_stream_inside_fastv(where):
         given = {"generation_config": GenerationConfig(guidance_scale=2.0, max_new_tokens=2)}
     with FastV(pruning_ratio=0.5, layer=1).attach(model), pytest.raises(InputError, match="guidance_scale"):
         model.generate(**inputs, negative_prompt_ids=negative, **given)
+
+
+def test_items_whose_placeholders_are_mixed():
+    """A feature is placed by where its item stands among all; mixed, it would be placed as another's."""
+    model, inputs = MODELS["llava_onevision"](), build("llava_onevision", [[Image(1, 1), Video(2), 20]])
+    ids = inputs["input_ids"]
+    image, video = ((ids[0] == token).nonzero().flatten() for token in (IMAGE, VIDEO))
+    with KEPT.attach(model):
+        model.generate(**inputs, max_new_tokens=1)
+        ids[0, image[1]], ids[0, video[0]] = VIDEO, IMAGE
+        with pytest.raises(InputError, match="placeholders stand between those of another"):
+            model.generate(**inputs, max_new_tokens=1)

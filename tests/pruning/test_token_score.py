@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
 
+import numpy as np
 import oracles
 import pytest
 import torch
@@ -85,19 +86,65 @@ def test_reductions(family):
     del context.query_index
     matrix = torch.stack(products)  # [queries, heads, n]
     for how, expected in (
+        ("informed", torch.from_numpy(informed(matrix.double().softmax(-1).numpy()))),
         ("mean", matrix.mean(0)),
         ("attention", matrix.softmax(-1).mean(0)),
         ("max", matrix.amax(0)),
     ):
         raw = Hawk(text_reduction=how).head_scores(context)
-        torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+        near = 1e-4 * float(expected.abs().max())
+        torch.testing.assert_close(raw, expected.to(raw), rtol=1e-4, atol=near)
+        if how == "informed":  # and words are not weighted alike
+            assert (raw - matrix.softmax(-1).mean(0)).abs().max() > 10 * near
+
+
+def informed(attention: np.ndarray) -> np.ndarray:
+    """[queries, heads, n] → [heads, n]: word by word, each weighted by its divergence from flat."""
+    out = np.zeros(attention.shape[1:])
+    for head in range(attention.shape[1]):
+        says = [sum(p * np.log(p * len(row)) for p in row) for row in attention[:, head]]
+        for weight, row in zip(says, attention[:, head], strict=True):
+            out[head] += weight / sum(says) * row
+    return out
+
+
+def test_words_that_say_nothing_count_alike():
+    """Flat distributions have no information: a mean, and no division by zero."""
+    flat = hawk_method._reduce(torch.zeros(3, 2, 4), torch.zeros(5, 1, 4), 1.0, "informed")
+    torch.testing.assert_close(flat, torch.full((2, 5), 0.2))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_the_last_token_asks(layer):
+    """As a model's attention has it: its row, before softmax, without rotary positions; and no other's."""
+    model = MODELS["qwen2_5_vl"]()
+    (context,) = contexts_of(model, build("qwen2_5_vl", CASES["textfirst"]))
+    raw = Hawk(query_span="last_token", layer=layer).head_scores(context)
+    scoring, hidden = context.scoring_layer(layer), context.hidden_at(layer)
+    query = scoring.queries(scoring.norm(hidden[-1:]))[0]  # [heads, d]
+    keys = scoring.keys(scoring.norm(hidden[context.visual_index]))  # [n, kv, d]
+    for head in range(HEADS):
+        group = head // (HEADS // KV_HEADS)
+        expected = keys[:, group] @ query[head] / scoring.head_dim**0.5
+        torch.testing.assert_close(raw[head], expected, rtol=1e-4, atol=1e-5)
+    assert (raw - Hawk(layer=layer).head_scores(context)).abs().max() > 1e-3
+
+
+def test_the_last_token_is_no_question():
+    model = MODELS["qwen2_5_vl"]()
+    (context,) = contexts_of(model, build("qwen2_5_vl", CASES["textfirst"]))
+    context.query_ids = torch.tensor([20, 21])
+    with pytest.raises(InputError, match="query_span 'last_token' reads no word of a question"):
+        Hawk(query_span="last_token").head_scores(context)
+    with pytest.raises(InputError, match="not with last_token"):
+        Hawk(query_span="last_token", prior=True)
 
 
 @pytest.mark.parametrize("case", ["several", "textfirst"])
 @pytest.mark.parametrize("at_once", [1, 3, 4, 10_000])
 def test_tokens_in_chunks(monkeypatch, at_once, case):
     """Chunks of any size, inside an image and over the text between two, score as the full matrix."""
-    monkeypatch.setattr(hawk_method, "TOKENS_AT_ONCE", {"cpu": at_once})
+    monkeypatch.setattr(hawk_method, "TOKENS_AT_ONCE", at_once)
     model = MODELS["qwen2_5_vl"]()
     inputs = build("qwen2_5_vl", CASES[case])
     (context,) = contexts_of(model, inputs)
@@ -242,7 +289,7 @@ def test_budget_per_image():
     model = MODELS["qwen2_5_vl"]()
     (context,) = contexts_of(model, build("qwen2_5_vl", [[Image(2, 2), 20, Image(3, 3)]]))
     kept = Random(pruning_ratio=0.5, budget="per_image").kept_indices(context)
-    assert context.item_of[kept].bincount().tolist() == [2, 5]
+    assert context.budget_group[kept].bincount().tolist() == [2, 5]
     assert len(Random(pruning_ratio=0.5).kept_indices(context)) == 7
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cache
 
 import pytest
 import real
 import torch
 from oracles import FAMILIES as EVERY
+from oracles import contexts_of
 from tiny_prompts import Image, build
 from tiny_random import IMAGE, MODELS, VISION_END, VISION_START
 from tiny_random import build as random_model
@@ -137,3 +139,13 @@ def test_a_role_that_the_tokenizer_merges_is_refused():
 
     with pytest.raises(InputError, match="merges '<|im_start|>user'"):
         AnyFamily().markers(Merging(), None)
+
+
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_more_ids_before_an_image_than_there_are(more):
+    """All that stands before it is then no query; what follows is."""
+    inputs = build("qwen2_5_vl", [[20, Image(2, 2), 21]])
+    (context,) = contexts_of(Hawk(pruning_ratio=0.5), MODELS["qwen2_5_vl"](), inputs)
+    (item,) = context.items
+    context.items = [replace(item, meta={**item.meta, "lead": int(context.visual_index[0]) + more})]
+    assert context.ids[context._find_query("instruction")].tolist() == [21]

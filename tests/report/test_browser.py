@@ -78,6 +78,22 @@ def test_a_phone(browser: Chromium, address: str) -> None:
     assert faults_of(page) == []
 
 
+def test_a_figure_is_enlarged(browser: Chromium, address: str) -> None:
+    page = browser.open(address, width=390, height=844, touch=True)
+    width = "document.querySelector('{} img.drawing').getBoundingClientRect().width"
+    small = page.run(width.format("main"))
+    tap(page, "button.enlarge")
+    assert page.run("document.querySelector('dialog').open")
+    assert page.run(width.format("dialog")) > max(1000, small)
+    assert page.run("document.documentElement.scrollWidth") == 390  # the figure scrolls, not the page
+    assert faults_of(page) == []
+    page.press("Escape")
+    assert not page.run("document.querySelector('dialog').open")
+    page.run("document.querySelector('button.enlarge').focus()")
+    page.press("Enter")
+    assert page.faults == []
+
+
 def test_the_keyboard_reaches_every_value_of_the_plot(browser: Chromium, address: str) -> None:
     page = browser.open(address)
     page.run("document.querySelector('.spot[tabindex=\"0\"]').focus()")

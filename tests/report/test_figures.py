@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,15 @@ def test_stability_curves(made) -> None:
     drawn = figure.axes[0].lines[0]
     assert drawn.get_xdata().tolist() == [point["samples"] for point in curve]
     assert drawn.get_ydata().tolist() == [point["correlation"] for point in curve]
+
+
+def test_every_stability_curve_is_inside_its_axes(made) -> None:
+    stability = {name: copy.deepcopy(stability_of(made[0], "zero")) for name in ("first", "last")}
+    curve = stability["last"]["split_half"]["benchmarks"]["toy"]["curve"]
+    curve[-1]["correlation"] = -0.7
+    with style():
+        figure = stability_figure(stability)
+    assert [axes.get_ylim()[0] for axes in figure.axes] == [pytest.approx(-0.75)] * 2
 
 
 def test_dots_are_the_tables_values_and_hollow_where_nothing_was_shown(made) -> None:

@@ -83,7 +83,7 @@ def test_a_win_that_another_control_matches_is_none_over_that_control() -> None:
         "Highest: zero, 84 % at 60 % removed.",
         "Against uniform, zero is better at every ratio.",
         "Other controls (described, not tested): zero is not above grid at 80 % and 90 % removed.",
-        "Better than uniform although a control: grid at every ratio.",
+        "Controls that are better than uniform: grid at every ratio.",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,8 @@ from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.report import figures
 from hawk.report.figures.style import new_figure
+from hawk.report.pictures import STILL, section_pictures
+from hawk.report.run import Run
 from hawk.steps.make_figures import make_figures
 from hawk.steps.make_report import make_report
 from hawk.steps.make_tables import make_tables
@@ -70,6 +73,21 @@ def test_a_missing_picture_is_an_error_that_says_how_to_draw_it(compared) -> Non
     Path(missing).unlink()
     with pytest.raises(InputError, match=missing):
         make_report(config, root)
+
+
+def test_a_large_picture_for_pages_without_script_is_named_only(
+    compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, config = compared
+    line = replace(figures.FIGURES[0], name="still", needs=("retention",), alt="a still")
+    monkeypatch.setattr(figures, "FIGURES", [line])
+    run, drawn = Run.read(config, root), Path(RunPaths(root).figure("still"))
+    drawn.parent.mkdir(parents=True, exist_ok=True)
+    drawn.write_bytes(b"x" * STILL)
+    assert 'alt="a still"' in section_pictures(run, "heads")
+    drawn.write_bytes(b"x" * (STILL + 1))
+    said = "<noscript><p>Too large for this page: figures/still.svg in the run's folder.</p></noscript>"
+    assert section_pictures(run, "heads") == said
 
 
 def test_a_figure_is_a_file_and_a_line(compared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,9 +108,14 @@ def test_table_and_curve(run):
     assert "speed-up" in axes.get_xlabel()
     assert len(axes.containers) == 1
     table["speedup"] = [1.0, *range(len(table) - 1, 0, -1)]  # fastest first: the line still follows ratios
+    table["speedup_low"], table["speedup_high"] = table["speedup"] - 0.25, table["speedup"] + 0.5
     (axes,) = speedup_figure(table, retention).axes
     assert [text.get_text() for text in axes.texts] == ["unpruned", "60", "80", "90"]
     assert axes.containers[0].lines[0].get_ydata().tolist() == [99.0, 96.0, 90.0]
+    line, _, (bars, _) = axes.containers[0].lines  # intervals of the speed-ups, then of retention
+    assert [bar[:, 0].tolist() for bar in bars.get_segments()] == [
+        [x - 0.25, x + 0.5] for x in line.get_xdata()
+    ]
 
 
 @pytest.mark.parametrize(

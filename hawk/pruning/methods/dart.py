@@ -145,7 +145,7 @@ def least_similar(vectors: Tensor, kept: Tensor, pivots: Tensor, count: int) -> 
     """
     chosen = [kept]
     taken = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
-    taken[kept] = True
+    taken.index_fill_(0, kept, True)  # taken[kept] = True would send the value, and wait for it
     share, left = divmod(count - len(kept), len(pivots))
     for number, pivot in enumerate(pivots):
         quota = share + (number < left)
@@ -153,6 +153,6 @@ def least_similar(vectors: Tensor, kept: Tensor, pivots: Tensor, count: int) -> 
             break
         similarity = (vectors @ pivot).masked_fill(taken, torch.inf)
         picked = torch.sort(similarity, stable=True).indices[:quota]
-        taken[picked] = True
+        taken.index_fill_(0, picked, True)
         chosen.append(picked)
     return torch.cat(chosen)

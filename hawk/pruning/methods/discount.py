@@ -23,6 +23,7 @@ from torch import Tensor
 
 from hawk.core.errors import InputError
 from hawk.pruning.context import PruningContext
+from hawk.pruning.replay import repeat
 from hawk.pruning.scorers import Combined
 from hawk.pruning.similarity import Cosines, min_max, unit
 
@@ -60,12 +61,17 @@ class Discount(Combined):
 
 def discounted(vectors: Tensor, scores: Tensor, strength: float, count: int) -> Tensor:
     """Greedy choice with discounts over unit vectors [n, d], scores [n] > 0, in the order of choice."""
-    cosines = Cosines(vectors)
+    cosines, device = Cosines(vectors), vectors.device
     left = scores.double().log()  # products of many discounts would vanish
-    chosen = torch.empty(count, dtype=torch.long, device=vectors.device)
-    for step in range(count):
-        pick = left.argmax()[None]  # stays on the device: no wait per step on an accelerator
-        chosen[step] = pick[0]
-        left = left + strength * (1 - cosines.row(pick).double()).clamp(CLOSEST, 1).log()
-        left[pick] = -torch.inf
+    chosen = torch.empty(count, dtype=torch.long, device=device)
+    at = torch.zeros(1, dtype=torch.long, device=device)
+
+    def choose(done: int) -> None:
+        pick = left.argmax(0, keepdim=True)
+        chosen.index_copy_(0, at, pick)
+        left.add_((1 - cosines.row(pick).double()).clamp(CLOSEST, 1).log(), alpha=strength)
+        left.index_fill_(0, pick, -torch.inf)
+        at.add_(1)
+
+    repeat(choose, count, device)
     return chosen

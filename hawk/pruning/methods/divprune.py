@@ -24,6 +24,7 @@ from torch import Tensor
 
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
+from hawk.pruning.replay import repeat
 from hawk.pruning.similarity import Cosines, unit
 
 
@@ -39,13 +40,18 @@ class DivPrune(Pruner):
 
 def max_min_diverse(vectors: Tensor, count: int) -> Tensor:
     """Greedy max-min selection of ``count`` unit vectors [n, d], in the order of choice."""
-    cosines = Cosines(vectors)
-    chosen = torch.empty(count, dtype=torch.long, device=vectors.device)
-    chosen[0] = cosines.nearest().argmin()
-    closest = torch.full((len(vectors),), -torch.inf, device=vectors.device)  # to any chosen one
-    for step in range(1, count):
-        last = chosen[step - 1 : step]  # stays on the device: no wait per step on an accelerator
-        closest = torch.maximum(closest, cosines.row(last))
-        closest[last] = torch.inf
-        chosen[step] = closest.argmin()
+    cosines, device = Cosines(vectors), vectors.device
+    chosen = torch.empty(count, dtype=torch.long, device=device)
+    at = torch.zeros(1, dtype=torch.long, device=device)
+    last = cosines.nearest().argmin(0, keepdim=True)
+    closest = torch.full((len(vectors),), -torch.inf, device=device)  # to any chosen one
+
+    def choose(done: int) -> None:
+        chosen.index_copy_(0, at, last)
+        torch.maximum(closest, cosines.row(last), out=closest)
+        closest.index_fill_(0, last, torch.inf)
+        last.copy_(closest.argmin(0, keepdim=True))
+        at.add_(1)
+
+    repeat(choose, count, device)
     return chosen

@@ -17,9 +17,15 @@ Query-free (not the paper's; derived from it): ``query="calibrated"`` puts the m
 questions, stored with the weights, in place of the prompt's. No text is read, so the choice depends on the
 images alone, and a server may cache it; ``hawk export scorer`` writes it as one matrix.
 
+Informed words (not the paper's): of "what is the red digit?" most words say nothing of where to look, and a
+mean over words is mostly theirs. ``text_reduction="informed"`` weights each word t, in each head, by what its
+distribution P_it = softmax over visual tokens of q_it · k says beyond none, in nats:
+
+    a_i(k) = sum over t of g_it P_it(k) / sum over t of g_it,   g_it = KL(P_it || uniform) = log n - H(P_it)
+
 Prior correction (not the paper's): some tokens score high whatever is asked. With P_i the question's
-distribution over visual tokens (of ``attention`` its scores, else their softmax) and Q_i the same with what
-stands before the question as the query, ``prior=True`` scores token k by its term of KL(P_i || Q_i):
+distribution over visual tokens (its scores where they are one, else their softmax) and Q_i the same with
+what stands before the question as the query, ``prior=True`` scores token k by its term of KL(P_i || Q_i):
 
     a_i(k) = P_i(k) · log(P_i(k) / Q_i(k))
 
@@ -38,19 +44,22 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
-from hawk.core.variants import CALIBRATED, TOKEN_SCORE, require_calibrated_query
+from hawk.core.variants import CALIBRATED, LAST_TOKEN, TOKEN_SCORE, require_calibrated_query
 from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import PruningContext
-from hawk.pruning.fetch import send
+from hawk.pruning.fetch import send, take
 from hawk.pruning.rotary import rotary, rotate
 
-ROWS_AT_ONCE = 512  # of a weight that is converted: few enough to stay in a cache
-# Visual tokens whose norm and product are computed together: on a CPU few enough that the states stay in
-# its cache between the two, on a GPU many, since each chunk is a handful of launches.
-TOKENS_AT_ONCE = {"cpu": 128}
-TOKENS_AT_ONCE_ELSEWHERE = 8192
+# On a CPU few enough rows of a weight that is converted, and few enough visual tokens whose norm and product
+# are computed together, to stay in its cache between the two; on a GPU, where a chunk costs its launches, all
+# but of long videos, whose normalized states would take gigabytes.
+ROWS_AT_ONCE = 512
+TOKENS_AT_ONCE = 128
+ON_A_GPU = 8192
+
+DISTRIBUTIONS = ("attention", "informed")  # text reductions whose scores are distributions over tokens
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +77,15 @@ class Hawk(Pruner):
         The scoring layer. None: that of the weights, 0 for uniform ones.
     token_score_normalization : {"l2", "softmax", "minmax", "standardize", "none"}, default "l2"
         Of every head's scores over the visual tokens.
-    text_reduction : {"mean", "attention", "max"}, default "mean"
-        Over the question's tokens: mean of the raw products (the authors), softmax over visual
-        tokens per query and then the mean, or the highest.
+    text_reduction : {"mean", "attention", "informed", "max"}, default "mean"
+        Over the question's tokens: mean of the raw products (the authors), softmax over visual tokens per
+        query and then the mean, the same weighted by what each query says of the tokens, or the highest.
     rope : bool, default False
         Apply rotary positions to queries and keys (a control; the authors do not).
-    query_span : {"instruction", "after_vision", "authors"}, default "instruction"
-        The text of the last user turn, what follows the last image, or the range that the authors' code
-        takes: ``after_vision``, unless an image ends the turn (:func:`hawk.models.turns.instruction_index`).
+    query_span : {"instruction", "after_vision", "authors", "last_token"}, default "instruction"
+        The text of the last user turn, what follows the last image, the range that the authors' code takes
+        (``after_vision``, unless an image ends the turn), or the prompt's last token, which knows the
+        question above layer 0 only (:func:`hawk.models.turns.instruction_index`).
     score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
         The arithmetic of the score; the authors use the model's own dtype.
     query : {"question", "calibrated"}, default "question"
@@ -99,8 +109,8 @@ class Hawk(Pruner):
 
     allowed = {
         "token_score_normalization": ("l2", "softmax", "minmax", "standardize", "none"),
-        "text_reduction": ("mean", "attention", "max"),
-        "query_span": ("instruction", "after_vision", "authors"),
+        "text_reduction": ("mean", "attention", "informed", "max"),
+        "query_span": ("instruction", "after_vision", "authors", "last_token"),
         "score_dtype": ("float32", "bfloat16", "float16", "float64"),
         "query": ("question", "calibrated"),
     }
@@ -116,6 +126,12 @@ class Hawk(Pruner):
         if isinstance(self.weights, str):
             object.__setattr__(self, "weights", HeadWeights.load(self.weights))
         self._compare_options()
+        if self.query_span == LAST_TOKEN and self.query != CALIBRATED:
+            if self.prior:
+                raise InputError(
+                    "prior: true compares with the prompt before its question: not with last_token."
+                )
+            object.__setattr__(self, "reads_other_question", False)
         if self.query == CALIBRATED:
             self._check_calibrated()
             for fact in ("uses_query", "reads_other_question"):
@@ -166,8 +182,8 @@ class Hawk(Pruner):
         if self.prior:
             raw = _beyond_prior(raw, self.head_scores(context, prior=True), self.text_reduction)
         weights = self.weights.weights if isinstance(self.weights, HeadWeights) else [1.0] * len(raw)
-        total = send(torch.tensor(weights, dtype=raw.dtype), raw.device)
-        return normalize(raw, self.token_score_normalization).T @ (total / total.abs().sum())
+        total = torch.tensor(weights, dtype=raw.dtype)
+        return normalize(raw, self.token_score_normalization).T @ send(total / total.abs().sum(), raw.device)
 
     def head_scores(self, context: PruningContext, prior: bool = False) -> Tensor:
         """a_i(k) of one query before normalization, [heads, n].
@@ -177,24 +193,27 @@ class Hawk(Pruner):
         index = self.scoring_layer_index
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
-        shown = send(context.visual_index, hidden.device)
         if self.query == CALIBRATED:
             assert isinstance(self.weights, HeadWeights)
-            text = layer.norm(hidden[shown[:1]])  # for the dtype and device of states alone
+            text = layer.norm(
+                take(hidden, context.visual_index[:1])
+            )  # for the dtype and device of states alone
             queries = send(torch.tensor(self.weights.mean_query, dtype=dtype), text.device)[None]
         else:
             queries, text = self._queries(context, prior)
         linear = self.text_reduction == "mean" and not self.rope
         scale = 1.0 / math.sqrt(layer.head_dim)
         if linear and layer.k_norm is None and plain(layer.k_proj, text):
-            return _fast(layer, queries.mean(0), hidden, context.visual_index) * scale
+            query = queries.mean(0) if len(queries) > 1 else queries[0]
+            return _fast(layer, query * scale, hidden, context.visual_index)
+        shown = context.visual_index
         if plain(layer.k_proj, text):
-            keys = layer.keys(layer.norm(hidden[shown])).to(dtype)  # [n, kv_heads, d]
+            keys = layer.keys(layer.norm(take(hidden, shown))).to(dtype)  # [n, kv_heads, d]
         else:
-            keys = context.projected("keys", index)[shown].to(dtype)
+            keys = take(context.projected("keys", index), shown).to(dtype)
         if self.rope:
             cos, sin = rotary(context, hidden)
-            keys = rotate(keys, cos[shown].to(keys), sin[shown].to(keys))
+            keys = rotate(keys, take(cos, shown).to(keys), take(sin, shown).to(keys))
         if self.text_reduction == "mean":
             return _products(queries.mean(0, keepdim=True), keys)[0] * scale
         return _reduce(queries, keys, scale, self.text_reduction)
@@ -217,13 +236,16 @@ class Hawk(Pruner):
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
         other = context.query_ids is not None and not prior  # the shuffled-query control's question
+        if other and self.query_span == LAST_TOKEN:
+            raise InputError(
+                "query_span 'last_token' reads no word of a question: another one changes nothing."
+            )
         if other:
             text = layer.norm(context.query_embeddings())
-            where = send(context.query_index(self.query_span)[-1:], hidden.device).expand(len(text))
+            where = context.query_index(self.query_span)[-1:]
         else:
-            index_of = self._before(context) if prior else context.query_index(self.query_span)
-            where = send(index_of, hidden.device)
-            text = layer.norm(hidden[where])
+            where = self._before(context) if prior else context.query_index(self.query_span)
+            text = layer.norm(take(hidden, where))
         linear = self.text_reduction == "mean" and not self.rope
         if linear and layer.q_norm is None and plain(layer.q_proj, text):
             queries = _mean_query(layer, text.to(dtype).mean(0))[None]
@@ -232,10 +254,10 @@ class Hawk(Pruner):
         elif other:
             queries = layer.queries(text[None])[0].to(dtype)
         else:
-            queries = context.projected("queries", index)[where].to(dtype)
-        if self.rope:
+            queries = take(context.projected("queries", index), where).to(dtype)
+        if self.rope:  # another sample's question has one position: that of this one's last token
             cos, sin = rotary(context, hidden)
-            queries = rotate(queries, cos[where].to(queries), sin[where].to(queries))
+            queries = rotate(queries, take(cos, where).to(queries), take(sin, where).to(queries))
         return queries, text
 
 
@@ -256,12 +278,12 @@ def normalize(raw: Tensor, how: str) -> Tensor:
 
 def _divide(values: Tensor, by: Tensor) -> Tensor:
     """values / by where by is not zero, and 0 there; NaN stays NaN, for the caller to refuse."""
-    return torch.where(by == 0, torch.zeros_like(values), values / by)
+    return values / by.masked_fill(by == 0, torch.inf)
 
 
 def _beyond_prior(question: Tensor, prior: Tensor, reduction: str) -> Tensor:
     """P · log(P / Q) from the head scores of the question and of the prior, [heads, n] → [heads, n]."""
-    p, q = (one if reduction == "attention" else one.softmax(-1) for one in (question, prior))
+    p, q = (one if reduction in DISTRIBUTIONS else one.softmax(-1) for one in (question, prior))
     least = torch.finfo(p.dtype).tiny  # of 0, P gives 0 and Q no infinity
     return p * (p.clamp_min(least).log() - q.clamp_min(least).log())
 
@@ -273,7 +295,9 @@ def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
     mean would be rounded first; a whole copy of the weight in float32 would cost more than the product.
     """
     projection = layer.q_proj
-    query = torch.cat([part.to(mean.dtype) @ mean for part in projection.weight.split(ROWS_AT_ONCE)])
+    weight = projection.weight
+    parts = [part.to(mean.dtype) @ mean for part in weight.split(_at_once(ROWS_AT_ONCE, weight))]
+    query = torch.cat(parts) if len(parts) > 1 else parts[0]
     if projection.bias is not None:
         query = query + projection.bias.to(mean.dtype)
     return query.view(layer.heads, layer.head_dim)
@@ -282,33 +306,24 @@ def _mean_query(layer: ScoringLayer, mean: Tensor) -> Tensor:
 def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) -> Tensor:
     """query [heads, d], hidden [T, hidden], positions of the visual tokens [n] → [heads, n].
 
-    No key is projected, and the normalized states of all tokens never exist at once.
+    No key is projected, and on a CPU the normalized states of all tokens never exist at once.
     """
-    shape = (layer.kv_heads, layer.head_dim)
     grouped = query.view(layer.kv_heads, -1, layer.head_dim)  # heads of one key group are adjacent
-    weight = layer.k_proj.weight.view(*shape, -1)  # [kv, d, hidden]
-    directions = torch.cat(
-        [  # [heads, hidden]
-            queries @ keys.to(query.dtype) for queries, keys in zip(grouped, weight, strict=True)
-        ]
-    )
-    out = query.new_empty(layer.heads, len(visual))
-    at_once = TOKENS_AT_ONCE.get(hidden.device.type, TOKENS_AT_ONCE_ELSEWHERE)
-    for begin in range(0, len(visual), at_once):
-        states = layer.norm(_rows(hidden, visual[begin : begin + at_once]))
-        out[:, begin : begin + at_once] = directions @ states.to(query.dtype).T
+    weight = layer.k_proj.weight.to(query.dtype).view(layer.kv_heads, layer.head_dim, -1)
+    directions = (grouped @ weight).flatten(0, 1)  # [heads, hidden]
+    parts = [
+        directions @ layer.norm(take(hidden, some)).to(query.dtype).T
+        for some in visual.split(_at_once(TOKENS_AT_ONCE, hidden))
+    ]
+    out = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
     if layer.k_proj.bias is not None:
-        bias = layer.k_proj.bias.to(query.dtype).view(shape)
-        out += torch.einsum("grd,gd->gr", grouped, bias).flatten()[:, None]
+        bias = layer.k_proj.bias.to(query.dtype).view(layer.kv_heads, layer.head_dim, 1)
+        out += (grouped @ bias).flatten(0, 1)  # [heads, 1]
     return out
 
 
-def _rows(hidden: Tensor, index: Tensor) -> Tensor:
-    """hidden[index] for an ascending index on the CPU; no copy where it is one run."""
-    first, last = int(index[0]), int(index[-1])
-    if last - first + 1 == len(index):
-        return hidden[first : last + 1]
-    return hidden[send(index, hidden.device)]
+def _at_once(on_cpu: int, values: Tensor) -> int:
+    return on_cpu if values.device.type == "cpu" else ON_A_GPU
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:
@@ -319,15 +334,21 @@ def _products(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def _reduce(queries: Tensor, keys: Tensor, scale: float, how: str, chunk: int = 16) -> Tensor:
-    """Reductions that need every text x vision product, a few queries at a time."""
-    total = None
-    for part in queries.split(chunk):
-        products = _products(part, keys) * scale
-        if how == "attention":
-            summed = products.softmax(-1).sum(0)
-            total = summed if total is None else total + summed
-        else:
-            highest = products.amax(0)
-            total = highest if total is None else torch.maximum(total, highest)
-    assert total is not None
-    return total / len(queries) if how == "attention" else total
+    """Reductions that need every text x vision product, a few queries at a time; → [heads, n]."""
+    parts = (_products(part, keys) * scale for part in queries.split(chunk))  # [Q, heads, n] each
+    if how == "max":
+        return torch.stack([products.amax(0) for products in parts]).amax(0)
+    sums: list[Tensor] = []
+    weights: list[Tensor] = []
+    for products in parts:
+        attention = products.softmax(-1)
+        says = _information(attention) if how == "informed" else torch.ones_like(attention[..., :1])
+        sums.append((says * attention).sum(0))
+        weights.append(says.sum(0))
+    return torch.stack(sums).sum(0) / torch.stack(weights).sum(0)
+
+
+def _information(attention: Tensor) -> Tensor:
+    """KL(P || uniform) of distributions P over tokens, [..., n] → [..., 1]; flat ones have next to none."""
+    entropy = torch.special.entr(attention).sum(-1, keepdim=True)
+    return (math.log(attention.shape[-1]) - entropy).clamp_min(1e-9)

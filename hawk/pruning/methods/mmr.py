@@ -22,8 +22,9 @@ from torch import Tensor
 
 from hawk.core.errors import InputError
 from hawk.pruning.context import PruningContext
+from hawk.pruning.replay import repeat
 from hawk.pruning.scorers import Combined
-from hawk.pruning.similarity import min_max, unit
+from hawk.pruning.similarity import Cosines, min_max, unit
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,20 @@ class Mmr(Combined):
 
 def marginal_relevance(vectors: Tensor, relevance: Tensor, trade_off: float, count: int) -> Tensor:
     """Greedy MMR over unit vectors [n, d], in the order of choice."""
-    chosen = torch.empty(count, dtype=torch.long, device=vectors.device)
-    chosen[0] = (trade_off * relevance).argmax()
+    cosines, device = Cosines(vectors), vectors.device
+    chosen = torch.empty(count, dtype=torch.long, device=device)
+    at = torch.zeros(1, dtype=torch.long, device=device)
+    scored = trade_off * relevance
+    value = scored.clone()  # the first is the one with the highest score
     closest = torch.full_like(relevance, -torch.inf)  # cosine to the most similar chosen token
-    taken = torch.zeros(len(relevance), dtype=torch.bool, device=vectors.device)
-    for step in range(1, count):
-        last = chosen[step - 1 : step]
-        taken[last] = True
-        closest = torch.maximum(closest, (vectors @ vectors[last].T)[:, 0])
-        value = trade_off * relevance - (1 - trade_off) * closest
-        chosen[step] = value.masked_fill(taken, -torch.inf).argmax()
+
+    def choose(done: int) -> None:
+        pick = value.argmax(0, keepdim=True)
+        chosen.index_copy_(0, at, pick)
+        torch.maximum(closest, cosines.row(pick), out=closest)
+        scored.index_fill_(0, pick, -torch.inf)  # it is chosen once
+        torch.sub(scored, closest, alpha=1 - trade_off, out=value)
+        at.add_(1)
+
+    repeat(choose, count, device)
     return chosen

@@ -6,10 +6,10 @@
   const root = document.getElementById("explorer");
   if (!root || !data.panels || !data.panels.length) return;
   const POOLED = -1; // the mean over benchmarks
-  const ROWS = 20; // of the list that are drawn at first
+  const CELLS = 300; // of the list that are drawn at first: every sort draws them anew, and must feel immediate
   const pick = (name) => root.querySelector(`[data-part="${name}"]`);
   const state = { panel: 0, measure: "drop", view: "grid", benchmark: POOLED, layer: data.panels[0].heads[0][0],
-                  order: "pooled", down: true, noise: true, top: 0, least: 0, head: null, other: 0, rows: ROWS };
+                  order: "pooled", down: true, noise: true, top: 0, least: 0, head: null, other: 0, more: 0 };
 
   const make = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);
@@ -56,7 +56,11 @@
   // All benchmarks together are noise where each one is: nothing tests their mean.
   const isNoise = (panel, benchmark, head) => (benchmark === POOLED ? panel.is_noise.every((line) => line[head]) : Boolean(panel.is_noise[benchmark][head]));
   // One scale for all benchmarks and both panels of a comparison, so that colours can be compared.
-  const limit = () => Math.max(1e-9, ...data.panels.flatMap((panel) => panel[state.measure].map((line) => Math.max(...line.map((v) => Math.abs(v ?? 0))))));
+  const limits = new Map();
+  const limit = () => {
+    if (!limits.has(state.measure)) limits.set(state.measure, Math.max(1e-9, ...data.panels.flatMap((panel) => panel[state.measure].map((line) => Math.max(...line.map((v) => Math.abs(v ?? 0)))))));
+    return limits.get(state.measure);
+  };
   const title = (panel, benchmark) => (benchmark === POOLED ? `mean of ${panel.benchmarks.length} benchmarks` : panel.benchmarks[benchmark]);
 
   const shown = (panel) => {
@@ -160,17 +164,17 @@
     const head = make("tr", {}, ...columns.map(([key, text]) => make("th", { scope: "col", "aria-sort": state.order !== key ? "none" : state.down ? "descending" : "ascending" },
       make("button", { type: "button", class: "sort", "data-key": key, text, onclick: () => { state.down = state.order === key ? !state.down : true; state.order = key; draw(); pick("view").querySelector(`[data-key="${key}"]`).focus(); } }))));
     const body = make("tbody");
-    for (const h of order.slice(0, state.rows)) {
+    const step = Math.min(20, Math.max(8, Math.floor(CELLS / (panel.benchmarks.length + 1)))), rows = step * (state.more + 1);
+    for (const h of order.slice(0, rows)) {
       const line = make("tr", {}, make("th", { scope: "row", text: nameOf(panel.heads[h]) }));
       for (const b of [POOLED, ...panel.benchmarks.keys()]) line.append(make("td", {}, cell(panel, b, h, most, keep)));
       line.append(weightCell(panel, h));
       body.append(line);
     }
     const table = make("table", { class: "grid list" }, make("thead", {}, head), body);
-    if (order.length <= state.rows) return table;
-    // Thousands of cells at once would make every sort slow.
-    const more = make("button", { type: "button", "data-part": "more", text: `show ${Math.min(ROWS, order.length - state.rows)} more of ${order.length} heads`,
-      onclick: () => { state.rows += ROWS; draw(); } });
+    if (order.length <= rows) return table;
+    const more = make("button", { type: "button", "data-part": "more", text: `show ${Math.min(step, order.length - rows)} more of ${order.length} heads`,
+      onclick: () => { state.more += 1; draw(); } });
     return make("div", {}, table, more);
   }
 
@@ -216,7 +220,7 @@
     const box = make("div", { class: "compare" });
     if (points.length < 3) { box.append(make("p", { text: "These two share fewer than three heads." })); return box; }
     const rho = spearman(points.map((p) => p.x), points.map((p) => p.y));
-    box.append(make("p", { text: `${points.length} shared heads, mean over each one's benchmarks. Rank correlation (Spearman): ${rho === null ? "undefined" : signed(rho, 2)}.` }));
+    box.append(make("p", { text: `Each dot is one of the ${points.length} heads that both have: its mean over the benchmarks. Rank correlation (Spearman): ${rho === null ? "undefined" : signed(rho, 2)}.` }));
     const size = 420, pad = 56;
     const scale = (values) => { let [low, high] = [Math.min(0, ...values), Math.max(0, ...values)]; if (high === low) high = low + 1; const slack = (high - low) * 0.05; return [low - slack, high + slack]; };
     const [x0, x1] = scale(points.map((p) => p.x)), [y0, y1] = scale(points.map((p) => p.y));

@@ -52,6 +52,22 @@
       next.focus();
     });
   }
+  // Figures: a click, a tap or Enter shows one as large as the window, on a phone larger than it.
+  const dialog = document.createElement("dialog");
+  dialog.setAttribute("aria-label", "enlarged figure");
+  dialog.innerHTML = '<form method="dialog"><button>close</button></form><div class="scroll" tabindex="0" role="group" aria-label="figure"></div>';
+  dialog.addEventListener("click", (e) => { if (e.target === dialog) dialog.close(); });
+  document.body.append(dialog);
+  for (const image of document.querySelectorAll("main img.drawing")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "enlarge";
+    button.title = "enlarge";
+    button.addEventListener("click", () => { dialog.lastChild.replaceChildren(image.cloneNode()); dialog.showModal(); });
+    image.replaceWith(button);
+    button.append(image);
+  }
+
   document.addEventListener("keydown", (e) => { if (e.key === "Escape") hide(); });
   document.addEventListener("touchstart", (e) => { if (!e.target.closest(".spot, [data-head]")) hide(); }, { passive: true });
   document.addEventListener("scroll", hide, { passive: true, capture: true });

@@ -113,7 +113,7 @@ FIGURES: list[Figure] = [
     Figure(
         name="speedup",
         section="cost",
-        caption="",
+        caption="Bars: intervals of retention over images, and of speed-up over repeats.",
         alt="retention against speed-up",
         needs=("cost", "retention"),
         draw="speedup:draw",

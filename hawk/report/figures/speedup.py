@@ -24,7 +24,8 @@ def draw(run: Run) -> Figure:
 def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
     """Retention over all benchmarks against measured end-to-end speed-up.
 
-    A line per variant, from the lowest ratio to the highest; where each stands is written beside it.
+    A line per variant, from the lowest ratio to the highest; where each stands is written beside it. Bars are
+    the intervals of both, of ``cost_table``'s ``speedup`` and of the retention.
     """
     overall = retention[retention["benchmark"] == "overall"]
     merged = table.merge(overall, on=["variant", "pruning_ratio"], suffixes=("", "_scored"))
@@ -32,7 +33,7 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     axes.axhline(100, color="0.7", linewidth=0.8, zorder=0)
     axes.plot([1], [100], marker="*", color="black", markersize=9, linestyle="none")
-    axes.annotate("unpruned", (1, 100), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    axes.annotate("unpruned", (1, 100), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=8)
     look = looks(retention)
     for variant, part in merged.groupby("variant", sort=False):
         color, marker = look.get(str(variant), ("0.5", "x"))
@@ -40,6 +41,7 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
         axes.errorbar(
             part["speedup"],
             part["retention"],
+            xerr=[part["speedup"] - part["speedup_low"], part["speedup_high"] - part["speedup"]],
             yerr=[part["retention"] - part["ci_low"], part["ci_high"] - part["retention"]],
             color=color,
             marker=marker,
@@ -57,6 +59,7 @@ def speedup_figure(table: pd.DataFrame, retention: pd.DataFrame) -> Figure:
                 fontsize=6.5,
                 color=color,
             )
+    axes.margins(y=0.1)
     axes.set(xlabel="measured speed-up (numbers: % of tokens removed)", ylabel="retention, % of unpruned")
     if len(merged):
         figure.legend(loc="outside right center", fontsize=8)

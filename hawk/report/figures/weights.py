@@ -87,14 +87,17 @@ def stability_figure(stability: Mapping[str, Any]) -> Figure:
     """Split-half rank correlation of the heads against the number of samples in each part."""
     figure = new_figure(2.0 + 3.0 * len(stability), 3.2)
     grid = figure.subplots(1, len(stability), squeeze=False, sharey=True)[0]
+    lowest = -0.05
     for axes, (name, measured) in zip(grid, stability.items(), strict=True):
         halves = measured["split_half"]
         curves = [(key, values["curve"]) for key, values in halves["benchmarks"].items()]
         for number, (key, curve) in enumerate([*curves, ("pooled weights", halves["pooled"]["curve"])]):
             pooled = number == len(curves)
+            values = [point["correlation"] for point in curve]
+            lowest = min(lowest, *values)
             axes.plot(
                 [point["samples"] for point in curve],
-                [point["correlation"] for point in curve],
+                values,
                 marker=MARKERS[number % len(MARKERS)],
                 color="black" if pooled else PALETTE[number % (len(PALETTE) - 1)],
                 lw=2.0 if pooled else 1.2,
@@ -106,9 +109,9 @@ def stability_figure(stability: Mapping[str, Any]) -> Figure:
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         axes.axhline(0, color=GREY, lw=0.8)
-        axes.set_ylim(min(-0.1, axes.get_ylim()[0]), 1.02)
         axes.set_title(name, loc="left")
         axes.set_xlabel("samples in each part")
+    grid[0].set_ylim(lowest - 0.05, 1.02)  # shared by all
     grid[0].set_ylabel("rank correlation of two parts")
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8)

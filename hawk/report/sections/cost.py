@@ -16,7 +16,9 @@ def cost(run: Run) -> str:
     curve = section_pictures(run, "cost")
     listed = html_table(columns.COST, cost_table(run.cost).to_dict("records"))
     note = (
-        "Medians over repeats. A speed-up is the median ratio to the unpruned model in the same repeat. "
+        "Medians over repeats. A speed-up is the median ratio to the unpruned model in the same repeat, with "
+        "its 95 % interval over repeats, or their whole range where there are fewer than 6. Noise: the "
+        "interval contains ×1.00, so that the variant may be as fast as the unpruned model. "
         f"Token score is the time that pruning adds before the prefill. {conditions(run.cost_made)}"
     )
     return f'{curve}<p class="soft">{escape(note)}</p>' + listed

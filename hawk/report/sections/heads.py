@@ -21,11 +21,11 @@ def heads(run: Run) -> str:
         return ""
     views = "".join(f'<button type="button" data-view="{key}">{text}</button>' for key, text in _VIEWS)
     return (
-        f"""<p>Each cell is what one head is worth, in points of the benchmark's scale, over the same
-samples: what is lost without it (reference run minus ablated run), or, where it alone chose the tokens
-(keep_only), what is gained over all heads together. Red: the head speaks for the score. Blue: against it.
-Hatched: the drop is within noise. All benchmarks and panels share one colour scale, which grows with the
-root of the drop. Choose a head (click, or arrow keys and Enter) for its numbers and for where it looks.</p>
+        f"""<p>Each cell is the drop of one head: how many points of the benchmark's scale the model loses
+without this head, on the same samples. (Under keep_only the head alone chooses the tokens, and the cell is
+the gain over all heads together.) Red: the score is higher with the head. Blue: the score is lower with it.
+Hatched: the drop is within noise. All benchmarks share one colour scale, whose strength grows with the square
+root of the drop. Click a head, or press Enter on it, for its numbers, questions and where it looks.</p>
 <div id="explorer">
 <div class="controls">
 <label>ablation <select data-part="panel-select"></select></label>
