@@ -6,29 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hawk import benchmarks, pruning
+from hawk import benchmarks
 from hawk.benchmarks import require_data_file
-from hawk.config.queries import own_weights, subset_benchmarks, weights_subset
-from hawk.config.recipes import (
-    ablation_named,
-    check_recipes,
-    has_query,
-    token_score_of_weights,
-    weights_named,
-)
+from hawk.config.queries import subset_benchmarks, weights_subset
+from hawk.config.recipes import check_recipes
+from hawk.config.variant_checks import check_variant
 from hawk.core.errors import InputError, unknown
-from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.shipped import resolve
-from hawk.core.values import choice, mapping, read_json, refuse, shown, text
-from hawk.core.variants import (
-    CALIBRATED,
-    COMPARISON_KEYS,
-    TOKEN_SCORE,
-    VARIANT_KEYS,
-    require_calibrated_query,
-)
+from hawk.core.values import mapping, read_json
 from hawk.core.yaml_places import Places
-from hawk.pruning.options import check_option, facts, require_other_question, varies_by_seed
 
 # Rows of the tables that are no variants: one of that name would get their scores.
 RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
@@ -103,7 +89,7 @@ def _check_evaluation(config: dict[str, Any]) -> None:
                 raise InputError(f"{key}: {ratio!r} has more than four decimals.")
     _check_holdout(config)
     for variant in evaluation["variants"]:
-        _check_variant(config, variant)
+        check_variant(config, variant)
         _check_subsets(config, variant)
     _check_published(config)
     reference_variant = evaluation.get("reference")
@@ -154,52 +140,6 @@ def _check_subsets(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
                 ) from None
 
 
-def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
-    """A source that :meth:`hawk.core.head_weights.HeadWeights.load` would refuse without asking the Hub."""
-    hub_id = (
-        source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
-    )
-    if not hub_id and source not in shipped() and not Path(resolve(source)).is_file():
-        allowed = ["uniform", *own_weights(config), *shipped()]
-        raise unknown(
-            f"weights in {where} (no name in weights.recipes, no file, and no Hub id user/repo):",
-            source,
-            allowed,
-        )
-    if hub_id and not Path(resolve(source)).is_file():
-        return
-    try:
-        weights = HeadWeights.load(source)  # a file that cannot be used is told before any job
-    except InputError as error:
-        raise InputError(f"{where}: weights: {error}") from None
-    model = config["model"]
-    for key in ("layers", "heads"):
-        if getattr(weights.geometry, key) != model[key]:
-            raise InputError(
-                f"{where}: weights {source!r} are of a model with {getattr(weights.geometry, key)} {key}; "
-                f"model.{key} is {model[key]}."
-            )
-
-
-def _check_calibrated(config: Mapping[str, Any], where: str, variant: Mapping[str, Any]) -> None:
-    """A calibrated query of weights that hold none, or under a token score that it does not fit."""
-    source, score, has = variant.get("weights", "uniform"), dict(config["scoring"]), False
-    if source in own_weights(config):
-        has = has_query(config, source)
-        ablation = ablation_named(config, weights_named(config, source)["ablation"])
-        score = token_score_of_weights(config, ablation)
-    elif source in shipped() or Path(resolve(source)).is_file():
-        weights = HeadWeights.load(source)
-        has, score = weights.mean_query is not None, score | dict(weights.token_score)
-    elif source != "uniform":
-        has = True  # of the Hub: seen once it is loaded
-    rope, reduction = (variant.get(TOKEN_SCORE[key], score[key]) for key in ("rope", "reduction"))
-    try:
-        require_calibrated_query(has, rope, reduction, variant.get("prior", False))
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
 def _check_cost(config: dict[str, Any]) -> None:
     cost, evaluation = config["cost"], config["evaluation"]
     names = [variant["name"] for variant in evaluation["variants"]]
@@ -208,86 +148,6 @@ def _check_cost(config: dict[str, Any]) -> None:
             raise unknown("variant in cost.variants", name, names)
     if cost["benchmark"] not in (None, *evaluation["benchmarks"]):
         raise unknown("cost.benchmark", cost["benchmark"], evaluation["benchmarks"])
-
-
-def _check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
-    where = f"evaluation.variants, {variant['name']!r}"
-    method = text(variant["method"], f"{where}: method")  # that of a scorer is not in the schema
-    if variant.get("weights") is not None:
-        text(variant["weights"], f"{where}: weights")
-    if method not in pruning.REGISTRY:
-        raise unknown(f"method in {where}:", method, pruning.REGISTRY)
-    known = facts(method)
-    allowed = [name for name in known.options if name not in (*COMPARISON_KEYS, "seed")]
-    for key in variant:
-        if key in COMPARISON_KEYS:
-            raise InputError(
-                f"{where}: {key} is the same for all variants of a comparison; set evaluation.{key} instead."
-            )
-        if key == "seed" and known.seeded:
-            raise InputError(f"{where}: give seeds, how many there are; seed is then 0, 1, 2 and so on.")
-        if key not in VARIANT_KEYS and key not in allowed:
-            raise unknown(f"key in {where}:", key, {*VARIANT_KEYS, *allowed})
-        if key in allowed and key != "weights":
-            check_option(method, key, variant[key], where, config["model"]["layers"])
-    for key, kind in (("permute", bool), ("shuffle_query", bool)):
-        if key in variant and not isinstance(variant[key], kind):
-            raise refuse(f"{where}: {key}", variant[key], "true or false")
-    if "seed" in variant:
-        raise InputError(f"{where}: method {method!r} draws nothing and takes no seed.")
-    for key in COMPARISON_KEYS:
-        if key in known.allowed:
-            choice(config["evaluation"][key], f"{where}: evaluation.{key}", known.allowed[key])
-    if known.needs_scorer and not isinstance(variant.get("scorer"), Mapping):
-        raise refuse(
-            f"{where}: scorer", variant.get("scorer"), "a method with its options, as {method: hawk}"
-        )
-    if isinstance(variant.get("scorer"), Mapping) and "method" not in variant["scorer"]:
-        raise InputError(f"{where}: scorer {shown(dict(variant['scorer']))} names no method.")
-    weights = variant.get("weights")
-    weighted = ", ".join(name for name in pruning.REGISTRY if facts(name).takes_weights)
-    if weights is not None and not known.takes_weights:
-        raise InputError(f"{where}: weights belong to method {weighted}, not to {method!r}.")
-    if variant.get("permute") and not known.takes_weights:
-        raise InputError(
-            f"{where}: permute shuffles the weights of method {weighted}, not of {method!r}; where a scorer "
-            "has them, write it into the scorer, as {method: hawk, weights: ..., permute: true}."
-        )
-    if weights in own_weights(config):
-        layer = variant.get("layer", config["scoring"]["layer"])
-        ablation = ablation_named(config, weights_named(config, weights)["ablation"])
-        if ablation["layer"] != layer:
-            raise InputError(
-                f"{where}: weights {weights!r} are of layer {ablation['layer']} (ablation "
-                f"{ablation['name']!r}), and the variant scores tokens in layer {layer}."
-            )
-    elif weights not in (None, "uniform"):
-        _check_weights_exist(config, where, weights)
-    if known.takes_weights and variant.get("query") == CALIBRATED:
-        _check_calibrated(config, where, variant)
-    scorer = variant.get("scorer")
-    if isinstance(scorer, Mapping) and "method" in scorer:
-        for key in ("seeds", "shuffle_query"):
-            if key in scorer:
-                raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
-        _check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
-    require_other_question(variant)
-    lacking = [
-        name
-        for name in config["evaluation"]["benchmarks"]
-        if known.uses_relevant and not benchmarks.benchmark(name, config["data"].get(name)).knows_relevant
-    ]
-    if lacking:
-        raise InputError(
-            f"{where}: method {method!r} must be told where the asked object is, which samples of benchmark "
-            f"{', '.join(map(repr, lacking))} do not know. Leave out the variant or the benchmark."
-        )
-    if variant.get("seeds", 1) > 1 and not varies_by_seed(variant):
-        seeded = ", ".join(name for name in pruning.REGISTRY if facts(name).seeded)
-        raise InputError(
-            f"{where}: seeds {variant['seeds']} would measure the same thing as often; method {method!r} "
-            f"draws nothing. Seeds are for {seeded}, and for permute and shuffle_query."
-        )
 
 
 def _check_model_folder(config: dict[str, Any]) -> None:

@@ -50,6 +50,20 @@ def require_calibrated_query(has_query: bool, rope: bool, reduction: str, prior:
         )
 
 
+def require_question(query_span: str, prior: bool, shuffled: bool) -> None:
+    """What ``query_span: last_token`` cannot be with: it reads no word of the question."""
+    if query_span != LAST_TOKEN:
+        return
+    if prior:
+        raise InputError(
+            "query_span 'last_token' needs prior false: a prior is compared with the prompt's question."
+        )
+    if shuffled:
+        raise InputError(
+            "shuffle_query changes nothing with query_span 'last_token', which reads no word of the question."
+        )
+
+
 def weight_source(variant: Mapping[str, Any]) -> Any:
     """``weights`` of the variant, or of the scorer it combines (MMR and the like)."""
     scorer = variant.get("scorer")

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from hawk import pruning
 from hawk.core.errors import InputError, unknown
 from hawk.core.values import check_type, choice, refuse
-from hawk.core.variants import CALIBRATED, LAST_TOKEN
+from hawk.core.variants import CALIBRATED
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,6 @@ def require_other_question(variant: Mapping[str, Any]) -> None:
         raise InputError(
             f"variant {variant['name']!r}: shuffle_query changes nothing with query 'calibrated', which "
             "reads no question."
-        )
-    if reading and all(one.get("query_span") == LAST_TOKEN for one in reading):
-        raise InputError(
-            f"variant {variant['name']!r}: shuffle_query changes nothing with query_span 'last_token', which "
-            "reads no word of the question."
         )
     if not reading:
         able = ", ".join(method for method in pruning.REGISTRY if facts(method).reads_other_question)

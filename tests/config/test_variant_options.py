@@ -177,3 +177,38 @@ def test_a_file_without_a_mean_query_is_told_before_any_job(tmp_path: Path) -> N
     checked(weights=str(path))  # the query may be left unused
     with pytest.raises(InputError, match="needs rope false"):
         checked(weights=str(path), query="calibrated", rope=True)
+
+
+@pytest.mark.parametrize("where", ["variant", "scoring", "recipe"])
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"prior": True}, "query_span 'last_token' needs prior false"),
+        ({"shuffle_query": True}, "shuffle_query changes nothing with query_span 'last_token'"),
+        ({}, None),
+    ],
+)
+def test_the_last_token_is_no_question(where: str, inside: bool, keys: dict, said: str | None) -> None:
+    """Wherever the span is said: before any job."""
+    span = {"query_span": "last_token"}
+    scorer = {"method": "hawk", "weights": "own" if where == "recipe" else "uniform"}
+    scorer |= {key: value for key, value in keys.items() if key == "prior"}
+    scorer |= span if where == "variant" else {}
+    outer = {"name": "v", **{key: value for key, value in keys.items() if key != "prior"}}
+    chosen = {**outer, "method": "mmr", "scorer": scorer} if inside else {**outer, **scorer}
+    recipe = {"name": "sel", "intervention": "selection", "ratio": 0.8, **(span if where == "recipe" else {})}
+    raw = {
+        "run": "r",
+        "model": {"path": "someone/model", "layers": 4, "heads": 8},
+        "scoring": span if where == "scoring" else {},
+        "ablation": {"recipes": [recipe]},
+        "weights": {"recipes": [{"name": "own", "ablation": "sel"}]},
+        "calibration": {"benchmarks": ["digits"]},
+        "evaluation": {"benchmarks": ["digits"], "variants": [chosen]},
+    }
+    if said is None:
+        check(fill(raw, "c"), "c")
+        return
+    with pytest.raises(InputError, match=said):
+        check(fill(raw, "c"), "c")

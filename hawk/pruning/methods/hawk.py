@@ -44,7 +44,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
-from hawk.core.variants import CALIBRATED, LAST_TOKEN, TOKEN_SCORE, require_calibrated_query
+from hawk.core.variants import CALIBRATED, TOKEN_SCORE, require_calibrated_query, require_question
 from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
 from hawk.pruning.base import Pruner
@@ -126,12 +126,8 @@ class Hawk(Pruner):
         if isinstance(self.weights, str):
             object.__setattr__(self, "weights", HeadWeights.load(self.weights))
         self._compare_options()
-        if self.query_span == LAST_TOKEN and self.query != CALIBRATED:
-            if self.prior:
-                raise InputError(
-                    "prior: true compares with the prompt before its question: not with last_token."
-                )
-            object.__setattr__(self, "reads_other_question", False)
+        if self.query != CALIBRATED:
+            require_question(self.query_span, self.prior, shuffled=False)
         if self.query == CALIBRATED:
             self._check_calibrated()
             for fact in ("uses_query", "reads_other_question"):
@@ -236,10 +232,7 @@ class Hawk(Pruner):
         layer, hidden = context.scoring_layer(index), context.hidden_at(index)
         dtype = getattr(torch, self.score_dtype)
         other = context.query_ids is not None and not prior  # the shuffled-query control's question
-        if other and self.query_span == LAST_TOKEN:
-            raise InputError(
-                "query_span 'last_token' reads no word of a question: another one changes nothing."
-            )
+        require_question(self.query_span, prior=False, shuffled=other)
         if other:
             text = layer.norm(context.query_embeddings())
             where = context.query_index(self.query_span)[-1:]
