@@ -24,7 +24,8 @@ def check(config: dict[str, Any], where: str | Places = "config") -> dict[str, A
     """What the schema cannot say. Returns the config."""
     try:
         _check_benchmarks(config)
-        _check_preprocessing(config)
+        _check_attention(config)
+    _check_preprocessing(config)
         _check_ablation(config)
         _check_evaluation(config)
         _check_cost(config)
@@ -49,6 +50,14 @@ def _check_benchmarks(config: dict[str, Any]) -> None:
         except InputError as error:
             named = str(error).startswith("data.")
             raise error if named else InputError(f"data.{name}: {error}") from None
+
+
+def _check_attention(config: dict[str, Any]) -> None:
+    model = config["model"]
+    if model["attention"] in ("flash_attention_2", "varlen") and model["dtype"] == "float32":
+        raise InputError(
+            f"model.attention: {model['attention']!r} computes in bfloat16 or float16; model.dtype is 'float32'."
+        )
 
 
 def _check_preprocessing(config: dict[str, Any]) -> None:

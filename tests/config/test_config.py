@@ -428,6 +428,15 @@ def test_the_second_family_runs_what_the_first_does() -> None:
     assert one == two
 
 
+@pytest.mark.parametrize("attention", ["flash_attention_2", "varlen"])
+def test_an_attention_of_half_precision_alone(attention: str, tmp_path: Path) -> None:
+    raw = changed("model.attention", attention)
+    with pytest.raises(InputError, match=f"'{attention}' computes in bfloat16 or float16.*'float32'"):
+        load(raw, tmp_path)
+    raw["model"]["dtype"] = "bfloat16"
+    assert load(raw, tmp_path)["model"]["attention"] == attention
+
+
 @pytest.mark.parametrize(
     "name",
     [name for name, raw in EMBEDDED.items() if (ROOT / raw["model"]["path"] / "config.json").is_file()],
