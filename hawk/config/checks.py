@@ -25,7 +25,7 @@ def check(config: dict[str, Any], where: str | Places = "config") -> dict[str, A
     try:
         _check_benchmarks(config)
         _check_attention(config)
-    _check_preprocessing(config)
+        _check_preprocessing(config)
         _check_ablation(config)
         _check_evaluation(config)
         _check_cost(config)
@@ -56,7 +56,8 @@ def _check_attention(config: dict[str, Any]) -> None:
     model = config["model"]
     if model["attention"] in ("flash_attention_2", "varlen") and model["dtype"] == "float32":
         raise InputError(
-            f"model.attention: {model['attention']!r} computes in bfloat16 or float16; model.dtype is 'float32'."
+            f"model.attention: {model['attention']!r} computes in bfloat16 or float16; model.dtype is "
+            "'float32'."
         )
 
 
