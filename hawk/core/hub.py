@@ -21,7 +21,7 @@ def upload(
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(token=token)
-    with _told(f"head weights were not uploaded to {repo_id!r}"):
+    with told(f"head weights were not uploaded to {repo_id!r}"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
         return str(api.create_commit(repo_id, added, commit_message=message).oid)
@@ -35,17 +35,19 @@ def download(repo_id: str, revision: str | None, instead: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     at = f" at revision {revision!r}" if revision else ""
-    with _told(f"head weights {repo_id!r}: {instead}, and {WEIGHTS_FILE}{at} cannot be had from the Hub"):
+    with told(f"head weights {repo_id!r}: {instead}, and {WEIGHTS_FILE}{at} cannot be had from the Hub"):
         return Path(hf_hub_download(repo_id, WEIGHTS_FILE, revision=revision))
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def told(what: str) -> Iterator[None]:
     """Whatever the Hub's client raises as one line that begins with ``what``."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         yield
+    except InputError:
+        raise
     except HfHubHTTPError as error:
         raise InputError(f"{what}: {_reason(error)}") from None
     except (HFValidationError, OSError, ValueError) as error:  # no such name, no token, offline

@@ -233,6 +233,27 @@ def test_offline_and_not_there(hub, config, monkeypatch):
         list(fetch_config(config("pope")))
 
 
+@pytest.mark.parametrize("call", ["repo_info", "snapshot_download", "list_repo_files"])
+def test_a_lost_connection_is_one_line_whatever_was_asked(hub, config, monkeypatch, call):
+    """The client's own errors, of whichever HTTP library it uses, are none of Python's OSErrors."""
+
+    class ConnectError(Exception):
+        pass
+
+    def lost(*args, **kwargs):
+        raise error
+
+    where = huggingface_hub if call == "snapshot_download" else huggingface_hub.HfApi
+    ConnectError.__module__ = "httpx2"
+    error = ConnectError("[Errno -2] Name or service not known")
+    monkeypatch.setattr(where, call, lost)
+    with pytest.raises(InputError, match=r"the connection was lost \(\[Errno -2\] Name .*\)\. Run it again"):
+        list(fetch_config(config("pope")))
+    error = ZeroDivisionError("a fault of ours stays one")
+    with pytest.raises(ZeroDivisionError):
+        list(fetch_config(config("pope")))
+
+
 def test_a_model_without_safetensors_is_refused(hub, config):
     (hub.server / MODEL / "model.safetensors").unlink()
     with pytest.raises(InputError, match="has no safetensors file"):

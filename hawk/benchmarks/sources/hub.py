@@ -17,6 +17,7 @@ import yaml
 
 from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
+from hawk.core.hub import told
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +42,15 @@ def commit(repo: str, revision: str | None, repo_type: str = "dataset") -> str:
     if offline():
         return _cached_commit(repo, name, repo_type)
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    try:
-        sha = str(HfApi().repo_info(repo, repo_type=repo_type, revision=name).sha)
-    except RevisionNotFoundError:
-        raise InputError(f"{repo_type} {repo!r} has no revision {name!r} on the Hub.") from None
-    except RepositoryNotFoundError:
-        raise InputError(f"{repo_type} {repo!r} is not on the Hub, or needs a login.") from None
-    except (HfHubHTTPError, OSError) as error:
-        raise InputError(f"{repo_type} {repo!r}: the Hub cannot be reached ({error}).") from None
+    with told(f"{repo_type} {repo!r}: the Hub cannot be reached"):
+        try:
+            sha = str(HfApi().repo_info(repo, repo_type=repo_type, revision=name).sha)
+        except RevisionNotFoundError:
+            raise InputError(f"{repo_type} {repo!r} has no revision {name!r} on the Hub.") from None
+        except RepositoryNotFoundError:
+            raise InputError(f"{repo_type} {repo!r} is not on the Hub, or needs a login.") from None
     if revision is None:
         log.warning("%s: no revision is pinned; using %s", repo, sha)
     # Files are then asked for by commit, of which the cache keeps no name; offline jobs need it.
@@ -99,25 +99,26 @@ def parquet_files(repo: str, config: str | None, split: str, revision: str) -> l
 def snapshot(repo: str, revision: str, patterns: list[str] | None, repo_type: str = "dataset") -> Path:
     """The folder of a repository's files at a commit, with those that match ``patterns`` present."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError, RevisionNotFoundError
 
-    try:
-        return Path(snapshot_download(repo, repo_type=repo_type, revision=revision, allow_patterns=patterns))
-    except LocalEntryNotFoundError:
-        raise InputError(
-            f"{repo_type} {repo!r} at {revision[:12]} is not in the Hub cache and cannot be "
-            "downloaded now. Run `hawk fetch` where there is a network."
-        ) from None
-    except RevisionNotFoundError:
-        raise InputError(f"{repo_type} {repo!r} has no revision {revision!r} on the Hub.") from None
-    except (HfHubHTTPError, OSError) as error:
-        raise InputError(f"{repo_type} {repo!r}: the download failed ({error}).") from None
+    with told(f"{repo_type} {repo!r}: the download failed"):
+        try:
+            root = snapshot_download(repo, repo_type=repo_type, revision=revision, allow_patterns=patterns)
+        except LocalEntryNotFoundError:
+            raise InputError(
+                f"{repo_type} {repo!r} at {revision[:12]} is not in the Hub cache and cannot be "
+                "downloaded now. Run `hawk fetch` where there is a network."
+            ) from None
+        except RevisionNotFoundError:
+            raise InputError(f"{repo_type} {repo!r} has no revision {revision!r} on the Hub.") from None
+    return Path(root)
 
 
 def _listed(repo: str, revision: str) -> list[str]:
     from huggingface_hub import HfApi
 
-    return sorted(HfApi().list_repo_files(repo, repo_type="dataset", revision=revision))
+    with told(f"dataset {repo!r}: its files cannot be listed"):
+        return sorted(HfApi().list_repo_files(repo, repo_type="dataset", revision=revision))
 
 
 def _declared(readme: Path) -> list[dict[str, Any]]:
