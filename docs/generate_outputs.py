@@ -11,9 +11,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 
 from hawk.analysis import comparison, controls, stability
+from hawk.analysis.cost import UNPRUNED, cost_table
 from hawk.core import schemas
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
@@ -50,6 +52,14 @@ class Table:
     about: str
     schema: pa.Schema
     extra: str = ""  # another form in which it is written
+
+
+def cost_summary() -> pa.Schema:
+    """What the summary of measured cost holds: read off one that is made of ones."""
+    ones = {field.name: [1.0] for field in schemas.COST}
+    return pa.Schema.from_pandas(
+        cost_table(pd.DataFrame({**ones, "variant": UNPRUNED, "pruning_ratio": "0"}))
+    )
 
 
 TABLES = [
@@ -114,7 +124,14 @@ TABLES = [
         "variant, ratio and repeat",
         "Measured time and memory; only where `cost.measure` is true, or after the target `cost`.",
         schemas.COST,
-        "`tables/cost.csv` and `tables/cost.md` are its summary.",
+    ),
+    Table(
+        "Cost summary",
+        PATHS.table("cost", "csv"),
+        "variant and ratio",
+        "Medians of the measured cost over repeats, and speed-ups against the unpruned model.",
+        cost_summary(),
+        "Also as `.md` with the most important ones.",
     ),
 ]
 
@@ -172,8 +189,6 @@ COLUMNS = {
     "groups": "Number of distinct images.",
     "unparsed": "Answers from which nothing could be read.",
     "noise_floor": "How large a drop may be from other batches alone, in points.",
-    "is_noise": "Whether the drop is within noise: its interval reaches 0, or it is no larger "
-    "than the noise floor.",
     "variant": "The variant's name.",
     "method": "The pruning method.",
     "native_value": "The benchmark's value in its own unit; for `overall` the mean of points.",
@@ -204,6 +219,20 @@ COLUMNS = {
     "total_ms": "The whole of it.",
     "kv_cache_bytes": "Size of the key-value cache after the prompt.",
     "peak_memory_bytes": "Highest memory in use on the device.",
+    "speedup": "The unpruned model's time divided by the variant's in the same repeat, "
+    "the median over repeats.",
+    "speedup_low": "Lower end of the median's 95 % interval; with fewer than 6 repeats the lowest ratio.",
+    "speedup_high": "Upper end of it; with fewer than 6 repeats the highest ratio.",
+    "is_noise": "Whether the drop is within noise: its interval reaches 0, or it is no larger "
+    "than the noise floor.",
+    "prefill_speedup": "Median speed-up of reading the prompt; scoring and choosing tokens count.",
+    "kv_cache_mb": "Size of the key-value cache after the prompt, in megabytes (10^6 bytes).",
+    "kv_cache_share": "Percent of the unpruned model's key-value cache.",
+    "ideal_share": "Percent of the prompt's tokens that are left, "
+    "which is the cache's share if all layers keep the same.",
+    "peak_memory_mb": "Highest memory in use on the device, in megabytes.",
+    "repeats": "Number of repeats.",
+    "cost.is_noise": "Whether the interval of the speed-up contains 1.",
     "retention.variant": "A variant's name, or `baseline`, or `majority`.",
     "retention.pruning_ratio": 'As an exact decimal; "0" for the baseline. Empty for `majority`.',
     "retention.benchmark": "The benchmark's name, or `overall`.",
@@ -341,7 +370,13 @@ def _type(kind: pa.DataType) -> str:
         return "file"
     if pa.types.is_integer(kind):
         return "whole number"
-    words = {"string": "text", "double": "number", "bool": "true or false", "binary": "bytes"}
+    words = {
+        "string": "text",
+        "large_string": "text",
+        "double": "number",
+        "bool": "true or false",
+        "binary": "bytes",
+    }
     return words[str(kind)]
 
 

@@ -32,6 +32,17 @@ def resolve(path: str) -> str:
     return str(inside) if inside.exists() else path
 
 
+def check_model_folder(path: str, option: str = "model.path") -> None:
+    """A model's path that looks local must exist: otherwise transformers would ask the Hub for it.
+
+    option: where the path was given, for messages.
+    """
+    folder = Path(resolve(path))
+    local = path.startswith((".", "/", "~", "data/")) or path.count("/") != 1
+    if local and not (folder / "config.json").is_file():
+        raise InputError(f"{option} {path!r}: no such model folder (a folder with config.json).")
+
+
 def config_file(name: str) -> Path:
     """A config file: a path, or a shipped one by its path or bare name (``tiny_internvl``).
 

@@ -256,7 +256,8 @@ def check_family(model_id: str, model_type: str, pretrained: str) -> None:
 def _model_type(pretrained: str) -> str:
     from transformers import AutoConfig
 
-    from hawk.models.loading import check_folder, read
+    from hawk.core.shipped import check_model_folder
+    from hawk.models.loading import read
 
-    check_folder(pretrained)
+    check_model_folder(pretrained)
     return read(AutoConfig, pretrained, "config").model_type

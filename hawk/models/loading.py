@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import is_flash_attn_2_available
 
 from hawk.core.errors import InputError, unknown
-from hawk.core.shipped import resolve
+from hawk.core.shipped import check_model_folder, resolve
 from hawk.models import family_by_type, packed
 from hawk.models.base import VisionLanguageModel
 from hawk.models.refused import check_attention
@@ -33,16 +33,11 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def check_folder(path: str) -> None:
-    """A path that looks local must exist: otherwise transformers would ask the Hub for it."""
-    folder = Path(resolve(path))
-    local = path.startswith((".", "/", "~", "data/")) or path.count("/") != 1
-    if local and not (folder / "config.json").is_file():
-        raise InputError(f"model.path {path!r}: no such model folder (a folder with config.json).")
+def read(kind: Any, path: str, what: str, revision: str | None = None, option: str = "model.path") -> Any:
+    """``kind.from_pretrained``; what is wrong with a checkpoint is said in words.
 
-
-def read(kind: Any, path: str, what: str, revision: str | None = None) -> Any:
-    """``kind.from_pretrained``; what is wrong with a checkpoint is said in words."""
+    option: where the path was given, for messages.
+    """
     try:
         return kind.from_pretrained(resolve(path), revision=revision, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
@@ -54,13 +49,33 @@ def read(kind: Any, path: str, what: str, revision: str | None = None) -> Any:
             )
         elif isinstance(error, OSError) and not Path(path).is_dir():
             reason += " Is the name right, and was it downloaded (`hawk fetch`)?"
-        raise InputError(f"model.path {path!r}: its {what} cannot be read: {reason}") from None
+        raise InputError(f"{option} {path!r}: its {what} cannot be read: {reason}") from None
+
+
+def read_weights(kind: Any, path: str, option: str = "model.path", **kwargs: Any) -> Any:
+    """``kind.from_pretrained`` of a model, whole: what a checkpoint lacks or has too much is refused."""
+    try:
+        model, loaded = kind.from_pretrained(
+            resolve(path),
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named and refused below, all at once
+            **kwargs,
+        )
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a disk that fails is no damaged file
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{option} {path!r}: its weights cannot be read: {reason}") from None
+    _refuse_incomplete(f"{option} {path!r}", loaded)
+    return model
 
 
 NAMED = 5  # tensors that a message names
+COMPUTED = ("rotary_emb.inv_freq", "embeddings.position_ids")  # not read; older files hold them all the same
 
 
-def _refuse_incomplete(path: str, loaded: Mapping[str, Any]) -> None:
+def _refuse_incomplete(which: str, loaded: Mapping[str, Any]) -> None:
     """A tensor that the checkpoint lacks, or has in another shape, would be random: another model every time.
 
     Tied weights, which a checkpoint holds once, are not missing. Tensors that the model has no place for
@@ -72,11 +87,10 @@ def _refuse_incomplete(path: str, loaded: Mapping[str, Any]) -> None:
         ("unexpected_keys", "has, but the model has no place for,"),
     ):
         names = sorted(key if isinstance(key, str) else str(key[0]) for key in loaded.get(kind) or ())
-        # Frequencies are computed, not read; older files hold them all the same.
-        names = [name for name in names if not name.endswith("rotary_emb.inv_freq")]
+        names = [name for name in names if not name.endswith(COMPUTED)]
         if names:
             raise InputError(
-                f"model.path {path!r}: the checkpoint {what} {_listed(names)}; "
+                f"{which}: the checkpoint {what} {_listed(names)}; "
                 "it is incomplete or of another architecture."
             )
 
@@ -121,7 +135,7 @@ def load(
     Raises InputError for a missing folder, an unknown family, a text-only model, or
     ``flash_attention_2`` without its package.
     """
-    check_folder(path)
+    check_model_folder(path)
     if revision is not None and Path(resolve(path)).is_dir():
         raise InputError(
             f"model.path {path!r} is a folder here, which has no revision {revision!r}; "
@@ -144,22 +158,13 @@ def load(
     varlen = attention == packed.NAME
     if varlen:
         packed.check(family, dtype, resolve_device(device))
-    try:
-        model, loaded = AutoModelForImageTextToText.from_pretrained(
-            resolve(path),
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            attn_implementation="sdpa" if varlen else attention,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are named and refused below, all at once
-        )
-    except (OSError, SafetensorError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # a disk that fails is no damaged file
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"model.path {path!r}: its weights cannot be read: {reason}") from None
-    _refuse_incomplete(path, loaded)
+    model = read_weights(
+        AutoModelForImageTextToText,
+        path,
+        revision=revision,
+        dtype=getattr(torch, dtype),
+        attn_implementation="sdpa" if varlen else attention,
+    )
     if not vision:
         family.drop_vision(model)
     elif varlen:
@@ -169,7 +174,7 @@ def load(
     _refuse_not_finite(path, model, dtype)
     processor = read(AutoProcessor, path, "processor", revision)
     processor.tokenizer.padding_side = "left"
-    remember_markers(model, family.markers(processor.tokenizer, config))
+    remember_markers(model, family.markers(processor.tokenizer, config), processor.tokenizer)
     commit = getattr(config, "_commit_hash", None) or revision
     source = {"id": str(path), "revision": commit, "dtype": dtype, "attention": attention}
     return VisionLanguageModel(model=model, processor=processor, family=family, source=source)

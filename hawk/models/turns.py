@@ -64,12 +64,31 @@ def token_id(tokenizer: Any, text: str) -> int:
 _MARKERS: weakref.WeakKeyDictionary[nn.Module, Markers] = weakref.WeakKeyDictionary()
 
 
-def remember_markers(model: nn.Module, markers: Markers) -> None:
+_TOKENIZERS: weakref.WeakKeyDictionary[nn.Module, Any] = weakref.WeakKeyDictionary()
+
+
+def remember_markers(model: nn.Module, markers: Markers, tokenizer: Any = None) -> None:
+    """tokenizer: for :func:`text_of`, where it is known."""
     _MARKERS[model] = markers
+    if tokenizer is not None:
+        _TOKENIZERS[model] = tokenizer
 
 
 def remembered_markers(model: nn.Module) -> Markers | None:
     return _MARKERS.get(model)
+
+
+def text_of(model: nn.Module, ids: Sequence[int]) -> str:
+    """Token ids of a model's prompt as text, without special tokens.
+
+    Raises InputError for a model whose processor is not known.
+    """
+    if model not in _TOKENIZERS:
+        raise InputError(
+            "the question's text is needed and the model's tokenizer is not known; load the model with "
+            "hawk.load, or pass the processor to attach."
+        )
+    return str(_TOKENIZERS[model].decode(list(ids), skip_special_tokens=True)).strip()
 
 
 def instruction_index(ids: Sequence[int], visual: set[int], markers: Markers, span: str) -> list[int]:

@@ -58,7 +58,8 @@ def attach(pruner: Selector, model: nn.Module, processor: Any = None) -> Iterato
     Wrappers of torch.compile and peft are looked through; prompt-tuning adapters are refused.
 
     processor is needed for models that hawk.load did not load and whose vocabulary is not a
-    published one: the chat template's token ids are read off it.
+    published one: the chat template's token ids are read off it. CDPruner's option ``clip`` reads the
+    question's text with its tokenizer.
     """
     model = _base_model(model)
     family = family_of(model)
@@ -70,7 +71,8 @@ def attach(pruner: Selector, model: nn.Module, processor: Any = None) -> Iterato
                 f"processor is a {type(processor).__name__}, which has no tokenizer: pass what "
                 "AutoProcessor.from_pretrained returns."
             )
-        remember_markers(model, family.markers(processor.tokenizer, model.config))
+        tokenizer = processor.tokenizer
+        remember_markers(model, family.markers(tokenizer, model.config), tokenizer)
     pruner.check(model, family)
     with own_hooks() as scope:
         entry = _Entry(pruner, family, scope)

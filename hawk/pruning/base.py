@@ -67,9 +67,11 @@ class Pruner:
     uses_query: ClassVar[bool] = False  # does the selection depend on the question?
     reads_other_question: ClassVar[bool] = False  # can it be given another sample's question?
     uses_tower: ClassVar[bool] = False  # does it need the vision tower, so no stored features?
-    uses_tower_with: ClassVar[tuple[str, ...]] = ()  # (option, value) with which it needs the vision tower
+    # (option, value) with which it needs the vision tower; (option,): with any value but null.
+    uses_tower_with: ClassVar[tuple[str, ...]] = ()
     inside_model: ClassVar[bool] = False  # does it remove tokens in ``hooks``, while the model runs?
     needs_scorer: ClassVar[bool] = False  # must it be given a scorer?
+    model_options: ClassVar[tuple[str, ...]] = ()  # options that are a model's folder or Hub id
     # For the config's checks: values of options that have few, and where numbers lie, as "1..", "0..1",
     # "above 0" or "0..layers" (below the model's number of layers).
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {}

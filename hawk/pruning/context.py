@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family, ScoringLayer, VisualItem, markers_of
-from hawk.models.turns import instruction_index
+from hawk.models.turns import instruction_index, text_of
 from hawk.pruning.fetch import send, take
 
 T = TypeVar("T")
@@ -136,6 +136,11 @@ class PruningContext:
             return take(self.hidden_at(0), self.query_index(span))
         ids = send(self.query_ids, self.device)
         return self.model.get_input_embeddings()(ids[None])[0].to(self.device)
+
+    def query_text(self, span: str = "instruction") -> str:
+        """The query in words; another sample's when one is given. Needs a known tokenizer."""
+        ids = self.ids[self.query_index(span)] if self.query_ids is None else self.query_ids
+        return text_of(self.model, ids.tolist())
 
     def of_tower(self, what: str) -> Tensor:
         """``observed``, or InputError; ``what``, a method or its option, needs it."""

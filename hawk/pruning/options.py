@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from hawk import pruning
 from hawk.core.errors import InputError, unknown
+from hawk.core.shipped import check_model_folder
 from hawk.core.values import check_type, choice, refuse
 from hawk.core.variants import CALIBRATED
 
@@ -46,6 +47,7 @@ class MethodFacts:
     uses_tower_with: tuple[str, ...]
     inside_model: bool
     needs_scorer: bool
+    model_options: tuple[str, ...]
     allowed: Mapping[str, tuple[Any, ...]]
     bounds: Mapping[str, str]
 
@@ -77,6 +79,8 @@ def check_option(method: str, name: str, value: Any, where: str, layers: int) ->
     """
     known = facts(method)
     check_type(option_types(method).get(name, "Any"), value, f"{where}: {name}")
+    if name in known.model_options and value is not None:
+        check_model_folder(value, f"{where}: {name}")
     if name in known.allowed:
         choice(value, f"{where}: {name}", known.allowed[name])
     if name in known.bounds and isinstance(value, int | float):

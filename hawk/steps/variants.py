@@ -82,7 +82,9 @@ def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
     chosen = [(one, facts(one["method"]).uses_tower_with) for one in with_scorers(variant)]
     return any_fact(variant, "uses_tower") or any(
-        one.get(option[0]) == option[1] for one, option in chosen if option
+        one.get(option[0]) in option[1:] if option[1:] else one.get(option[0]) is not None
+        for one, option in chosen
+        if option
     )
 
 

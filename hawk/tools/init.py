@@ -10,8 +10,9 @@ from transformers import AutoConfig
 
 from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
+from hawk.core.shipped import check_model_folder
 from hawk.models import family_by_type
-from hawk.models.loading import check_folder, read
+from hawk.models.loading import read
 
 # "$name" is filled in, "$$" is a dollar sign.
 TEMPLATE = Path(__file__).with_name("init_template.yaml")
@@ -22,7 +23,7 @@ def write_config(model: str, output: str | None = None, force: bool = False) -> 
     """Write the config and return its path. Refuses an unknown family and an existing file."""
     if Path(model).is_file():
         raise InputError(f"model {model!r} is a file; init takes the model's folder, or a Hub id.")
-    check_folder(model)
+    check_model_folder(model)
     config = read(AutoConfig, model, "config")
     family = family_by_type(config.model_type)
     geometry = family.config_geometry(config)

@@ -59,6 +59,10 @@ BAD = [
     ({"method": "mmr", "scorer": {"method": "hawk", "layer": 9}}, "layer is 9"),
     ({"method": "mmr", "scorer": {"method": "hawk"}, "trade_off": 2}, "from 0 to 1"),
     ({"method": "visionzip", "layer": "last"}, "layer is 'last'"),
+    ({"method": "cdpruner", "clip": "models/clip/none"}, "clip 'models/clip/none': no such model folder"),
+    ({"method": "cdpruner", "clip": "./clip"}, "clip './clip': no such model folder"),
+    ({"method": "cdpruner", "clip": 3}, "clip is 3"),
+    ({"method": "dpp", "scorer": {"method": "hawk"}, "clip": "a/b"}, "clip"),
 ]
 
 
@@ -78,6 +82,8 @@ def test_refused_before_any_job(variant: dict[str, Any], said: str) -> None:
         {"method": "mmr", "scorer": {"method": "hawk", "rope": True}, "trade_off": 0.25},
         {"method": "facility_location"},
         {"method": "visionzip", "layer": -2},
+        {"method": "cdpruner", "clip": None},
+        {"method": "cdpruner", "clip": "openai/clip-vit-large-patch14-336"},  # the Hub's: told by the job
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from chromium import Chromium, Page
 from large_report import RATIOS, large_report
 
+from hawk import report
 from hawk.report.figures.looks import COLOURS
 
 pytestmark = pytest.mark.skipif(chromium.PATH is None, reason="no Chromium on this machine")
+EXPLORER = Path(report.__file__).parent / "assets" / "explorer.js"
 AXE = Path(__file__).parent.parent / "data" / "axe" / "axe.min.js"
 
 
@@ -112,6 +115,17 @@ def test_the_keyboard_reaches_every_value_of_the_plot(browser: Chromium, address
     page.press("Escape")
     assert page.run("getComputedStyle(document.getElementById('tip')).display") == "none"
     assert page.run("document.querySelectorAll('.spot[tabindex=\"0\"]').length") == 1  # one stop of Tab
+
+
+@pytest.mark.parametrize("digits", [0, 1, 3])
+def test_numbers_are_rounded_as_in_the_figures(browser: Chromium, address: str, digits: int) -> None:
+    source = re.search(r"const fixed = .*?\n  };", EXPLORER.read_text(encoding="utf-8"), re.DOTALL)
+    assert source
+    values = [n / 16 for n in range(-400, 401)] + [n / 100 for n in range(-300, 301)] + [1.005, 0.0625]
+    page = browser.open(address)
+    shown = page.run(f"(() => {{ {source[0]} return {values}.map((value) => fixed(value, {digits})); }})()")
+    rounded = [round(value, digits) + 0.0 for value in values]  # + 0.0: no "-0.0"
+    assert shown == [f"{value:.{digits}f}" for value in rounded]
 
 
 def test_print_keeps_colours(browser: Chromium, address: str) -> None:

@@ -28,7 +28,15 @@
     node.append(...children);
     return node;
   };
-  const fixed = (value, digits) => (value === null || value === undefined ? "—" : (Math.round(value * 10 ** digits) / 10 ** digits + 0).toFixed(digits));
+  // As Python prints it, so that the page and its figures agree: half-way between two goes to the even one.
+  // Half-way is only an odd multiple of 2 ** -(digits + 1); toFixed rounds everything else as Python does.
+  const fixed = (value, digits) => {
+    if (value === null || value === undefined) return "—";
+    const lower = Math.floor(value * 10 ** digits);
+    const half = Math.abs(value * 2 ** (digits + 1)) % 2 === 1;
+    const rounded = half ? (lower + Math.abs(lower % 2)) / 10 ** digits : Number(value.toFixed(digits));
+    return (rounded + 0).toFixed(digits); // + 0: no "-0.0"
+  };
   const signed = (value, digits) => (value > 0 ? "+" : "") + fixed(value, digits);
   const digits = () => (state.measure === "drop" ? 1 : 3);
   const unit = () => (state.measure === "drop" ? "points" : "nats");
