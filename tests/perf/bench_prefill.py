@@ -97,7 +97,7 @@ def _now() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="one layer, one repeat, to see that it runs")
     parser.add_argument("--dtype", default=None, choices=["float32", "bfloat16"])
     chosen = parser.parse_args()

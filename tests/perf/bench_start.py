@@ -101,7 +101,7 @@ def runs(repeats: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="cold jobs")
+    parser.add_argument("--repeats", type=int, default=3, help="cold jobs")
     parser.add_argument("--runs", type=int, default=1, help="whole runs of each kind")
     parser.add_argument("--quick", action="store_true", help="one job, and no whole run")
     options = parser.parse_args()
