@@ -157,8 +157,9 @@ class Page:
 
     def press(self, key: str) -> None:
         code = KEYS.get(key, 0)
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
+        text = {"text": "\r"} if key == "Enter" else {}  # without it no button is pressed
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
 
     def picture(self) -> bytes:
         return base64.b64decode(self.call("Page.captureScreenshot")["data"])

@@ -117,6 +117,41 @@ def test_the_keyboard_reaches_every_value_of_the_plot(browser: Chromium, address
     assert page.run("document.querySelectorAll('.spot[tabindex=\"0\"]').length") == 1  # one stop of Tab
 
 
+@pytest.mark.parametrize("view", ["grid", "layer", "list", "compare"])
+def test_a_head_is_chosen_by_keyboard_and_keeps_the_focus(browser: Chromium, address: str, view: str) -> None:
+    page = browser.open(address)
+    page.run(f"document.querySelector('[data-view={view}]').click()")
+    page.run("document.querySelector('.view button[data-head]').focus()")
+    at = "(({ head, benchmark }) => [head, benchmark])(document.activeElement.dataset)"
+    where = page.run(at)
+    page.press("Enter")
+    assert not page.run("document.querySelector('.detail').hidden")
+    assert page.run(at) == where
+    assert page.run("document.activeElement.getAttribute('aria-pressed')") == "true"
+    page.press("Enter")
+    assert page.run("document.querySelector('.detail').hidden")
+    assert page.faults == []
+
+
+def test_the_comparison_says_its_dots_in_numbers(browser: Chromium, address: str) -> None:
+    page = browser.open(address)
+    page.run("document.querySelector('[data-view=compare]').click()")
+    cells = page.run(
+        "[...document.querySelectorAll('.compare tbody tr')]"
+        ".map((row) => [...row.cells].map((one) => one.innerText))"
+    )
+    dots = page.run("[...document.querySelectorAll('.compare .dot title')].map((one) => one.textContent)")
+    assert sorted(f"{head}: {x} and {y}" for head, x, _, y, _ in cells) == sorted(dots)
+    for column in (2, 4):
+        values = {int(row[column]): float(row[column - 1]) for row in cells}
+        assert sorted(values) == list(range(1, len(cells) + 1))
+        ordered = [values[place] for place in sorted(values)]
+        assert ordered == sorted(ordered, reverse=True)
+    moved = [abs(int(row[2]) - int(row[4])) for row in cells]
+    assert moved == sorted(moved, reverse=True)
+    assert moved[0] > 0  # the two orders differ here
+
+
 @pytest.mark.parametrize("digits", [0, 1, 3])
 def test_numbers_are_rounded_as_in_the_figures(browser: Chromium, address: str, digits: int) -> None:
     source = re.search(r"const fixed = .*?\n  };", EXPLORER.read_text(encoding="utf-8"), re.DOTALL)

@@ -248,8 +248,21 @@
     }
     const far = [...points].sort((a, b) => Math.abs(b.x) + Math.abs(b.y) - Math.abs(a.x) - Math.abs(a.y)).slice(0, 6);
     for (const p of far) text(X(p.x) + 7, Y(p.y) - 5, nameOf(panel.heads[p.h]), "start");
-    box.append(drawing);
+    box.append(make("div", { class: "sides" }, drawing, comparedTable(points, panel, other)));
     return box;
+  }
+
+  // The dots as numbers, with each head's place in either order; the heads that move the most come first.
+  function comparedTable(points, panel, other) {
+    const placed = (key) => new Map([...points].sort((a, b) => b[key] - a[key] || a.h - b.h).map((p, i) => [p.h, i + 1]));
+    const [left, right] = [placed("x"), placed("y")];
+    const moved = (p) => Math.abs(left.get(p.h) - right.get(p.h));
+    const rows = [...points].sort((a, b) => moved(b) - moved(a) || left.get(a.h) - left.get(b.h)).map((p) => make("tr", {},
+      make("th", { scope: "row" }, make("button", { type: "button", class: "sort", "data-head": p.h, "data-benchmark": POOLED, "aria-pressed": String(state.head === p.h), text: nameOf(panel.heads[p.h]) })),
+      ...[fixed(p.x, digits()), left.get(p.h), fixed(p.y, digits()), right.get(p.h)].map((one) => make("td", { text: String(one) }))));
+    const head = ["head", panel.title, "place", other.title, "place"].map((words) => make("th", { scope: "col", text: words }));
+    return make("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "the heads of the picture as a table" },
+      make("table", {}, make("caption", { text: "Heads that change places the most come first." }), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)));
   }
 
   // --- one head ---------------------------------------------------------------------------------------
@@ -387,7 +400,12 @@
 
   // Choosing a head: click, Enter; arrows move between cells; the tooltip follows pointer and focus.
   const view = pick("view"), tip = document.getElementById("tip");
-  const choose = (node) => { state.head = Number(node.dataset.head) === state.head ? null : Number(node.dataset.head); draw(); };
+  const choose = (node) => {
+    const { head, benchmark } = node.dataset, focused = node === document.activeElement;
+    state.head = Number(head) === state.head ? null : Number(head);
+    draw(); // makes new cells: the one that had the focus gets it back
+    if (focused) view.querySelector(`button[data-head="${head}"][data-benchmark="${benchmark}"]`)?.focus({ preventScroll: true });
+  };
   view.addEventListener("click", (event) => {
     const node = event.target.closest("[data-head]");
     if (!node) return;
