@@ -88,6 +88,7 @@ def command_line() -> int:
     )
     for name in ("httpx", "httpx2"):  # of huggingface_hub: a line for every request
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").propagate = False  # prints by itself; every line would come twice
     try:
         # Outside its standalone mode click returns the code of ``Exit``, and does not raise it.
         return cli.main(prog_name="hawk", standalone_mode=False) or 0
