@@ -18,15 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import transformers
 import yaml
 from factories import make_config, measure_drops, write_run
 
 from hawk.cli.main import command_line
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
+from hawk.models import loading
 
 ROOT = Path(__file__).parent.parent.parent
 HANG = 20  # seconds
+# Imported before the clock starts: on a full machine they alone take as long. loading names the classes that
+# every command with a model needs, and transformers loads the others when asked for.
+LOADED = (loading, transformers.GenerationConfig)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn")
 # What libraries keep for themselves, wherever they are told to.

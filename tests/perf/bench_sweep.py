@@ -197,7 +197,7 @@ def multiply_adds(text: dict[str, Any]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="the tiny model's folder")
-    parser.add_argument("--samples", type=int, default=128)
+    parser.add_argument("--samples", type=int, default=96)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--mid", type=int, default=8, help="samples for the mid-size model; 0 leaves it out")
     parser.add_argument("--quick", action="store_true", help="few samples and heads, to see that it runs")
