@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -281,6 +282,13 @@ def _describe(geometry: Geometry) -> str:
     )
 
 
+def is_hub_id(source: str) -> bool:
+    """Whether a text can be the id of a Hub repository, ``user/repo``: no path is, nor a name for a shell."""
+    return (
+        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}", source) is not None
+    )
+
+
 def shipped() -> dict[str, Path]:
     """Names of the weight files that come with hawk."""
     return {path.stem: path for path in sorted(SHIPPED.glob("*.json"))}
@@ -296,7 +304,7 @@ def _resolve(source: str, revision: str | None) -> Path:
                 "a revision is for a Hub repository, written user/repo."
             )
         return path
-    if path.suffix == ".json" or source.count("/") != 1 or source.startswith((".", "/", "~")):
+    if path.suffix == ".json" or path.is_dir() or not is_hub_id(source):
         raise unknown("head weights (no such file or shipped name)", source, names)
     from hawk.core import hub
 

@@ -59,6 +59,10 @@ BAD = [
     ({"method": "mmr", "scorer": {"method": "hawk", "layer": 9}}, "layer is 9"),
     ({"method": "mmr", "scorer": {"method": "hawk"}, "trade_off": 2}, "from 0 to 1"),
     ({"method": "visionzip", "layer": "last"}, "layer is 'last'"),
+    *(
+        ({"weights": name}, "no name in weights.recipes, no file")
+        for name in ("outputs/", "a/$(id)", "a b/c", "-a/b")
+    ),
 ]
 
 
