@@ -194,6 +194,17 @@ def test_mistakes_are_named(content, message, tmp_path):
         score_predictions("chartqa", None, path)
 
 
+def test_rows_are_not_written_over_what_is_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prediction": "95", "references": ["95"], "type": "human_test"}\n')
+    (tmp_path / "link.jsonl").symlink_to(path)
+    before = path.read_text()
+    for rows in (path, tmp_path / "link.jsonl", f"{tmp_path}/./a.jsonl"):
+        with pytest.raises(InputError, match="is what is read; give another name"):
+            score_predictions("chartqa", None, path, rows=rows)
+    assert path.read_text() == before
+
+
 @pytest.mark.parametrize("ending", ["tsv", "xlsx"])
 def test_a_column_twice_is_refused(ending, tmp_path):
     path = tmp_path / f"a.{ending}"
