@@ -37,6 +37,8 @@ ACROSS_RUNS = ("protocol", "benchmark_version", "holdout")  # what runs of sever
 PER_BENCHMARK = ("samples", "origin", "prompts", "benchmark_version", "holdout")
 # What the variants must share, whose files alone have it: the run's token score. A variant may have its own.
 PRUNED = ("scoring",)
+# What the files of one variant must share: it may come from a weight file, which no config names.
+OF_A_VARIANT = ("token_score",)
 MAJORITY_CANDIDATES = 50
 _COLUMNS = [*SCORE_COLUMNS, "visual_tokens", "kept_tokens", "first_word_score", "stopped"]
 
@@ -85,6 +87,10 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
         scored = {path: values[key] for path, values in settings_by_path.items() if values.get(key)}
         if scored:
             require_one_setting(scored, key)
+    for variant in config["evaluation"]["variants"]:  # its own, on every benchmark the same
+        own = [RunPaths(root).evaluation(one.name, variant["name"]) for one in evaluated]
+        for key in OF_A_VARIANT:
+            require_one_setting({path: shared_setting(settings_by_path[path], key) for path in own}, key)
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
         ruled = {
             path: values["rules"][key] for path, values in settings_by_path.items() if values.get("rules")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Number
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,9 +25,17 @@ from hawk.benchmarks.rules.cells import answers, is_empty, items, options, scala
 from hawk.benchmarks.rules.choices import REFUSED, extract_option, infer_option
 from hawk.benchmarks.rules.normalise import vqa_text
 from hawk.benchmarks.rules.protocols import ALL
-from hawk.benchmarks.sources.tables import files_hash, local_parquet, parquet_rows, read_file, root_of
+from hawk.benchmarks.sources.tables import (
+    files_hash,
+    local_parquet,
+    once_each,
+    parquet_rows,
+    read_file,
+    root_of,
+)
 from hawk.core.errors import InputError, misspelt, unknown
 from hawk.core.shipped import resolve
+from hawk.core.values import json_lines, whole
 from hawk.core.yaml_files import read_yaml
 from hawk.core.yaml_places import Places
 
@@ -43,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
 KEYS = ("file", "columns", "prompt", *DEFAULTS)
 COLUMNS = ("id", "question", "answer", "image", "options", "hint", "category", "group")
 _LONGEST_CELL = 2**31 - 1
+LONGEST_ANSWER = 100_000  # tokens
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
 TEMPLATE = ("question", "options", "hint", "category")
 
@@ -138,20 +147,20 @@ class Custom(Benchmark):
             choices = self._options(row)
             references = self._answers(self._cell(row, "answer"), choices, number, readings)
             fields = {
-                "question": str(self._cell(row, "question")),
+                "question": self._text(row, "question", ...),
                 "options": "\n".join(f"{letter}. {option}" for letter, option in lettered(choices).items()),
-                "hint": text(self._cell(row, "hint", None)) or "",
-                "category": text(self._cell(row, "category", None)) or "",
+                "hint": self._text(row, "hint", ""),
+                "category": self._text(row, "category", ""),
             }
             return Sample(
-                sample_id=str(self._cell(row, "id", number)),
+                sample_id=self._text(row, "id", number),
                 group_id="",
                 question=self.definition["prompt"].format(**fields),
                 references=references,
                 images=tuple(self._images(row)),
                 options=choices,
                 category=fields["category"] or None,
-                metric_group=text(self._cell(row, "group", None)),
+                metric_group=self._text(row, "group", "") or None,
             )
 
     @contextmanager
@@ -174,6 +183,14 @@ class Custom(Benchmark):
         if is_empty(value) and default is ...:
             raise InputError(f"column {column!r} ({what}) is empty.")
         return default if is_empty(value) else value
+
+    def _text(self, row: Mapping[str, Any], what: str, default: Any) -> str:
+        """The cell as text; a structure, bytes or a date has no one spelling, and is refused."""
+        value = self._cell(row, what, default)
+        if not isinstance(value, str | Number):
+            column = self.columns[what]
+            raise InputError(f"column {column!r} ({what}) is {shown(value)}; a text or a number is allowed.")
+        return str(value)
 
     def _options(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """An empty option is "", so that those behind it keep their letters."""
@@ -372,9 +389,8 @@ def _check_definition(given: Mapping[str, Any], result: Mapping[str, Any]) -> No
     for kind, known in choices:
         if result[kind] not in known:
             raise misspelt(f"{kind} is {result[kind]!r}, which is unknown", result[kind], known)
-    for key in ("version", "max_new_tokens"):
-        if not isinstance(result[key], int) or isinstance(result[key], bool) or result[key] < 1:
-            raise InputError(f"{key} is {shown(result[key])}; a whole number from 1 is allowed.")
+    for key, most in (("version", 1_000_000_000), ("max_new_tokens", LONGEST_ANSWER)):
+        whole(result[key], key, 1, most)
     family = result["family"]
     if family is not None and not isinstance(family, str):
         raise InputError(f"family is {shown(family)}; a text is allowed.")
@@ -416,7 +432,9 @@ def _check_template(template: Any) -> None:
     except ValueError as error:
         raise InputError(f"prompt {template!r}: {error}; write {{{{ for a brace.") from None
     for _, field, form, conversion in parts:
-        if field is not None and (field not in TEMPLATE or form or conversion):
+        if field in TEMPLATE and (form or conversion):
+            raise InputError(f"prompt: {field!r} is written with a format; its name alone is allowed.")
+        if field is not None and field not in TEMPLATE:
             raise misspelt(f"prompt: {field!r} is no field of the prompt", field, TEMPLATE)
 
 
@@ -432,34 +450,24 @@ def table_rows(name: str, path: Path) -> Iterator[dict[str, Any]]:
         raise InputError(f"benchmark {name!r}: there is no file {path}.")
     try:
         if ending == ".jsonl":
-            yield from _jsonl(path)
+            yield from (row for _, row in json_lines(path))
         else:
             yield from _csv(path, "\t" if ending == ".tsv" else ",")
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: cannot be read as text in UTF-8 ({error}).") from None
 
 
-def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}, line {number}: not JSON ({error}).") from None
-            if not isinstance(row, dict):
-                raise InputError(f"{path}, line {number}: {shown(row)}; an object is allowed.")
-            yield row
-
-
 def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
+        header: Sequence[str] | None = None
         while True:
             # Python's limit of 131,072 characters a cell is one for the whole process.
             limit = csv.field_size_limit(_LONGEST_CELL)
             try:
+                if header is None:
+                    header = reader.fieldnames or ()
+                    once_each(header, path)
                 row = next(reader)
             except StopIteration:
                 return

@@ -10,7 +10,7 @@ from hawk import benchmarks, pruning
 from hawk.config.queries import own_weights
 from hawk.config.recipes import ablation_named, has_query, token_score_of_weights, weights_named
 from hawk.core.errors import InputError, unknown
-from hawk.core.head_weights import HeadWeights, shipped
+from hawk.core.head_weights import HeadWeights, is_hub_id, shipped
 from hawk.core.shipped import resolve
 from hawk.core.values import choice, refuse, shown, text
 from hawk.core.variants import (
@@ -117,9 +117,7 @@ def check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
 
 def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
     """A source that :meth:`hawk.core.head_weights.HeadWeights.load` would refuse without asking the Hub."""
-    hub_id = (
-        source.count("/") == 1 and not source.startswith((".", "~", "/")) and Path(source).suffix != ".json"
-    )
+    hub_id = is_hub_id(source) and Path(source).suffix != ".json" and not Path(resolve(source)).is_dir()
     if not hub_id and source not in shipped() and not Path(resolve(source)).is_file():
         allowed = ["uniform", *own_weights(config), *shipped()]
         raise unknown(

@@ -20,7 +20,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     place = Path(path)
     if place.is_dir() or os.fspath(path).endswith(("/", os.sep)) or not place.name:
         raise InputError(f"{os.fspath(path)!r} is a folder; give the name of a file in it.")
-    above = next(parent for parent in place.absolute().parents if parent.exists())
+    above = next(parent for parent in place.absolute().parents if os.path.lexists(parent))  # or a dead link
     if not above.is_dir():
         raise InputError(f"{os.fspath(path)!r} cannot be written: {above} is no folder.")
     return place

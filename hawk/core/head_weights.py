@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ class HeadWeights:
         check_weights(self.weights, self.geometry.heads, "head weights", self.is_signed)
         if self.mean_query is not None:
             _check_query(self.mean_query, self.geometry)
+        values.whole(self.layer, "head weights: layer", -(10**9), 10**9)
+        for name in ("model", "token_score", "per_benchmark", "samples", "provenance"):
+            values.mapping(getattr(self, name), f"head weights: {name}")
         if not 0 <= self.layer < self.geometry.layers:
             raise InputError(
                 f"head weights: layer {self.layer} is outside the model's 0-{self.geometry.layers - 1}."
@@ -79,7 +83,7 @@ class HeadWeights:
         path = _resolve(str(source), revision)
         raw = values.read_json(path, "a head-weights file")
         format_of_file = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        if format_of_file not in FORMATS or isinstance(format_of_file, bool):
+        if type(format_of_file) is not int or format_of_file not in FORMATS:
             known = " and ".join(map(str, FORMATS))
             raise InputError(
                 f"{path}: format {values.shown(format_of_file)}; this version reads formats {known}."
@@ -90,8 +94,10 @@ class HeadWeights:
             raise InputError(f"{path}: {error}") from None
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON file, atomically."""
-        write_json(path, self.to_json())
+        """Write the JSON file, atomically. Raises InputError for what :meth:`load` would not read."""
+        content = self.to_json()
+        _checked(content)
+        write_json(path, content)
 
     def push_to_hub(
         self,
@@ -151,8 +157,9 @@ def check_weights(
     weights: tuple[float, ...] | list[float], heads: int, what: str, signed: bool = False
 ) -> None:
     """Refuse a wrong count, values that are no finite numbers, negative ones unless signed, and all zeros."""
-    if len(weights) != heads:
-        raise InputError(f"{what}: {len(weights)} weights for {heads} heads.")
+    if not hasattr(weights, "__len__") or len(weights) != heads:
+        found = len(weights) if hasattr(weights, "__len__") else values.shown(weights)
+        raise InputError(f"{what}: {found} weights for {heads} heads.")
     for index, value in enumerate(weights):
         if values.number(value, f"{what}: the weight of head {index}") < 0 and not signed:
             raise InputError(f"{what}: head {index} has weight {value!r}; it must be 0 or more.")
@@ -165,7 +172,7 @@ def check_weights(
 def _check_query(query: Sequence[Sequence[float]], geometry: Geometry) -> None:
     """Refuse another shape than [heads][head_dim], and values that are no finite numbers."""
     shape = (geometry.heads, geometry.head_dim)
-    lengths = {len(row) for row in query}
+    lengths = {len(values.listed(row, "a row of mean_query")) for row in values.listed(query, "mean_query")}
     if len(query) != shape[0] or lengths != {shape[1]}:
         found = " or ".join(map(str, sorted(lengths))) or "no"
         raise InputError(
@@ -176,11 +183,19 @@ def _check_query(query: Sequence[Sequence[float]], geometry: Geometry) -> None:
             values.number(value, f"mean_query: a number of head {head}")
 
 
+_KEYS = ("format", *(field.name for field in fields(HeadWeights) if field.name != "geometry"))
+
+
 def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of :class:`HeadWeights` from a file's JSON, every value checked.
 
     Names become parts of paths, and words are printed: both are refused where they could do harm.
     """
+    for key in raw:
+        if key not in _KEYS:
+            raise unknown("key", key, _KEYS)
+    if raw.get("mean_query") is not None and raw["format"] != FORMATS[1]:
+        raise InputError(f"format is {raw['format']}; a file with a mean_query is of format {FORMATS[1]}.")
     model = values.mapping(values.member(raw, "model"), "model")
     sizes = {
         key: values.whole(values.member(model, key, "model"), f"model.{key}", 1, 100_000)
@@ -267,6 +282,13 @@ def _describe(geometry: Geometry) -> str:
     )
 
 
+def is_hub_id(source: str) -> bool:
+    """Whether a text can be the id of a Hub repository, ``user/repo``: no path is, nor a name for a shell."""
+    return (
+        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}", source) is not None
+    )
+
+
 def shipped() -> dict[str, Path]:
     """Names of the weight files that come with hawk."""
     return {path.stem: path for path in sorted(SHIPPED.glob("*.json"))}
@@ -282,7 +304,7 @@ def _resolve(source: str, revision: str | None) -> Path:
                 "a revision is for a Hub repository, written user/repo."
             )
         return path
-    if path.suffix == ".json" or source.count("/") != 1 or source.startswith((".", "/", "~")):
+    if path.suffix == ".json" or path.is_dir() or not is_hub_id(source):
         raise unknown("head weights (no such file or shipped name)", source, names)
     from hawk.core import hub
 

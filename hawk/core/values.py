@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,29 @@ def parse_json(content: bytes | str, complaint: str) -> Any:
 
     try:
         content = content.decode("utf-8") if isinstance(content, bytes) else content
-        return json.loads(content, object_pairs_hook=once)
+        found = json.loads(content, object_pairs_hook=once)
+        if "\\u" in content:  # an escape can spell half of a surrogate pair, which no file can hold
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
+        return found
     except RecursionError:
         raise InputError(f"{complaint} (nested too deeply).") from None
     except InputError:
         raise
     except ValueError as error:  # also of bytes that are no UTF-8, and of digits without end
         raise InputError(f"{complaint} ({str(error).splitlines()[0]}).") from None
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSONL file, each with where it stands; empty lines are left out."""
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            row = parse_json(line, f"{where}: not JSON")
+            if not isinstance(row, dict):
+                raise InputError(f"{where}: {shown(row)}; an object is allowed.")
+            yield where, row
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:

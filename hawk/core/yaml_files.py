@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from hawk.core.errors import InputError
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000  # after aliases are expanded: a file of ten lines can stand for billions
 MAX_DEPTH = 50
+# What JSON can hold, and the dates that YAML makes of some plain words: the checks of values refuse those.
+_TAG = "tag:yaml.org,2002:"
+_TAGS = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp")}
+# YAML 1.1 takes 010 for 8 and 1:30 for 90, which nobody means.
+_OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9_]+)+(\.[0-9_]*)?)")
 
 
 class _Strict(yaml.SafeLoader):
@@ -25,20 +31,33 @@ class _Strict(yaml.SafeLoader):
             raise _Wrong(self.peek_event(), f"nested deeper than {MAX_DEPTH} levels")
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if node is not None:
+            _check_node(node)
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+            merge = key.tag == _TAG + "merge"
+            if not merge and (not isinstance(key, yaml.ScalarNode) or key.tag != _TAG + "str"):
                 text = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise _Wrong(key, f"the key {text!r} is no text; put it in quotes")
             if key.value in seen:
                 raise _Wrong(key, f"the key {key.value!r} is given twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _check_node(node: yaml.Node) -> None:
+    """Refuse what has no counterpart in JSON, or is another value than it looks like."""
+    if node.tag not in _TAGS:
+        kind = node.tag.removeprefix(_TAG)
+        raise _Wrong(node, f"the tag {kind!r} is not allowed; texts, numbers, lists and keys with values are")
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag in (_TAG + "int", _TAG + "float") and _OTHER_BASE.fullmatch(node.value):
+            raise _Wrong(node, f"{node.value} is no decimal number; put it in quotes if it is a text")
+        if any("\ud800" <= char <= "\udfff" for char in node.value):
+            raise _Wrong(node, "half of a surrogate pair, which is no character")
 
 
 class _Wrong(Exception):

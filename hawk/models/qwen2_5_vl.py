@@ -13,6 +13,21 @@ from hawk.models.base import Family, VisualItem
 from hawk.models.turns import Markers
 
 
+def check_grids(grids: Tensor, name: str, merge: int) -> None:
+    """Refuse what is no list of (times, rows, columns), or cannot be merged evenly."""
+    if grids.ndim != 2 or grids.shape[-1] != 3 or grids.is_floating_point() or grids.dtype == torch.bool:
+        raise InputError(
+            f"{name} is a {grids.dtype} tensor of shape {list(grids.shape)}; whole numbers [items, 3] are "
+            "allowed."
+        )
+    for t, h, w in grids.tolist():
+        if min(t, h, w) < 1 or h % merge or w % merge or max(t, h, w) > 10**6:
+            raise InputError(
+                f"{name} holds {[t, h, w]}; times, rows and columns are 1 or more, the last two multiples of "
+                f"{merge}."
+            )
+
+
 class Qwen2_5VL(Family):  # noqa: N801
     """``Qwen2_5_VLForConditionalGeneration``."""
 
@@ -34,7 +49,13 @@ class Qwen2_5VL(Family):  # noqa: N801
                 continue
             if grids is None:
                 raise InputError(f"{modality}_grid_thw is missing; the processor gives it beside {pixels}.")
+            check_grids(grids, f"{modality}_grid_thw", merge)
             if output is None:
+                rows = int(grids.prod(-1).sum())
+                if rows != len(inputs[pixels]):
+                    raise InputError(
+                        f"{modality}_grid_thw says {rows} patches; {pixels} has {len(inputs[pixels])} rows."
+                    )
                 encoder = getattr(model.model, f"get_{modality}_features")
                 output = encoder(inputs[pixels], grids.to(inputs[pixels].device), return_dict=True)
             features, levels = self.per_item(output, grids.prod(-1) // merge**2)

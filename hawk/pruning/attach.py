@@ -26,6 +26,8 @@ from hawk.pruning.prompt import CONSUMED, READ, prune
 
 # Arguments about the positions of the unpruned prompt.
 POSITIONS = ("position_ids", "cache_position", "rope_deltas")
+PIXELS = ("pixel_values", "pixel_values_videos")
+LIKE_IDS = ("attention_mask", "mm_token_type_ids")  # a number per token of the prompt
 # What stored features bring along, which no model takes.
 STORED = ("image_tiled", "video_frames", "observed", "mm_encoder_outputs")
 
@@ -165,6 +167,8 @@ def _generate(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         shape = f"a tensor of shape {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
         raise InputError(f"input_ids is {shape}; a tensor [batch, tokens] is allowed.")
     ids = ids.cpu()  # once: everything below is told from this
+    if not pruner.inactive:
+        _check_tensors(self, ids, given)
     visual = _visual_tokens(ids, entry.family.placeholders(self.config).values())
     if pruner.inactive or not visual.any():
         _remember(pruner, LastRun.unpruned(visual.tolist()))
@@ -256,9 +260,30 @@ def _setting(model: nn.Module, kwargs: dict[str, Any], name: str) -> Any:
     return next((value for value in values if value is not None), None)
 
 
+def _check_tensors(model: nn.Module, ids: Tensor, given: dict[str, Any]) -> None:
+    """Refuse by name what the engine would trip over, or read as something else than was meant."""
+    if ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool:
+        raise InputError(f"input_ids are {ids.dtype}; whole numbers are allowed.")
+    known = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    if known is not None and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
+        wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
+        raise InputError(f"input_ids hold {wrong}; the model's vocabulary is 0-{known - 1}.")
+    for name in (*PIXELS, *LIKE_IDS):
+        value = given.get(name)
+        if value is not None and not isinstance(value, Tensor):
+            raise InputError(f"{name} is {type(value).__name__}; a tensor is allowed.")
+        if name in LIKE_IDS and value is not None and value.shape != ids.shape:
+            raise InputError(f"{name} {list(value.shape)} does not fit input_ids {list(ids.shape)}.")
+    mask = given.get("attention_mask")
+    if mask is not None and mask.is_floating_point() and not torch.isfinite(mask).all():
+        raise InputError("attention_mask holds NaN or infinity; zeros and ones are allowed.")
+
+
 def _refuse(model: nn.Module, pruner: Selector, kwargs: dict[str, Any]) -> None:
     """Refuse by name what a pruned prompt cannot honour; dropped in silence it would change the result."""
     cache = kwargs.get("past_key_values")
+    if cache is not None and not hasattr(cache, "get_seq_length"):
+        raise InputError(f"past_key_values is {type(cache).__name__}; a transformers Cache is allowed.")
     if cache is not None and cache.get_seq_length() > 0:
         raise InputError("past_key_values is not empty: a pruned prompt cannot continue a cache.")
     if kwargs.get("inputs_embeds") is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 from hawk.benchmarks.base import Sample
 from hawk.benchmarks.bases.dataset import HARNESS
 from hawk.benchmarks.rules.cells import shown
+from hawk.benchmarks.sources.tables import once_each
 from hawk.core.errors import InputError, unknown
 from hawk.core.files import provenance_of, read_table
 from hawk.core.schemas import EVALUATION, SAMPLES, SCORES
+from hawk.core.values import json_lines, refuse
 
 ENDINGS = (".parquet", ".jsonl", ".xlsx", ".tsv")
 
@@ -48,7 +50,10 @@ def read(path: str | Path, samples: str | Path | None = None) -> tuple[list[Pred
     if ending not in ENDINGS:
         raise unknown("kind of predictions file", ending or path.name, ENDINGS)
     try:
+        once_each(_header(path), path)
         table = read_xlsx(path) if ending == ".xlsx" else read_tsv(path)
+    except InputError:
+        raise
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:  # pandas and openpyxl
         raise InputError(f"{path}: not a readable {ending[1:]} file ({error}).") from None
     if "prediction" not in table.columns:
@@ -57,6 +62,16 @@ def read(path: str | Path, samples: str | Path | None = None) -> tuple[list[Pred
         table[name] = [str(value) for value in table[name]]
     records = table.astype(object).where(table.notna(), None).to_dict("records")
     return [Prediction(str(row["prediction"]), {**row, HARNESS: True}) for row in records], {}
+
+
+def _header(path: Path) -> list[object]:
+    """The column names as written; pandas numbers those that are there twice."""
+    first = {"header": None, "nrows": 1, "dtype": str}
+    if path.suffix.lower() == ".xlsx":
+        table = pd.read_excel(path, **first)
+    else:
+        table = pd.read_csv(path, sep="\t", **first)
+    return table.iloc[0].tolist() if len(table) else []
 
 
 # --- VLMEvalKit ----------------------------------------------------------------------------------
@@ -77,24 +92,22 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
 
 # --- JSONL ---------------------------------------------------------------------------------------
 def _read_jsonl(path: Path) -> Iterator[Prediction]:
-    with open(path, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError) as error:  # no UTF-8, or no JSON
-                raise InputError(f"{path}, line {number}: not JSON ({error}).") from None
-            if not isinstance(row, dict) or not _is_answer(row.get("prediction")):
-                raise InputError(f"{path}, line {number}: needs an object with a text 'prediction'.")
-            if "references" in row:
-                _check_references(row["references"], f"{path}, line {number}")
-            yield Prediction(str(row["prediction"]), row)
+    for where, row in json_lines(path):
+        if not _is_answer(row.get("prediction")):
+            raise InputError(f"{where}: needs an object with a text 'prediction'.")
+        name = row.get("sample_id")
+        if name is not None and (isinstance(name, bool) or not isinstance(name, str | int)):
+            raise refuse(f"{where}: sample_id", name, "a text or a whole number")
+        if "references" in row:
+            _check_references(row["references"], where)
+        yield Prediction(str(row["prediction"]), row)
 
 
 def _is_answer(value: object) -> bool:
     """A text, or a number that is one."""
-    return isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _check_references(value: object, where: str) -> None:

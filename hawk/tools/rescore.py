@@ -44,6 +44,8 @@ def score_predictions(
     """
     if rows is not None:
         check_output(rows)
+        if Path(rows).resolve() in (Path(one).resolve() for one in (predictions, samples) if one is not None):
+            raise InputError(f"--rows: {rows} is what is read; give another name.")
     predicted, provenance = read(predictions, samples)
     recorded = provenance.get("settings", {}).get("protocol")
     protocol = protocol or recorded or DEFAULT_PROTOCOL

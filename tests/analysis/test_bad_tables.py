@@ -167,6 +167,14 @@ def test_evaluation_tables(run: tuple[str, dict[str, Any]], case: str) -> None:
     "settings",
     [
         {"scoring": {"layer": 0, "normalization": "softmax", "rope": False, "query_span": "instruction"}},
+        {
+            "token_score": {
+                "normalization": "softmax",
+                "reduction": "mean",
+                "rope": False,
+                "query_span": "instruction",
+            }
+        },
         {"threads": 9},
         {"seed": 5},
         {"device": "cuda"},

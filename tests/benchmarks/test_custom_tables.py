@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import itertools
 import json
 
@@ -49,6 +50,29 @@ def make(tmp_path):
 
 FOUR = {"options": ["A", "B", "C", "D"]}
 KINDS = ("csv", "tsv", "jsonl", "parquet")
+
+
+# --- cells that are no text -------------------------------------------------------------------------------
+@pytest.mark.parametrize("cell", [b"Which?", datetime.date(2001, 2, 3), {"x": 1}, [1]])
+@pytest.mark.parametrize("what", ["question", "id", "hint", "category", "group"])
+def test_a_cell_that_has_no_one_spelling_is_refused(make, what, cell):
+    bench = make([{"a": "oak", "c": cell}], "parquet", columns={what: "c"})
+    with pytest.raises(InputError, match=rf"rows.parquet, row 1: column 'c' \({what}\) is "):
+        list(bench.load())
+
+
+def test_an_answer_that_has_no_one_spelling_is_refused(make):
+    for answer in (datetime.datetime(2001, 2, 3), datetime.timedelta(1), b"oak"):
+        with pytest.raises(InputError, match=r"rows.parquet, row 1: .* is no answer"):
+            list(make([{"a": answer}], "parquet").load())
+
+
+def test_a_parquet_with_a_column_twice(make, tmp_path):
+    bench = make([{"a": "oak"}], "parquet")
+    table = pq.read_table(tmp_path / "rows.parquet")
+    pq.write_table(table.append_column("a", pa.array(["elm"])), tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match="the column 'a' is there 2 times"):
+        list(bench.load())
 
 
 # --- letters stay -------------------------------------------------------------------------------------
@@ -228,7 +252,20 @@ def test_a_cell_of_any_length_is_read(make):
         ("csv", "q,i,a\nx,leaf.png,é\n".encode("latin-1"), "cannot be read as text in UTF-8"),
         ("jsonl", b"[1]\n", r"line 1: \[1\]; an object is allowed"),
         ("jsonl", b"\n{\n", "line 2: not JSON"),
-        ("jsonl", b"\xff\n", "cannot be read as text in UTF-8"),
+        ("jsonl", b"\xff\n", "line 1: not JSON .'utf-8' codec"),
+        (
+            "jsonl",
+            b'{"q": "x", "a": "y", "a": "z", "i": "leaf.png"}',
+            "line 1: not JSON .*'a' is written twice",
+        ),
+        ("jsonl", b'{"q": "x\\ud800", "a": "y", "i": "leaf.png"}', "line 1: not JSON .*surrogates"),
+        (
+            "jsonl",
+            b'{"q": {"x": 1}, "a": "y", "i": "leaf.png"}',
+            r"row 1: column 'q' .question. is \{'x': 1\}",
+        ),
+        ("csv", b"q,a,i,a\nx,y,leaf.png,z\n", "the column 'a' is there 2 times"),
+        ("tsv", b"q\ta\ti\ta\nx\ty\tleaf.png\tz\n", "the column 'a' is there 2 times"),
         ("parquet", b"PAR1", "not a readable parquet file"),
         ("jsonl", b'{"q": "x", "a": "y", "i": 3}', "row 1: the image is 3; a path is allowed"),
         ("jsonl", b'{"q": "x", "a": "y", "i": [null]}', "row 1: the image is None"),
@@ -255,9 +292,12 @@ def test_a_file_that_is_none_is_refused_by_line(make, tmp_path, ending, content,
         ({"prompt": ["{question}"]}, "prompt is "),
         ({"parser": ["text"]}, "parser is "),
         ({"metric": {}}, "metric is "),
-        ({"version": True}, "version is True; a whole number"),
-        ({"version": 1.5}, "version is 1.5; a whole number"),
+        ({"version": True}, "version is True; it must be a whole number"),
+        ({"version": 1.5}, "version is 1.5; it must be a whole number"),
         ({"max_new_tokens": "16"}, "max_new_tokens is '16'"),
+        ({"max_new_tokens": 10**12}, "max_new_tokens is 10+; it must be a whole number from 1 to 100000"),
+        ({"prompt": "{question:>9}"}, "'question' is written with a format; its name alone"),
+        ({"prompt": "{question!r}"}, "'question' is written with a format; its name alone"),
         ({"family": 3}, "family is 3; a text is allowed"),
         ({"family": "a b"}, "family is 'a b'"),
         ({"answers": "letters"}, "Did you mean 'letter'"),

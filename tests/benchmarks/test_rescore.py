@@ -172,6 +172,18 @@ def test_the_command_prints_the_aggregate_and_writes_rows(tmp_path):
         ('{"references": ["A"]}\n', "line 1: needs an object with a text 'prediction'"),
         ('{"prediction": "A", "answer": null}\n', "row 0: nothing in column 'answer'"),
         ("not json\n", "line 1: not JSON"),
+        (
+            '{"prediction": "A", "prediction": "B", "answer": "A"}\n',
+            "line 1: .*'prediction' is written twice",
+        ),
+        ('{"prediction": "\\ud800", "answer": "A"}\n', "line 1: not JSON .*surrogates not allowed"),
+        ('{"prediction": Infinity, "answer": "A"}\n', "line 1: needs an object with a text 'prediction'"),
+        ('{"prediction": "inf", "references": [Infinity]}\n', r"line 1: references is \[inf\]"),
+        (
+            '{"prediction": "A", "sample_id": {"a": 1}, "references": ["A"]}\n',
+            "line 1: sample_id is {'a': 1}",
+        ),
+        ('{"prediction": "A", "sample_id": 1.0, "references": ["A"]}\n', "line 1: sample_id is 1.0; it must"),
         ("\n", "there is no row"),
     ],
 )
@@ -180,6 +192,27 @@ def test_mistakes_are_named(content, message, tmp_path):
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         score_predictions("chartqa", None, path)
+
+
+def test_rows_are_not_written_over_what_is_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prediction": "95", "references": ["95"], "type": "human_test"}\n')
+    (tmp_path / "link.jsonl").symlink_to(path)
+    before = path.read_text()
+    for rows in (path, tmp_path / "link.jsonl", f"{tmp_path}/./a.jsonl"):
+        with pytest.raises(InputError, match="is what is read; give another name"):
+            score_predictions("chartqa", None, path, rows=rows)
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("ending", ["tsv", "xlsx"])
+def test_a_column_twice_is_refused(ending, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    table = pd.DataFrame([["1", "q", "a", "b", "A", "B", "A", "c"]])
+    table.columns = ["index", "question", "A", "B", "answer", "prediction", "prediction", "category"]
+    table.to_csv(path, sep="\t", index=False) if ending == "tsv" else table.to_excel(path, index=False)
+    with pytest.raises(InputError, match="the column 'prediction' is there 2 times"):
+        score_predictions("mmstar", None, path)
 
 
 def test_missing_rows_are_named(tmp_path):

@@ -63,6 +63,10 @@ BAD = [
     ({"method": "cdpruner", "clip": "./clip"}, "clip './clip': no such model folder"),
     ({"method": "cdpruner", "clip": 3}, "clip is 3"),
     ({"method": "dpp", "scorer": {"method": "hawk"}, "clip": "a/b"}, "clip"),
+    *(
+        ({"weights": name}, "no name in weights.recipes, no file")
+        for name in ("outputs/", "a/$(id)", "a b/c", "-a/b")
+    ),
 ]
 
 

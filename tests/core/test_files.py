@@ -111,3 +111,13 @@ def test_two_writers_of_one_output_take_turns(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines] == ["in", "out"] * 3  # never two inside
     assert "in True" in lines  # somebody waited and was told so
     assert not list(tmp_path.glob(".out.lock"))
+
+
+def test_a_place_below_a_dead_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with (
+        pytest.raises(InputError, match="link is no folder"),
+        atomic.atomic_path(tmp_path / "link" / "x.json"),
+    ):
+        pass
+    assert [one.name for one in tmp_path.iterdir()] == ["link"]

@@ -71,6 +71,9 @@ BAD = {
     "escape sequence in the format": (put("format", value="\x1b[2J"), r"format '\\x1b\[2J'"),
     "intervention with a newline": (put("intervention", value="zero\n"), r"intervention is 'zero\\n'"),
     "direction marks in the family": (put("model", "family", value="a\u202eb"), r"model.family"),
+    "an unknown key": (put("wieghts", value=[1, 0, 0, 0]), "unknown key 'wieghts'. Did you mean 'weights'"),
+    "format as float": (put("format", value=1.0), "format 1.0; this version reads"),
+    "a mean query in format 1": (put("mean_query", value=[[0.0] * 8] * 4), "format is 1; .* of format 2"),
     "groups a number": (put("calibration_groups", value=5), "calibration_groups is 5"),
 }
 
@@ -163,6 +166,39 @@ def test_signed_weights_are_shares_by_their_sizes(tmp_path: Path) -> None:
     path.write_text(json.dumps({**raw, "weight_normalization": "min_shift"}))
     with pytest.raises(InputError, match="head 1 has weight -0.25; it must be 0 or more"):
         HeadWeights.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"weights": None}, "None weights for 4 heads"),
+        ({"weights": (w for w in (1.0, 0.0))}, "weights for 4 heads"),
+        ({"weights": 3}, "3 weights for 4 heads"),
+        ({"layer": "0"}, "layer is '0'"),
+        ({"layer": 0.0}, "layer is 0.0"),
+        ({"layer": True}, "layer is True"),
+        ({"model": "x"}, "model is 'x'"),
+        ({"samples": None}, "samples is None"),
+        ({"mean_query": 3}, "mean_query is 3"),
+        ({"mean_query": (None,) * 4}, "a row of mean_query is None"),
+    ],
+)
+def test_what_is_no_weights_is_refused_when_it_is_built(changes: dict[str, Any], said: str) -> None:
+    made: dict[str, Any] = {"weights": (0.25,) * 4, "geometry": Geometry(2, 4, 2, 8)}
+    with pytest.raises(InputError, match=said):
+        HeadWeights(**{**made, **changes})
+
+
+def test_what_could_not_be_read_is_not_saved(tmp_path: Path) -> None:
+    for changes in (
+        {"token_score": {"rope": "maybe"}},
+        {"samples": {"../x": 1}},
+        {"model": {"id": "\x1b[2J"}},
+    ):
+        weights = HeadWeights((0.25,) * 4, Geometry(2, 4, 2, 8), **changes)  # type: ignore[arg-type]
+        with pytest.raises(InputError):
+            weights.save(tmp_path / "w.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_raw_weights_are_saved_as_shares(tmp_path: Path) -> None:

@@ -24,7 +24,20 @@ WRONG = {
     "bomb": (BOMB.encode(), "more than 50,000 values once aliases are expanded"),
     "deep": (b"a: " + b"[" * 60 + b"]" * 60, "nested deeper than 50 levels"),
     "broken": (b"run: a\nmodel: {path: b\n", "line 3: not valid YAML"),
-    "tag": (b"run: !!python/object/apply:os.system [ls]\n", "line 1: not valid YAML: could not determine"),
+    "tag": (
+        b"run: !!python/object/apply:os.system [ls]\n",
+        "line 1: the tag 'python/object/apply:os.system'",
+    ),
+    "own tag": (b"a: 1\nrun: !mine x\n", "line 2: the tag '!mine' is not allowed"),
+    "set": (b"a: 1\ndata: !!set {mine}\n", "line 2: the tag 'set' is not allowed"),
+    "omap": (b"ratios: !!omap [a: 1]\n", "line 1: the tag 'omap' is not allowed"),
+    "pairs": (b"ratios: !!pairs [a: 1]\n", "line 1: the tag 'pairs' is not allowed"),
+    "bytes": (b"data: !!binary aGVsbG8=\n", "line 1: the tag 'binary' is not allowed"),
+    "merged twice": (b"a:\n  <<: {x: 1}\n  <<: {x: 2}\n", "line 3: the key '<<' is given twice"),
+    "octal": (b"a: 1\nseed: 010\n", "line 2: 010 is no decimal number"),
+    "minutes": (b"a: 1\nseed: 1:30\n", "line 2: 1:30 is no decimal number"),
+    "minutes with a fraction": (b"seed: -1:30.5\n", "line 1: -1:30.5 is no decimal number"),
+    "half a character": (b'a: 1\nrun: "\\ud800"\n', "line 2: half of a surrogate pair"),
     "utf-16": ("run: a".encode("utf-16"), "line 1: not UTF-8 text"),
     "latin-1": (b"run: a\nname: caf\xe9\n", "line 2: not UTF-8 text"),
     "binary": (bytes(range(1, 128)), "not valid YAML"),
@@ -51,6 +64,15 @@ def test_one_line_with_the_place(tmp_path: Path, name: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config file '.*none.yaml': there is no such file"):
         read_yaml(tmp_path / "none.yaml")
+
+
+def test_numbers_that_are_what_they_look_like(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "a: 0\nb: 0.5\nc: 0x10\nd: 1_000\ne: -0\nf: '010'\ng: 1.5e+3\nh: .5\ni: 00.5\nj: 2024-01-01\n"
+    )
+    found = read_yaml(path)
+    assert list(found.values())[:9] == [0, 0.5, 16, 1000, 0, "010", 1500.0, 0.5, 0.5]
 
 
 def test_aliases_and_merges_that_are_meant_work(tmp_path: Path) -> None:

@@ -81,6 +81,40 @@ def test_ids_that_are_no_batch_of_ids():
             model.generate(**{**inputs, "input_ids": wrong, "attention_mask": None}, max_new_tokens=1)
 
 
+GRID = torch.tensor([[1, 8, 8]])
+ODD = {  # name → (what is given in its place, the message)
+    "ids as floats": ("input_ids", lambda x: x.float(), "input_ids are torch.float32"),
+    "complex ids": ("input_ids", lambda x: x.to(torch.complex64), "input_ids are torch.complex64"),
+    "ids that are true or false": ("input_ids", lambda x: x.bool(), "input_ids are torch.bool"),
+    "a negative id": ("input_ids", lambda x: x.masked_fill(x == 20, -1), "input_ids hold -1; .* vocabulary"),
+    "an id beyond": ("input_ids", lambda x: x.masked_fill(x == 20, 10**7), "hold 10000000; .* vocabulary"),
+    "pixels as a list": ("pixel_values", lambda x: x.tolist(), "pixel_values is list; a tensor"),
+    "pixels in numpy": ("pixel_values", lambda x: x.numpy(), "pixel_values is ndarray; a tensor"),
+    "pixels too few": ("pixel_values", lambda x: x[:-4], "says 64 patches; pixel_values has 60 rows"),
+    "no pixels": ("pixel_values", lambda x: x[:0], "says 64 patches; pixel_values has 0 rows"),
+    "a grid of zeros": ("image_grid_thw", lambda x: x * 0, r"image_grid_thw holds \[0, 0, 0\]"),
+    "a negative grid": ("image_grid_thw", lambda x: -x, r"image_grid_thw holds \[-1, -8, -8\]"),
+    "a grid of floats": ("image_grid_thw", lambda x: x.float(), "image_grid_thw is a torch.float32 tensor"),
+    "one size alone": ("image_grid_thw", lambda x: x[0], r"tensor of shape \[3\]"),
+    "a grid too many": ("image_grid_thw", lambda x: x.repeat(2, 1), "says 128 patches; pixel_values has 64"),
+    "a grid that does not merge": ("image_grid_thw", lambda x: x + GRID // 8, r"9, 9\]; .* multiples of 2"),
+    "a grid without end": ("image_grid_thw", lambda x: x * 2**40, "image_grid_thw holds"),
+    "a mask as a list": ("attention_mask", lambda x: x.tolist(), "attention_mask is list; a tensor"),
+    "a mask of NaN": ("attention_mask", lambda x: x * float("nan"), "attention_mask holds NaN"),
+    "other types": ("mm_token_type_ids", lambda x: x[:, :3], r"mm_token_type_ids \[1, 3\] does not fit"),
+    "a cache of tuples": ("past_key_values", lambda x: ((),), "past_key_values is tuple; .* Cache"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_tensors_are_refused_by_name(case):
+    name, change, said = ODD[case]
+    model, inputs = MODELS["qwen2_5_vl"](), build("qwen2_5_vl", [[20, Image(4, 4), 21]])
+    assert torch.equal(inputs["image_grid_thw"], GRID)
+    with KEPT.attach(model), pytest.raises(InputError, match=said):
+        model.generate(**{**inputs, name: change(inputs.get(name))}, max_new_tokens=1)
+
+
 class Wrapper(torch.nn.Module):
     def __init__(self, inside):
         super().__init__()

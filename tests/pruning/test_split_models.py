@@ -14,8 +14,11 @@ from tiny_random import MODELS
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "split_model.py"
 # What reads heads, of which a process has some only.
-READ_HEADS = {name for name in PRUNERS if name.split("-")[0] in ("hawk", "fastv", "dart")}
-READ_HEADS |= {"facility-hawk", "mmr-hawk", "ablation"}
+READ_HEADS = {
+    name
+    for name, (method, options) in PRUNERS.items()
+    if {method, options.get("scorer", {}).get("method")} & {"hawk", "fastv", "dart"}
+} | {"ablation"}
 
 
 @pytest.mark.long

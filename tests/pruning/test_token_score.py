@@ -221,6 +221,23 @@ def test_weights_choose_the_head():
 # --- options --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "given",
+    [[0.1], [1.0, 0.0, 0.0, 0.0], (1, 2), np.ones(3), torch.ones(4), {"weights": [1.0]}, 1.0, True, b"x"],
+)
+def test_weights_that_are_no_head_weights_are_refused(given):
+    """Else they would be overlooked, and every head would count alike."""
+    with pytest.raises(InputError, match="weights of hawk is .*HeadWeights"):
+        Hawk(weights=given)
+
+
+def test_weights_by_path(tmp_path):
+    weights = HeadWeights((1.0, 0.0, 0.0, 0.0), Geometry(3, HEADS, KV_HEADS, 16))
+    weights.save(tmp_path / "w.json")
+    for path in (tmp_path / "w.json", str(tmp_path / "w.json")):
+        assert Hawk(weights=path).weights == HeadWeights.load(path)
+
+
 def test_normalizations():
     raw = torch.tensor([[3.0, 4.0, 0.0], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0]])
     expected = {

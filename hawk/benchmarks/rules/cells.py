@@ -10,10 +10,12 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date, time, timedelta
 from typing import Any
 
 from hawk.core.errors import InputError
 
+_NO_TEXT = (Mapping, bytes, set, date, time, timedelta)  # what can be written in several ways
 _NOTHING = frozenset({"", "nan", "null", "<na>"})
 
 
@@ -77,7 +79,7 @@ def scalars(value: Any, what: str, split: bool = True) -> list[Any]:
     """The items of a cell, none of which is itself a list or a dict."""
     cells = items(value) if split or not isinstance(value, str) else [value]
     for cell in cells:
-        if is_list(cell) or isinstance(cell, Mapping | bytes | set):
+        if is_list(cell) or isinstance(cell, _NO_TEXT):
             raise InputError(
                 f"{_shown(cell)} is no {what.split()[-1]}; a text or a list of texts is allowed."
             )

@@ -10,7 +10,8 @@ import base64
 import binascii
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hawk.benchmarks.sources import hub
 from hawk.core.errors import InputError, unknown
 from hawk.core.images import file_hash, read_bytes
 from hawk.core.ledger import pinned
+from hawk.core.values import shown
 
 KINDS = ("hub", "parquet", "tsv")
 _BATCH = 64  # rows held at once; images may be megabytes each
@@ -119,6 +121,7 @@ def parquet_rows(
             raise InputError(f"{path}: not a readable parquet file ({error}).") from None
         with file:
             there = file.schema_arrow.names
+            once_each(there, path)
             missing = [column for column in columns if column not in there]
             if missing:
                 raise InputError(
@@ -132,6 +135,14 @@ def parquet_rows(
                 raise InputError(f"{path}: not a readable parquet file ({error}).") from None
 
 
+def once_each(columns: Iterable[object], path: Path) -> None:
+    """Refuse a table that has a column twice: which of the two is meant is not known."""
+    counts = Counter(name for name in map(str, columns) if name.strip() and name != "nan")
+    doubled = [name for name, count in counts.items() if count > 1]
+    if doubled:
+        raise InputError(f"{path}: the column {shown(doubled[0])} is there {counts[doubled[0]]} times.")
+
+
 def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Rows of a VLMEvalKit TSV; ``image`` becomes {"bytes", "path"}, empty cells None.
 
@@ -141,7 +152,10 @@ def tsv_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     import pandas as pd
 
     try:
+        once_each(pd.read_csv(path, sep="\t", dtype=str, header=None, nrows=1).iloc[0], path)
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=[""])
+    except InputError:
+        raise
     except (ValueError, OSError) as error:  # pandas' own, and no UTF-8
         raise InputError(f"{path}: not a readable TSV ({error}).") from None
     missing = [column for column in columns if column not in table.columns]

@@ -38,12 +38,14 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
+from hawk.core.values import refuse
 from hawk.core.variants import CALIBRATED, TOKEN_SCORE, require_calibrated_query, require_question
 from hawk.models.base import Family, ScoringLayer
 from hawk.models.projections import plain
@@ -70,7 +72,7 @@ class Hawk(Pruner):
 
     Parameters
     ----------
-    weights : HeadWeights, str or None, default None
+    weights : HeadWeights, str, Path or None, default None
         One weight per head; a shipped name, path or Hub id of them; None for uniform weights. Signed ones
         (not the paper's) let a head count against a token.
     layer : int or None, default None
@@ -97,7 +99,7 @@ class Hawk(Pruner):
         P · log(P / Q) per head. Needs the prompt's own question.
     """
 
-    weights: HeadWeights | str | None = None
+    weights: HeadWeights | str | Path | None = None
     layer: int | None = None  # None: the weights' layer, 0 for uniform
     token_score_normalization: str = "l2"
     text_reduction: str = "mean"
@@ -123,8 +125,12 @@ class Hawk(Pruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.weights, str):
+        if isinstance(self.weights, str | Path):
             object.__setattr__(self, "weights", HeadWeights.load(self.weights))
+        if not isinstance(self.weights, HeadWeights | None):  # bare numbers say neither layer nor model
+            raise refuse(
+                "weights of hawk", self.weights, "HeadWeights, a shipped name, a path, a Hub id or None"
+            )
         self._compare_options()
         if self.query != CALIBRATED:
             require_question(self.query_span, self.prior, shuffled=False)
