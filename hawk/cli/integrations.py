@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hawk.cli.options import Command
+from hawk.cli.options import Command, split_options
 
 
 @click.command("vlmevalkit", cls=Command, context_settings={"ignore_unknown_options": True})
@@ -33,7 +33,6 @@ def vlmevalkit(
 
     hawk vlmevalkit --ratio 0.8 --weights qwen2.5-vl-7b --model hawk-Qwen2.5-VL-7B-Instruct --data MMStar
     """
-    from hawk.cli.options import split_options
     from hawk.integrations.vlmevalkit import launch
     from hawk.pruning.written import written_pruner
 

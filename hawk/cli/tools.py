@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hawk.cli.options import Command, compute_alone, config_option, run_of
-from hawk.core.errors import InputError
+from hawk.core.errors import InputError, unknown
 
 log = logging.getLogger("hawk")
 
@@ -46,8 +46,6 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
     a row is then the mean over runs, and p-values are corrected over all variants, ratios and benchmarks.
     """
     compute_alone()
-    from hawk.core.errors import InputError
-
     roots = [run_of(config_source, one).root for one in run_dirs or (None,)]
     if len({Path(one).resolve() for one in roots}) != len(roots):
         raise InputError(f"--run-dir: a folder is given twice among {', '.join(roots)}.")
@@ -55,7 +53,6 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
         raise InputError("--output: several --run-dir need it, and only they; one run's tables lie in it.")
     root = output or roots[0]
     from hawk.config.load import load_config
-    from hawk.core.errors import unknown
     from hawk.report.tables import read_retention, text_table
     from hawk.steps.make_figures import retention_figures
     from hawk.steps.make_tables import make_tables
@@ -129,7 +126,6 @@ def score(
     """Score saved predictions again, without a model. Prints the aggregate as JSON."""
     from hawk.benchmarks import benchmark, require_data_file
     from hawk.benchmarks.rules import protocols
-    from hawk.core.errors import unknown
     from hawk.tools.rescore import score_predictions
 
     if protocol is not None and protocol not in protocols.ALL:
