@@ -291,7 +291,7 @@ def _ceiling(compared: Comparison) -> Statement | None:
         text = f"{name}, the ceiling, is better than {compared.reference} {at(compared, wins)}"
         return Statement("note", f"{text}: there is room for a better choice of tokens.")
     text = f"Not even {name}, the ceiling, is better than {compared.reference}"
-    return Statement("note", f"{text}: here no choice of tokens can be better.")
+    return Statement("note", f"{text}: these benchmarks cannot show a better choice.")
 
 
 def patterns(compared: Comparison, names: Sequence[str], titles: Mapping[str, str]) -> str:
