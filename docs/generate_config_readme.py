@@ -1,10 +1,12 @@
 """Write config/README.md: every key of a run's config in words, from config/schemas/config.schema.yaml.
 
-python docs/generate_config_readme.py
+python docs/generate_config_readme.py            # write the page
+python docs/generate_config_readme.py --check    # fail where it is out of date
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ INTRODUCTION = """\
 
 A config describes one run: a model, the benchmarks on which its attention heads are measured, and the
 pruners that are compared. Everything a run makes lies under `outputs/<run>/`. What depends on the machine
-(partitions, memory, jobs at once) is no part of it and lives in `profiles/`.
+(partitions, memory, jobs at once) is not in a config but in `profiles/`.
 
 The workflow runs `config/config.yaml` unless told otherwise: a small model and five benchmarks that ship with
 it, a few minutes on two cores, nothing to download. Any other file is given with `--configfile`:
@@ -149,7 +151,11 @@ def _value(value: Any) -> str:
 
 def main() -> None:
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    PAGE.write_text(page(schema), encoding="utf-8")
+    text = page(schema)
+    if "--check" in sys.argv[1:]:
+        same = PAGE.read_text(encoding="utf-8") == text
+        raise SystemExit(None if same else f"{PAGE} is out of date: python docs/generate_config_readme.py")
+    PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 A published benchmark that data/versions.tsv does not list gets its row there, without a commit until fetched.
 
-python docs/generate_lists.py
+python docs/generate_lists.py            # write both
+python docs/generate_lists.py --check    # fail where the page is out of date
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -136,6 +138,9 @@ def enter_benchmarks() -> None:
 
 
 if __name__ == "__main__":
+    if "--check" in sys.argv[1:]:
+        same = PAGE.read_text(encoding="utf-8") == page()
+        raise SystemExit(None if same else f"{PAGE} is out of date: python docs/generate_lists.py")
     enter_benchmarks()
     PAGE.write_text(page(), encoding="utf-8")
     print(f"wrote {PAGE}")

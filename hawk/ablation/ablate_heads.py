@@ -155,31 +155,32 @@ def read_means(path: str, benchmark: str, vlm: VisionLanguageModel) -> dict[int,
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable file of head means ({error}).") from None
     complaint = f"{path}: its provenance is damaged; delete it and run again"
     block = values.parse_json(metadata.get("hawk", "null"), complaint)
-    own = block.get("identity") if isinstance(block, dict) else None
-    if not isinstance(own, dict) or own.get("benchmark") != benchmark:
+    identity = block.get("identity") if isinstance(block, dict) else None
+    if not isinstance(identity, dict) or identity.get("benchmark") != benchmark:
         raise InputError(
             f"{path}: it does not say that it is of benchmark {benchmark!r}; delete it and run again."
         )
-    made = block.get("settings", {}).get("model", {})
+    model_settings = block.get("settings", {}).get("model", {})
     for key in ("id", "revision", "dtype"):
-        if made.get(key) != vlm.source.get(key):
+        if model_settings.get(key) != vlm.source.get(key):
             raise InputError(
-                f"{path}: made with model {key} {made.get(key)!r}; this job uses {vlm.source.get(key)!r}."
+                f"{path}: made with model {key} {model_settings.get(key)!r}; "
+                f"this job uses {vlm.source.get(key)!r}."
             )
     wanted = {f"layer{layer}": [geometry.heads * geometry.head_dim] for layer in range(geometry.layers)}
-    shapes = {key: list(value.shape) for key, value in found.items()}
+    shapes = {key: list(value.shape) for key, value in tensors.items()}
     if shapes != wanted:
         key = next(key for key in sorted({*shapes, *wanted}) if shapes.get(key) != wanted.get(key))
         raise InputError(
             f"{path}: {values.shown(key)} has shape {shapes.get(key)}, not {wanted.get(key)}. "
             "Delete it and run again."
         )
-    for key, value in found.items():
+    for key, value in tensors.items():
         if not torch.isfinite(value).all():
             raise InputError(f"{path}: {key} is not finite; delete it and run again.")
-    return {layer: found[f"layer{layer}"] for layer in range(geometry.layers)}
+    return {layer: tensors[f"layer{layer}"] for layer in range(geometry.layers)}

@@ -78,13 +78,17 @@ def gate_gradients(
     prompt = prune(Unpruned(), model, family_of(model), inputs)
     with head_gates(model, layers, len(tokens)) as gates:
         logits = model(**prompt.kwargs(), use_cache=False, logits_to_keep=1).logits[:, -1]
-        found = margins(logits, tokens)
-        there = found.isfinite()
-        own = [gates[layer] for layer in layers]
-        slopes = torch.autograd.grad(found[there].sum(), own) if there.any() else own
+        row_margins = margins(logits, tokens)
+        has_margin = row_margins.isfinite()
+        layer_gates = [gates[layer] for layer in layers]
+        slopes = (
+            torch.autograd.grad(row_margins[has_margin].sum(), layer_gates)
+            if has_margin.any()
+            else layer_gates
+        )
     stacked = torch.stack([slope.detach().cpu() for slope in slopes], dim=1)
-    stacked[~there.cpu()] = torch.nan
-    return found.detach().cpu(), stacked
+    stacked[~has_margin.cpu()] = torch.nan
+    return row_margins.detach().cpu(), stacked
 
 
 def screened(
@@ -92,9 +96,9 @@ def screened(
 ) -> tuple[Tensor, Tensor]:
     """:func:`gate_gradients` of all samples, in their order."""
     model, heads = prompts.vlm.model, prompts.vlm.geometry.heads
-    found = torch.full((len(prompts.samples),), torch.nan)
-    slopes = torch.full((len(found), len(layers), heads), torch.nan)
+    sample_margins = torch.full((len(prompts.samples),), torch.nan)
+    slopes = torch.full((len(sample_margins), len(layers), heads), torch.nan)
     for chosen in progress(batches([*map(len, prompts.ids)], min(batch_size, ROWS)), what):
         tokens = [prompts.first_tokens[i] for i in chosen]
-        found[chosen], slopes[chosen] = gate_gradients(model, prompts.inputs(chosen), tokens, layers)
-    return found, slopes
+        sample_margins[chosen], slopes[chosen] = gate_gradients(model, prompts.inputs(chosen), tokens, layers)
+    return sample_margins, slopes

@@ -12,6 +12,14 @@ from hawk.core.errors import InputError
 
 UNPRUNED = "unpruned"
 
+# The columns of ``cost_table``, in the order of the CSV file.
+COLUMNS = (
+    "variant", "pruning_ratio", "total_ms", "speedup", "speedup_low", "speedup_high", "is_noise",
+    "vision_ms", "token_score_ms", "prefill_ms",
+    "prefill_speedup", "decode_ms_per_token", "kv_cache_mb", "kv_cache_share", "ideal_share",
+    "peak_memory_mb", "kept_tokens", "repeats",
+)  # fmt: skip
+
 
 def conditions(provenance: Mapping[str, Any]) -> str:
     """On what, and how, cost was measured."""
@@ -83,4 +91,4 @@ def cost_table(cost: pd.DataFrame) -> pd.DataFrame:
                 "repeats": len(pruned),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows)[list(COLUMNS)]

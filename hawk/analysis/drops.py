@@ -46,10 +46,10 @@ class Gap:
     @classmethod
     def of(cls, gaps: np.ndarray, samples: SampleIndex) -> Gap:
         """From ``[heads, samples]``, nan where a sample lacks it, which it does under every head."""
-        there = np.isfinite(gaps[0])
+        has_drop = np.isfinite(gaps[0])
         return cls(
-            group_sums(np.where(there, gaps, 0.0).T, samples.codes, len(samples.groups)).T,
-            group_sums(there[:, None].astype(float), samples.codes, len(samples.groups))[:, 0],
+            group_sums(np.where(has_drop, gaps, 0.0).T, samples.codes, len(samples.groups)).T,
+            group_sums(has_drop[:, None].astype(float), samples.codes, len(samples.groups))[:, 0],
         )
 
     def only(self, keep: np.ndarray) -> Gap:

@@ -316,15 +316,17 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
     score and aggregate. Returns its scores and the answer.
     """
     benchmark = samples.benchmark
-    asked = samples.asked
-    counted = pd.Series([ref for sample in asked for ref in set(sample.references)], dtype=str).value_counts()
+    questions = samples.questions
+    counted = pd.Series(
+        [ref for sample in questions for ref in set(sample.references)], dtype=str
+    ).value_counts()
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MAJORITY_CANDIDATES]
     best: tuple[float, str, pa.Table] | None = None
     for answer, _ in ordered:
-        parsed = [benchmark.parse(str(answer), sample, protocol) for sample in asked]
+        parsed = [benchmark.parse(str(answer), sample, protocol) for sample in questions]
         score = [
             0.0 if word is None else benchmark.score(word, sample, protocol)
-            for word, sample in zip(parsed, asked, strict=True)
+            for word, sample in zip(parsed, questions, strict=True)
         ]
         constant_answers = pa.table(
             {"parsed": pa.array(parsed, pa.string()), "score": pa.array(score, pa.float64())}
@@ -334,6 +336,6 @@ def majority(samples: SampleIndex, protocol: str) -> tuple[Scored, str]:
             best = (value, str(answer), constant_answers)
     if best is None:
         raise InputError(f"{samples.path}: no sample has a reference answer.")
-    none = pa.array(np.zeros(len(asked), dtype=np.int32))
+    none = pa.array(np.zeros(len(questions), dtype=np.int32))
     shown = best[2].append_column("visual_tokens", none).append_column("kept_tokens", none)
     return _scored(samples, [shown]), best[1]

@@ -87,7 +87,7 @@ class SampleIndex:
         return group_sums(self.benchmark.contributions(rows), self.codes, len(self.groups))
 
     @cached_property
-    def asked(self) -> list[Sample]:
+    def questions(self) -> list[Sample]:
         """The samples as their parser and metric need them, without images."""
         columns = [name for name in SAMPLES.names if name not in ("images", "video", "split")]
         rows = read_table(self.path, SAMPLES, columns=columns).to_pylist()
@@ -103,31 +103,31 @@ class SampleIndex:
         ]
 
     @cached_property
-    def _said(self) -> dict[tuple[int, str | None], tuple[str | None, float]]:
+    def _parsed_predictions(self) -> dict[tuple[int, str | None], tuple[str | None, float]]:
         return {}
 
-    def recompute(self, scores: pa.Table, made: Mapping[str, Any], path: str) -> None:
+    def recompute(self, scores: pa.Table, settings: Mapping[str, Any], path: str) -> None:
         """Refuse a row whose parsed answer or score is not what its prediction gives.
 
-        scores: rows in the samples' order, with ``prediction``. made: its settings. Scores by another
-        version of the benchmark's rules cannot be computed again, and are left alone.
+        scores: rows in the samples' order, with ``prediction``. settings: those of its provenance. Scores by
+        another version of the benchmark's rules cannot be computed again, and are left alone.
         """
-        if made.get("benchmark_version") != self.benchmark.version or "protocol" not in made:
+        if settings.get("benchmark_version") != self.benchmark.version or "protocol" not in settings:
             return
-        known, protocol = self._said, made["protocol"]
+        known, protocol = self._parsed_predictions, settings["protocol"]
         rows = zip(
             *(scores.column(key).to_pylist() for key in ("prediction", "parsed", "score")), strict=True
         )
         for number, (prediction, parsed, score) in enumerate(rows):
             expected = known.get((number, prediction))
             if expected is None:  # heads say mostly the same: it is parsed once
-                sample = self.asked[number]
+                sample = self.questions[number]
                 word = self.benchmark.parse(prediction, sample, protocol)
                 points = 0.0 if word is None else float(self.benchmark.score(word, sample, protocol))
                 expected = known[number, prediction] = (word, points)
             if parsed != expected[0] or abs(score - expected[1]) > 1e-9:
                 raise InputError(
-                    f"{path}, row {number} (sample {shown(self.asked[number].sample_id)}): prediction "
+                    f"{path}, row {number} (sample {shown(self.questions[number].sample_id)}): prediction "
                     f"{shown(prediction)} is parsed as {shown(expected[0])} and scores {expected[1]:g}; the "
                     f"file has {shown(parsed)} and {score:g}. Delete it and run again."
                 )

@@ -32,9 +32,9 @@ def rank_correlations(drops: pd.DataFrame, estimates: pd.DataFrame) -> list[dict
                 part = means if layer is None else means[means["layer"] == layer]
                 row = {"screen": screen, "ablation": name, "layer": layer, "heads": len(part)}
                 for column in RANKS:
-                    found = statistics.spearman(
+                    correlation = statistics.spearman(
                         part[column].to_numpy(float), part["margin_drop_measured"].to_numpy(float)
                     )
-                    row[column] = None if pd.isna(found) else float(found)
+                    row[column] = None if pd.isna(correlation) else float(correlation)
                 rows.append(row)
     return rows

@@ -74,17 +74,17 @@ def read_stability(path: str, ablation: str | None = None) -> tuple[str, dict[st
     """
     raw = values.read_json(path, "a stability file of a run")
     try:
-        found = values.mapping(raw, "the file")
-        name = values.name(values.member(found, "ablation"), "ablation")
-        part = values.member(found, "stability")
+        content = values.mapping(raw, "the file")
+        name = values.name(values.member(content, "ablation"), "ablation")
+        stability_numbers = values.member(content, "stability")
         if ablation not in (None, name):
             raise InputError(f"the file says ablation {name!r}, its path says {ablation!r}.")
-        if part is not None:
-            _check_stability(values.mapping(part, "stability"), name)
+        if stability_numbers is not None:
+            _check_stability(values.mapping(stability_numbers, "stability"), name)
     except InputError as error:
         text = str(error).removeprefix(f"{path}: ")
         raise InputError(f"{path}: {text} Delete the file and that of the drops, and run again.") from None
-    return name, part
+    return name, stability_numbers
 
 
 def _check_stability(part: dict[str, Any], where: str) -> None:

@@ -208,21 +208,21 @@ class Custom(Benchmark):
         """The references in the parser's form."""
         parser, how = self.definition["parser"], self.definition["answers"]
         if self.definition["metric"] == "vqa_accuracy":  # every annotator counts, a silent one too
-            found = tuple(text(cell) or "" for cell in scalars(value, "an answer"))
-            found = found if any(found) else answers(value)
+            references = tuple(text(cell) or "" for cell in scalars(value, "an answer"))
+            references = references if any(references) else answers(value)
         else:
-            found = answers(value)
+            references = answers(value)
         if parser.startswith("letter"):
             letters = []
-            for answer in found:
+            for answer in references:
                 reading, letter = read_letter(answer, choices, how)
                 letters.append(letter)
                 if readings is not None and how == "auto":
                     readings.add(reading, answer, number)
             return tuple(letters)
         if parser == "yes_no":
-            return tuple(metrics.yes_no_answer(given) for given in found)
-        return tuple(map(vqa_text, found)) if parser == "vqa" else found
+            return tuple(metrics.yes_no_answer(given) for given in references)
+        return tuple(map(vqa_text, references)) if parser == "vqa" else references
 
     def _images(self, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Paths relative to the folder of images, or encoded images inside a parquet."""
@@ -310,19 +310,23 @@ def read_letter(answer: str, options: Sequence[str], how: str = "auto") -> tuple
             letter for letter in letters if number and letter == LETTERS[int(number[1]) : int(number[1]) + 1]
         ],
     }
-    found = {
+    letter_by_reading = {
         reading: named[reading][0] for reading in READINGS if named[reading] and how in ("auto", reading)
     }
-    if not found:
+    if not letter_by_reading:
         way = "" if how == "auto" else f" read as a {how} (answers: {how})"
         raise InputError(f"answer {answer!r}{way} is none of the options {list(letters.values())}.")
-    if len(set(found.values())) > 1:
-        read = ", ".join(f"as a {reading} {letter}" for reading, letter in found.items())
+    if len(set(letter_by_reading.values())) > 1:
+        read = ", ".join(f"as a {reading} {letter}" for reading, letter in letter_by_reading.items())
         raise InputError(
             f"answer {answer!r} can be read in two ways: {read}. Say which in the definition, as "
-            f"answers: {next(iter(found))}; allowed: {', '.join(READINGS)}."
+            f"answers: {next(iter(letter_by_reading))}; allowed: {', '.join(READINGS)}."
         )
-    return next(iter(found.items())) if len(found) == 1 else ("any", next(iter(found.values())))
+    return (
+        next(iter(letter_by_reading.items()))
+        if len(letter_by_reading) == 1
+        else ("any", next(iter(letter_by_reading.values())))
+    )
 
 
 class Readings:

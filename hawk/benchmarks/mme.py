@@ -76,7 +76,7 @@ class MME(DatasetBenchmark):
     def wrong_answers(self, sample: Sample) -> tuple[str, ...]:
         return tuple(word for word in ("Yes", "No") if word not in sample.references)
 
-    def expected_rows(self, found: int) -> int:
+    def expected_rows(self, present: int) -> int:
         return 2
 
     # --- prompt and scoring ---------------------------------------------------------------------

@@ -25,7 +25,9 @@ log = logging.getLogger("hawk")
 @run_dir_option
 @click.option("--ablation", required=True, help="A name in ablation.recipes.")
 def head_drops(config_source: str, run_dir: str | None, ablation: str) -> None:
-    """Drops of all heads of one ablation with intervals and noise, and how stable they are.
+    """Compute the drops of all heads of one ablation.
+
+    With their intervals, the noise floor, and how stable the order of the heads is.
 
     Writes drops/ABLATION.parquet and stability/ABLATION.json.
     """
@@ -41,9 +43,17 @@ def head_drops(config_source: str, run_dir: str | None, ablation: str) -> None:
 @config_option
 @run_dir_option
 @click.option("--recipe", required=True, help="A name in weights.recipes.")
-@click.option("--subset", default="pooled", show_default=True, help="pooled, or without-FAMILY.")
+@click.option(
+    "--subset",
+    default="pooled",
+    show_default=True,
+    help="Which benchmarks count: pooled (all), or without-FAMILY (all but one family).",
+)
 def head_weights(config_source: str, run_dir: str | None, recipe: str, subset: str) -> None:
-    """Head weights from the drops of one ablation: head_weights/RECIPE/SUBSET.json."""
+    """Turn the drops of one ablation into head weights.
+
+    Writes head_weights/RECIPE/SUBSET.json.
+    """
     compute_alone()
     for option, word in (("--recipe", recipe), ("--subset", subset)):
         name(word, option)  # part of the output's path, whose folder is made before the step looks
@@ -59,7 +69,10 @@ def head_weights(config_source: str, run_dir: str | None, recipe: str, subset: s
 @config_option
 @run_dir_option
 def make_tables(config_source: str, run_dir: str | None) -> None:
-    """Compare all variants: tables/retention and tables/controls."""
+    """Compare all variants of a run.
+
+    Writes tables/retention and tables/controls.
+    """
     compute_alone()
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "make_tables")
@@ -72,7 +85,10 @@ def make_tables(config_source: str, run_dir: str | None) -> None:
 @config_option
 @run_dir_option
 def make_cost_table(config_source: str, run_dir: str | None) -> None:
-    """Measured cost as in the paper: tables/cost as CSV and Markdown."""
+    """Make the table of measured time and memory.
+
+    Writes tables/cost as CSV and Markdown.
+    """
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "make_cost_table")
     from hawk.steps.make_cost_table import make_cost_table as step
@@ -84,7 +100,7 @@ def make_cost_table(config_source: str, run_dir: str | None) -> None:
 @config_option
 @run_dir_option
 def make_figures(config_source: str, run_dir: str | None) -> None:
-    """All figures for which there are tables."""
+    """Draw all figures of a run whose tables exist."""
     compute_alone()
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "make_figures")
@@ -105,7 +121,7 @@ def make_figures(config_source: str, run_dir: str | None) -> None:
     help="Folder of another run, whose heads are shown beside this run's; may be given several times.",
 )
 def make_report(config_source: str, run_dir: str | None, compare: tuple[str, ...]) -> None:
-    """report.html: one file that opens offline."""
+    """Write report.html, one file that opens without a network."""
     compute_alone()
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "make_report")

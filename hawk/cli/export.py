@@ -13,7 +13,7 @@ log = logging.getLogger("hawk")
 
 @click.group("export")
 def export() -> None:
-    """Results in files that other tools read."""
+    """Write drops or weights in the formats of other tools."""
 
 
 @export.command("heads", cls=Command)
@@ -22,9 +22,14 @@ def export() -> None:
     "--format", "kind", type=click.Choice(["csv", "duoattention", "headkv"]), default="csv", show_default=True
 )
 @click.option("--output", required=True, type=click.Path(dir_okay=False), help="The file to write.")
-@click.option("--ablation", default=None, help="Whose drops, by name; the first if not given.")
+@click.option(
+    "--ablation", default=None, help="The ablation whose drops are written; the first if not given."
+)
 def heads(source: str, kind: str, output: str, ablation: str | None) -> None:
-    """Drops of a run's folder, or weights of a file, as CSV, DuoAttention TSV or HeadKV JSON.
+    """Write one number per head: drops or weights.
+
+    SOURCE is a run's folder, for its drops, or head weights (a file or a shipped name). Formats: CSV,
+    DuoAttention's TSV or HeadKV's JSON.
 
     hawk export heads outputs/tiny --format headkv --output heads.json
     """
@@ -43,14 +48,15 @@ def heads(source: str, kind: str, output: str, ablation: str | None) -> None:
     type=click.Choice(["float32", "bfloat16", "float16"]),
     default="float32",
     show_default=True,
-    help="How the model is loaded; its checkpoint's own loses nothing and may halve the memory.",
+    help="Number format in which the model is loaded; the checkpoint's own loses nothing.",
 )
 @click.option("--output", required=True, type=click.Path(dir_okay=False), help="The file to write.")
 def scorer(source: str, model: str, dtype: str, output: str) -> None:
-    """The query-free score of head weights (file, shipped name or Hub id), for a serving engine.
+    """Write a token score that reads no question.
 
-    Writes safetensors with one [heads, hidden] matrix on the visual embeddings, and a reference in numpy. The
-    weights must hold a mean query: a recipe of weights.recipes with query: calibrated.
+    For a serving engine, from the head weights SOURCE (a file, shipped name or Hub id). Writes safetensors
+    with one [heads, hidden] matrix on the visual embeddings, and a reference in numpy. The weights must hold
+    a mean query: a recipe of weights.recipes with query: calibrated.
 
     hawk export scorer weights.json --model Qwen/Qwen2.5-VL-7B-Instruct --output scorer.safetensors
     """

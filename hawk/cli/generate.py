@@ -24,7 +24,9 @@ PICTURES = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "pdf", "svg", "eps", "p
 @click.option(
     "--ratio", default="0.8", show_default=True, help="Fraction of visual tokens removed, in [0, 1)."
 )
-@click.option("--method", default="hawk", show_default=True, help="The pruner.")
+@click.option(
+    "--method", default="hawk", show_default=True, help="The pruning method; docs/methods.md lists them."
+)
 @click.option(
     "--weights",
     default="uniform",
@@ -65,7 +67,9 @@ def generate(
     revision: str | None,
     save_overlay: str | None,
 ) -> None:
-    """Ask MODEL the question PROMPT about images or a video, on fewer visual tokens.
+    """Ask a model about images or a video, with pruning.
+
+    MODEL is a folder or a Hub id, PROMPT the question.
 
     Prints the answer; tokens and times go to stderr. With a ratio of 0 the plain model answers.
     """

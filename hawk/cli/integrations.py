@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from hawk.cli.options import Command
+from hawk.cli.options import Command, split_options
 
 
 @click.command("vlmevalkit", cls=Command, context_settings={"ignore_unknown_options": True})
-@click.option("--method", default="hawk", show_default=True, help="The pruner.")
+@click.option(
+    "--method", default="hawk", show_default=True, help="The pruning method; docs/methods.md lists them."
+)
 @click.option(
     "--ratio", default="0.8", show_default=True, help="Fraction of visual tokens removed, in [0, 1)."
 )
@@ -25,11 +27,12 @@ from hawk.cli.options import Command
 def vlmevalkit(
     method: str, ratio: str, weights: str, options: tuple[str, ...], arguments: tuple[str, ...]
 ) -> None:
-    """Run VLMEvalKit's run.py, with each of its models also as hawk-NAME: the same, pruned.
+    """Run VLMEvalKit on pruned models.
+
+    Starts its run.py, in which every model NAME also exists as hawk-NAME: the same model, pruned.
 
     hawk vlmevalkit --ratio 0.8 --weights qwen2.5-vl-7b --model hawk-Qwen2.5-VL-7B-Instruct --data MMStar
     """
-    from hawk.cli.options import split_options
     from hawk.integrations.vlmevalkit import launch
     from hawk.pruning.written import written_pruner
 
@@ -40,10 +43,14 @@ def vlmevalkit(
 @click.argument("file", type=click.Path())
 @click.argument("repo")
 @click.option(
-    "--private/--public", default=None, help="Of a repository that is made; default: your account's."
+    "--private/--public",
+    default=None,
+    help="Visibility of a new repository; default: your account's setting.",
 )
 def push(file: str, repo: str, private: bool | None) -> None:
-    """Upload the head weights FILE to the Hub repository REPO (user/name), with a model card.
+    """Upload head weights to the Hub, with a model card.
+
+    FILE is the weight file, REPO the repository, written user/name.
 
     The token is HF_TOKEN, or the one that `hf auth login` saved. Prints the address, with the commit.
     """

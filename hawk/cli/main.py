@@ -60,8 +60,8 @@ def disk_reason(error: BaseException | None) -> str | None:
 def cli() -> None:
     """Head-importance-aware visual token pruning for multimodal LLMs.
 
-    The whole pipeline is a Snakemake workflow: snakemake --cores 2. The commands below are its
-    steps, and tools for people.
+    The whole pipeline is a Snakemake workflow: hawk run --cores 2. The commands below are the
+    steps of that workflow, and tools to use beside it.
     """
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger("hawk")
 @config_option
 @click.argument("output")
 def prepare_samples(config_source: str, output: str) -> None:
-    """Load a benchmark and draw a role's samples.
+    """Load a benchmark and draw the samples of a role.
 
     OUTPUT is outputs/RUN/samples/ROLE/BENCHMARK.parquet.
     """
@@ -40,7 +40,7 @@ def prepare_samples(config_source: str, output: str) -> None:
 @config_option
 @click.argument("output")
 def encode_images(config_source: str, output: str) -> None:
-    """Run the vision tower once per image.
+    """Run the vision tower once per image; store its output.
 
     OUTPUT is outputs/RUN/features/ROLE/BENCHMARK.safetensors.
     """
@@ -55,7 +55,9 @@ def encode_images(config_source: str, output: str) -> None:
 @config_option
 @click.argument("output")
 def head_means(config_source: str, output: str) -> None:
-    """Mean input of every head's o_proj slice on the calibration samples.
+    """Compute the mean output of every attention head.
+
+    Over the calibration samples; the intervention mean puts it in the place of a head's output.
 
     OUTPUT is outputs/RUN/scores/BENCHMARK/head_means.safetensors.
     """
@@ -72,7 +74,9 @@ def head_means(config_source: str, output: str) -> None:
 @config_option
 @click.argument("output")
 def screen_heads(config_source: str, output: str) -> None:
-    """Estimate what every head is worth from one pass with gradients, for ablations by gradient.
+    """Estimate the drop of every head from gradients.
+
+    For ablations whose intervention is gradient: no head is switched off.
 
     OUTPUT is outputs/RUN/head_gradients/ABLATION/BENCHMARK.parquet.
     """
@@ -92,7 +96,9 @@ def screen_heads(config_source: str, output: str) -> None:
 @config_option
 @click.argument("output")
 def mean_queries(config_source: str, output: str) -> None:
-    """Mean query of the calibration questions, for weights recipes with query: calibrated.
+    """Compute the mean query of the calibration questions.
+
+    Only weights recipes with query: calibrated need it.
 
     OUTPUT is outputs/RUN/mean_queries/RECIPE/BENCHMARK.json.
     """
@@ -109,7 +115,7 @@ def mean_queries(config_source: str, output: str) -> None:
 @config_option
 @click.argument("outputs", nargs=-1, required=True)
 def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
-    """Score a baseline, a reference, a repeat, or ablated heads.
+    """Score the answers without pruning, or with ablated heads.
 
     OUTPUTS name what to score, all of one benchmark and ablation:
     outputs/RUN/scores/BENCHMARK/baseline/ROLE.parquet,
@@ -147,7 +153,7 @@ def score_samples(config_source: str, outputs: tuple[str, ...]) -> None:
 @config_option
 @click.argument("output")
 def evaluate_pruned(config_source: str, output: str) -> None:
-    """Score a variant at all ratios and seeds.
+    """Score one variant at all pruning ratios and seeds.
 
     OUTPUT is outputs/RUN/evaluation/BENCHMARK/VARIANT.parquet.
     """
@@ -164,9 +170,10 @@ def evaluate_pruned(config_source: str, output: str) -> None:
 @config_option
 @run_dir_option
 def measure_cost(config_source: str, run_dir: str | None) -> None:
-    """Time, KV cache and memory of every variant and ratio, beside the unpruned model.
+    """Measure time and memory of every variant and ratio.
 
-    Writes cost.parquet in the run's folder.
+    Also the KV cache's size; the unpruned model runs in the same process. Writes cost.parquet in the run's
+    folder.
     """
     paths = run_of(config_source, run_dir)
     from hawk.config.load import load_config
@@ -183,7 +190,10 @@ def measure_cost(config_source: str, run_dir: str | None) -> None:
 @config_option
 @run_dir_option
 def kept_tokens(config_source: str, run_dir: str | None) -> None:
-    """Draw what every variant keeps of a few images: figures/kept_tokens in the run's folder."""
+    """Draw the tokens that each variant keeps of a few images.
+
+    Writes figures/kept_tokens in the run's folder.
+    """
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "kept_tokens", gpu=True)
     from hawk.steps.kept_tokens import kept_tokens as step

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hawk.cli.options import Command, compute_alone, config_option, run_of
-from hawk.core.errors import InputError
+from hawk.core.errors import InputError, unknown
 
 log = logging.getLogger("hawk")
 
@@ -17,7 +17,9 @@ log = logging.getLogger("hawk")
 @click.command("show", cls=Command)
 @click.argument("path")
 def show(path: str) -> None:
-    """Print a file of a run: head weights as bars, or a summary of a table.
+    """Print what a file or folder of a run holds.
+
+    Head weights are shown as bars, a table as a summary.
 
     PATH is a .json or .parquet file, the name of shipped head weights, or a run's folder, whose files are
     then listed.
@@ -38,14 +40,12 @@ def show(path: str) -> None:
 @click.option("--output", default=None, help="The folder of the tables and plots of several runs.")
 @click.option("--benchmark", default="overall", show_default=True, help="Which table to print.")
 def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, benchmark: str) -> None:
-    """Comparison tables and plots from evaluation files that exist; prints one table.
+    """Compare variants: write tables and plots, print a table.
 
-    Several runs (the config's evaluation, with other models) are compared together: rows are means over
-    them, and the config's variants, ratios and benchmarks are one family of tests.
+    From the evaluation files that exist. Several runs (one config, several models) are compared together:
+    a row is then the mean over runs, and p-values are corrected over all variants, ratios and benchmarks.
     """
     compute_alone()
-    from hawk.core.errors import InputError
-
     roots = [run_of(config_source, one).root for one in run_dirs or (None,)]
     if len({Path(one).resolve() for one in roots}) != len(roots):
         raise InputError(f"--run-dir: a folder is given twice among {', '.join(roots)}.")
@@ -53,7 +53,6 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
         raise InputError("--output: several --run-dir need it, and only they; one run's tables lie in it.")
     root = output or roots[0]
     from hawk.config.load import load_config
-    from hawk.core.errors import unknown
     from hawk.report.tables import read_retention, text_table
     from hawk.steps.make_figures import retention_figures
     from hawk.steps.make_tables import make_tables
@@ -70,11 +69,14 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
 
 @click.command("sensitivity", cls=Command)
 @click.option(
-    "--run-dir", "run_dirs", multiple=True, required=True, help="A compared run; give it twice or more."
+    "--run-dir", "run_dirs", multiple=True, required=True, help="The folder of a run; give two or more."
 )
 @click.option("--output", default=None, help="Also write the rankings as CSV.")
 def sensitivity(run_dirs: tuple[str, ...], output: str | None) -> None:
-    """How the ranking of variants changes between runs that differ in one setting."""
+    """Show how the ranking of variants changes between runs.
+
+    The runs should differ in one setting.
+    """
     from hawk.core.atomic import check_output, write_text
     from hawk.tools.sensitivity import rankings, rankings_text, read_runs
 
@@ -88,16 +90,30 @@ def sensitivity(run_dirs: tuple[str, ...], output: str | None) -> None:
 
 
 @click.command(cls=Command)
-@click.option("--benchmark", "name", required=True, help="A benchmark by name.")
-@click.option("--protocol", default=None, help="Whose scoring rules; default: the file's, else vlmevalkit.")
+@click.option("--benchmark", "name", required=True, help="The benchmark that was answered.")
+@click.option(
+    "--protocol",
+    default=None,
+    help="Scoring rules: vlmevalkit, ms-vlmeval-0.0.18, lmms-eval; default: the file's, else vlmevalkit.",
+)
 @click.option(
     "--predictions",
     required=True,
     type=click.Path(path_type=Path),
-    help="Our parquet, a JSONL, or an xlsx or tsv of VLMEvalKit.",
+    help="A parquet file of a run, a JSONL file, or VLMEvalKit's xlsx or tsv.",
 )
-@click.option("--samples", default=None, type=click.Path(path_type=Path), help="The samples of our parquet.")
-@click.option("--rows", default=None, type=click.Path(path_type=Path), help="Every row's score (JSONL).")
+@click.option(
+    "--samples",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="The samples file of that run, if it has been moved.",
+)
+@click.option(
+    "--rows",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Write the score of every row to this JSONL file.",
+)
 @click.option("--definition", default=None, help="The YAML of a benchmark of your own.")
 def score(
     name: str,
@@ -110,7 +126,6 @@ def score(
     """Score saved predictions again, without a model. Prints the aggregate as JSON."""
     from hawk.benchmarks import benchmark, require_data_file
     from hawk.benchmarks.rules import protocols
-    from hawk.core.errors import unknown
     from hawk.tools.rescore import score_predictions
 
     if protocol is not None and protocol not in protocols.ALL:
@@ -124,9 +139,17 @@ def score(
 
 @click.command(cls=Command)
 @click.option("--config", "config_source", required=True, help="The config of the run.")
-@click.option("--ledger", default=None, type=click.Path(path_type=Path), help="Default: data/versions.tsv.")
+@click.option(
+    "--ledger",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Where downloaded versions are recorded; default: data/versions.tsv.",
+)
 def fetch(config_source: str, ledger: Path | None) -> None:
-    """Download everything a run needs, on a machine with a network. Safe to interrupt and repeat."""
+    """Download the model and the data of a run.
+
+    Needs a network. It may be interrupted and repeated.
+    """
     from hawk.tools.fetch import fetch_config
 
     for entry in fetch_config(config_source, ledger):
@@ -153,7 +176,10 @@ def fetch(config_source: str, ledger: Path | None) -> None:
     help="Size of the model, for --card, if its name does not say it.",
 )
 def plan(config_source: str, measure: int | None, card: str | None, parameters: float | None) -> None:
-    """Jobs and scored samples per stage, by arithmetic; hours and disk with --card or --measure."""
+    """Count the jobs of a run, and estimate its hours and disk.
+
+    Jobs and scored samples are counted by arithmetic; hours and disk need --card or --measure.
+    """
     from hawk.config.load import load_config
     from hawk.core.gpu import claim
     from hawk.tools.plan import plan as text_of
@@ -177,7 +203,10 @@ def plan(config_source: str, measure: int | None, card: str | None, parameters: 
 )
 @click.argument("output", type=click.Path())
 def train_tiny(family: str, seed: int, start: str | None, output: str) -> None:
-    """Train an embedded model from scratch into the folder OUTPUT: an hour on one core."""
+    """Train one of the small models that ship with hawk.
+
+    From random weights, into the folder OUTPUT; about an hour on one core.
+    """
     from hawk.training.train import continue_folder, train
 
     if start is None:
@@ -192,16 +221,19 @@ def train_tiny(family: str, seed: int, start: str | None, output: str) -> None:
 @click.option("--output", type=click.Path(), help="Default: config/<name of the model>.yaml.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def init(model: str, output: str | None, force: bool) -> None:
-    """Write a config for the model folder (or Hub id) MODEL, geometry read from the model."""
+    """Write a config for MODEL, a folder or a Hub id.
+
+    Layers and heads are read from the model's own config.
+    """
     from hawk.tools.init import write_config
 
     print(write_config(model, output, force))
 
 
 @click.command("demo", cls=Command)
-@click.option("--cores", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--cores", type=click.IntRange(1), default=2, show_default=True, help="CPU cores to use.")
 def demo(cores: int) -> None:
-    """Run the whole workflow on the embedded model (make demo)."""
+    """Run the workflow on the small model that ships with hawk."""
     from hawk.tools.demo import demo as run
 
     raise click.exceptions.Exit(run(cores))
@@ -220,16 +252,18 @@ class _PassesTargets(Command):
 
 @click.command("run", cls=_PassesTargets, context_settings={"ignore_unknown_options": True})
 @click.option(
-    "--configfile", default=None, help="A config file or a shipped config's name; default: the demo's."
+    "--configfile", default=None, help="A config file, or the name of a shipped config; default: the demo's."
 )
 @click.option(
-    "--full-output", is_flag=True, help="What Snakemake prints, in place of stage, jobs done and time left."
+    "--full-output",
+    is_flag=True,
+    help="Show all that Snakemake prints, not just stage, jobs done and time left.",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(configfile: str | None, full_output: bool, arguments: tuple[str, ...]) -> None:
-    """Run the workflow in this folder; further ARGUMENTS are Snakemake's.
+    """Run the workflow, with its outputs in this folder.
 
-    With -n it prints the number of jobs per rule.
+    Further ARGUMENTS are Snakemake's: targets and options. With -n it prints the number of jobs per rule.
 
     hawk run --configfile tiny_internvl --cores 2
     """
@@ -244,7 +278,9 @@ def run(configfile: str | None, full_output: bool, arguments: tuple[str, ...]) -
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def warm(command: tuple[str, ...]) -> None:
-    """Run COMMAND, a local Snakemake, with jobs that need not import torch.
+    """Run a local Snakemake faster: jobs need not import torch.
+
+    COMMAND is the snakemake command. Its jobs are forks of one process that has imported torch already.
 
     hawk warm snakemake --cores 2
     """

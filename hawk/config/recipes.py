@@ -39,13 +39,15 @@ _BEFORE = {
 def refuse_older(config: Mapping[str, Any], where: str | Places) -> None:
     """Refuse the keys that recipes replaced, with the line to write instead."""
     for section, keys in _BEFORE.items():
-        found = config.get(section)
-        given = [key for key in keys if key in found] if isinstance(found, Mapping) else []
-        if given:
-            place = where.of([section, given[0]]) if isinstance(where, Places) else where
+        section_settings = config.get(section)
+        older_keys = (
+            [key for key in keys if key in section_settings] if isinstance(section_settings, Mapping) else []
+        )
+        if older_keys:
+            place = where.of([section, older_keys[0]]) if isinstance(where, Places) else where
             raise InputError(
-                f"{place}: {section}.{given[0]} is now part of recipes; write in section {section}: "
-                f"{keys[given[0]]}."
+                f"{place}: {section}.{older_keys[0]} is now part of recipes; write in section {section}: "
+                f"{keys[older_keys[0]]}."
             )
     evaluation = config.get("evaluation")
     published = evaluation.get("published") if isinstance(evaluation, Mapping) else None

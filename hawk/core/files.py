@@ -55,9 +55,9 @@ def read_table(
     """Read a table of ours; refuse another schema, no provenance, or an identity unlike the path's."""
     expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
-        found = pq.read_schema(path)
-        missing = [name for name in expected.names if name not in found.names]
-        if missing and b"hawk" in (found.metadata or {}) and set(found) < set(schema):
+        schema_in_file = pq.read_schema(path)
+        missing = [name for name in expected.names if name not in schema_in_file.names]
+        if missing and b"hawk" in (schema_in_file.metadata or {}) and set(schema_in_file) < set(schema):
             raise InputError(
                 f"{path}: of an earlier version of hawk; it has no column {', '.join(missing)}. "
                 "Delete it and run again."

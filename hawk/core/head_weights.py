@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from hawk.core import values
+from hawk.core import hub, hub_card, values
 from hawk.core.atomic import write_json
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Geometry
@@ -115,8 +115,6 @@ class HeadWeights:
         noise and drops: for the card, see :func:`hawk.core.hub_card.card`; ``hawk push`` reads them.
         Raises InputError, in one line, for a bad token, a bad name, or a connection that was lost.
         """
-        from hawk.core import hub, hub_card
-
         content = json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         files = {
             hub.WEIGHTS_FILE: content.encode(),
@@ -174,9 +172,10 @@ def _check_query(query: Sequence[Sequence[float]], geometry: Geometry) -> None:
     shape = (geometry.heads, geometry.head_dim)
     lengths = {len(values.listed(row, "a row of mean_query")) for row in values.listed(query, "mean_query")}
     if len(query) != shape[0] or lengths != {shape[1]}:
-        found = " or ".join(map(str, sorted(lengths))) or "no"
+        widths = " or ".join(map(str, sorted(lengths))) or "no"
         raise InputError(
-            f"mean_query: {len(query)} rows of {found} numbers; the model has {shape[0]} heads of {shape[1]}."
+            f"mean_query: {len(query)} rows of {widths} numbers; "
+            f"the model has {shape[0]} heads of {shape[1]}."
         )
     for head, row in enumerate(query):
         for value in row:
@@ -258,11 +257,11 @@ def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _weights(value: Any, where: str, heads: int, signed: bool) -> tuple[float, ...]:
     """Weights as a file has them: checked, and their sizes summing to 1."""
-    found = values.listed(value, where)
-    check_weights(found, heads, where, signed)
-    if abs(_size(found) - 1) > SUM_TOLERANCE:
-        raise InputError(f"{where}: the weights sum to {_size(found):g}; those of a file must sum to 1.")
-    return tuple(found)
+    weights = values.listed(value, where)
+    check_weights(weights, heads, where, signed)
+    if abs(_size(weights) - 1) > SUM_TOLERANCE:
+        raise InputError(f"{where}: the weights sum to {_size(weights):g}; those of a file must sum to 1.")
+    return tuple(weights)
 
 
 def _size(weights: Sequence[float]) -> float:
@@ -306,6 +305,4 @@ def _resolve(source: str, revision: str | None) -> Path:
         return path
     if path.suffix == ".json" or path.is_dir() or not is_hub_id(source):
         raise unknown("head weights (no such file or shipped name)", source, names)
-    from hawk.core import hub
-
     return hub.download(source, revision, f"no such file, no shipped name ({', '.join(names) or 'none'})")

@@ -120,11 +120,11 @@ def _null(noise: Sequence[bool] | None) -> str:
 
 
 def _made_with(weights: Any) -> str:
-    made = weights.provenance.get("environment") or {}
+    environment = weights.provenance.get("environment") or {}
     if weights.provenance.get("source"):
         return str(weights.provenance["source"])
-    libraries = made.get("libraries") or {}
-    facts = {"hawk": made.get("hawk"), "commit": made.get("commit"), **libraries}
+    libraries = environment.get("libraries") or {}
+    facts = {"hawk": environment.get("hawk"), "commit": environment.get("commit"), **libraries}
     return _facts(facts) or "The file does not say."
 
 

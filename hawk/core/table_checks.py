@@ -187,16 +187,16 @@ def _empty(column: pa.ChunkedArray) -> np.ndarray:
 
 def _below(low: float) -> Callable[[pa.ChunkedArray], np.ndarray]:
     def wrong(column: pa.ChunkedArray) -> np.ndarray:
-        found = _numbers(column)
-        return ~((found >= low) & (found < np.inf))
+        numbers = _numbers(column)
+        return ~((numbers >= low) & (numbers < np.inf))
 
     return wrong
 
 
 def _outside(low: float, high: float) -> Callable[[pa.ChunkedArray], np.ndarray]:
     def wrong(column: pa.ChunkedArray) -> np.ndarray:
-        found = _numbers(column)
-        return ~((found >= low) & (found <= high))
+        numbers = _numbers(column)
+        return ~((numbers >= low) & (numbers <= high))
 
     return wrong
 
@@ -234,8 +234,8 @@ _COLUMN_RULES: list[tuple[tuple[str, ...], Callable[[pa.ChunkedArray], np.ndarra
 
 
 def _finite_at_most(column: pa.ChunkedArray, high: float) -> np.ndarray:
-    found = _numbers(column)
-    return (found > -np.inf) & (found <= high)
+    numbers = _numbers(column)
+    return (numbers > -np.inf) & (numbers <= high)
 
 
 def _list_is_empty(column: pa.ChunkedArray) -> np.ndarray:

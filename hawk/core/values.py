@@ -55,12 +55,12 @@ def parse_json(content: bytes | str, complaint: str) -> Any:
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        members = dict(pairs)
+        if len(members) != len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(f"{complaint} (the key {shown(twice)} is written twice).")
-        return found
+        return members
 
     try:
         content = content.decode("utf-8") if isinstance(content, bytes) else content

@@ -64,15 +64,15 @@ class Places:
         return str(self)
 
     def _member(self, path: Path_, text: str) -> Path_:
-        found: list[tuple[int, Path_]] = []
+        mentions: list[tuple[int, Path_]] = []
         for key, (_, value) in self._read().items():
             if key[:-1] == path and isinstance(key[-1], int):
                 name = value.get("name") if isinstance(value, dict) else value
                 if isinstance(name, str | int | float):
                     match = re.search(rf"(?<![\w.]){re.escape(repr(name))}(?![\w.])", text)
-                    found += [(match.start(), key)] if match else []
+                    mentions += [(match.start(), key)] if match else []
         # Of two equal ones it is the second that is too many.
-        return max(found, key=lambda one: (-one[0], one[1][-1]))[1] if found else path
+        return max(mentions, key=lambda one: (-one[0], one[1][-1]))[1] if mentions else path
 
     def _read(self) -> dict[Path_, tuple[str, Any]]:
         if self._written is None:

@@ -138,20 +138,26 @@ class FeatureStore:
         complaint = f"{path}: damaged header; delete the file and run again"
         header = {key: values.parse_json(metadata.get(key, "{}"), complaint) for key in _HEADER}
         try:
-            found = {key: values.mapping(value, key) for key, value in header.items()}
-            self.provenance = found["hawk"]
+            header_parts = {key: values.mapping(value, key) for key, value in header.items()}
+            self.provenance = header_parts["hawk"]
             settings = values.mapping(values.member(self.provenance, "settings"), "settings")
             if identity is not None:
                 values.mapping(values.member(settings, "model"), "settings.model")
                 values.mapping(values.member(settings, "preprocessing"), "settings.preprocessing")
-            own = values.mapping(values.member(self.provenance, "identity"), "identity")
-            self._items, self._names, self._sums = found["items"], found["names"], found["checksums"]
+            identity_in_file = values.mapping(values.member(self.provenance, "identity"), "identity")
+            self._items, self._names, self._sums = (
+                header_parts["items"],
+                header_parts["names"],
+                header_parts["checksums"],
+            )
             self.hidden = self._check_items()
         except InputError as error:
             raise InputError(f"{complaint}: {error}") from None
         for key, value in (identity or {}).items():
-            if own.get(key) != value:
-                raise InputError(f"{path}: the file says {key} {own.get(key)!r}, its path says {value!r}.")
+            if identity_in_file.get(key) != value:
+                raise InputError(
+                    f"{path}: the file says {key} {identity_in_file.get(key)!r}, its path says {value!r}."
+                )
         self._checked: set[str] = set()
 
     def _check_items(self) -> int | None:
@@ -193,14 +199,14 @@ class FeatureStore:
 
     def __getitem__(self, key: str) -> VisualItem:
         item = self._item(key, self._file.get_tensor)
-        own = self._names.get(key, key)
-        if own not in self._checked:
+        stored_name = self._names.get(key, key)
+        if stored_name not in self._checked:
             bad = _bad_values(item)
-            if bad is None and self._sums[own] != _checksum(self._items[own], item):
+            if bad is None and self._sums[stored_name] != _checksum(self._items[stored_name], item):
                 bad = "other values than were written"
             if bad is not None:
                 raise InputError(f"{self.path}: {bad} for {_file_named(key)}. Delete the file and run again.")
-            self._checked.add(own)
+            self._checked.add(stored_name)
         return item
 
     def outline(self, key: str) -> VisualItem:

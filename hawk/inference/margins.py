@@ -34,8 +34,8 @@ class FirstTokens:
         """As the answers are written: options by their letters, yes and no, or the references."""
 
         def begins(texts: Sequence[str]) -> set[int]:
-            found = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
-            return {ids[0] if ids else tokenizer.eos_token_id for ids in found}
+            token_lists = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+            return {ids[0] if ids else tokenizer.eos_token_id for ids in token_lists}
 
         right = begins(sample.references)
         listed = begins(benchmark.wrong_answers(sample))

@@ -102,7 +102,7 @@ def score_prompt(
     with pruner.hooks(vlm.model, vlm.family, prompt):
         texts, stopped, first, cache = generate(vlm, prompt, bench.max_new_tokens(protocol))
         logprobs = reference_logprobs(vlm, prompt, first, cache, [prompts.answers[i] for i in chosen])
-    found = margins(first, [prompts.first_tokens[i] for i in chosen]).tolist()
+    row_margins = margins(first, [prompts.first_tokens[i] for i in chosen]).tolist()
     last = prompt.last
     out = []
     for row, (sample, text) in enumerate(zip(samples, texts, strict=True)):
@@ -116,7 +116,7 @@ def score_prompt(
                 "first_word_score": bench.first_word_score(text, sample, protocol),
                 "stopped": stopped[row],
                 "reference_logprob": logprobs[row],
-                "margin": None if math.isnan(found[row]) else found[row],
+                "margin": None if math.isnan(row_margins[row]) else row_margins[row],
                 "prompt_tokens": prompt.prompt_tokens[row],
                 "visual_tokens": last.visual_tokens[row],
                 "kept_tokens": last.kept_tokens[row],

@@ -37,8 +37,8 @@ class HiddenStates:
             if (what, layer) not in self._projected:
                 scoring = self.family.scoring_layer(self.model, layer)
                 normed = scoring.norm(self._copied(self._hidden(layer)))
-                found: Tensor = getattr(scoring, what)(normed)[:: self.copies]
-                self._projected[what, layer] = found.to(self.rows.device)
+                copies_projected: Tensor = getattr(scoring, what)(normed)[:: self.copies]
+                self._projected[what, layer] = copies_projected.to(self.rows.device)
             return self._of_row(self._projected[what, layer], row)
 
         return projected_at

@@ -30,20 +30,20 @@ def mean_query(
     batches: inputs as a processor gives them. Prompts without images are not counted; raises InputError
     where there is no other. ``HeadWeights(…, mean_query=tuple(map(tuple, found.tolist())))`` keeps it.
     """
-    asking = _Asking(layer=layer, query_span=query_span, score_dtype="float64")
+    recorder = _QueryRecorder(layer=layer, query_span=query_span, score_dtype="float64")
     for inputs in batches:
-        prune(asking, model, family, inputs)
-    if not asking.found:
+        prune(recorder, model, family, inputs)
+    if not recorder.queries:
         raise InputError("mean query: no prompt with an image.")
-    return torch.stack(asking.found).mean(0), len(asking.found)
+    return torch.stack(recorder.queries).mean(0), len(recorder.queries)
 
 
 @dataclass(frozen=True)
-class _Asking(Hawk):
+class _QueryRecorder(Hawk):
     """Writes down what every question asks, and removes nothing."""
 
-    found: list[Tensor] = field(default_factory=list, repr=False)
+    queries: list[Tensor] = field(default_factory=list, repr=False)
 
     def kept_indices(self, context: PruningContext) -> Tensor:
-        self.found.append(self.mean_query(context).cpu())
+        self.queries.append(self.mean_query(context).cpu())
         return torch.arange(context.tokens, device=context.visual_index.device)

@@ -13,8 +13,8 @@ from hawk.models.hooks import Hooks
 MERGERS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 
-def carry(hooks: Hooks, tower: nn.Module, found: list[Tensor], seen: list[Tensor]) -> None:
-    """Bring what another hook puts in ``found``, [tokens, ...], from the merger's order to the tokens'.
+def carry(hooks: Hooks, tower: nn.Module, measured: list[Tensor], seen: list[Tensor]) -> None:
+    """Bring what another hook puts in ``measured``, [tokens, ...], from the merger's order to the tokens'.
 
     Qwen2.5-VL permutes patches into windows and its merged tokens back. The numbers go the same way by
     themselves: they ride through as further columns of the merger's output. One tensor per run of the tower
@@ -23,7 +23,7 @@ def carry(hooks: Hooks, tower: nn.Module, found: list[Tensor], seen: list[Tensor
     shapes: list[torch.Size] = []
 
     def load(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        numbers = found.pop()
+        numbers = measured.pop()
         shapes[:] = [numbers.shape]
         return torch.cat([output.float(), numbers.reshape(len(output), -1)], dim=-1)
 

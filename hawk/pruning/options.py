@@ -169,10 +169,10 @@ def _read(module: str, cls: str) -> tuple[dict[str, str], dict[str, Any], str]:
 
 
 def _source(module: str) -> Path:
-    found = find_spec(module)
-    if found is None or found.origin is None:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
         raise InputError(f"hawk.pruning.REGISTRY names the module {module!r}, which does not exist.")
-    return Path(found.origin)
+    return Path(spec.origin)
 
 
 def _assigned(statement: ast.stmt) -> tuple[str, ast.expr | None]:

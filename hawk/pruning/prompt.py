@@ -172,12 +172,12 @@ def _chosen(
     was chosen twice.
     """
     finite = [torch.isfinite(torch.cat([values.flatten() for values, _ in unchecked]))] if unchecked else []
-    found = fetch([*kept_index, *finite])
-    kept_index = found[: len(kept_index)]
+    fetched = fetch([*kept_index, *finite])
+    kept_index = fetched[: len(kept_index)]
     end = 0
     for values, refuse in unchecked:
         begin, end = end, end + values.numel()
-        if not found[-1][begin:end].all():
+        if not fetched[-1][begin:end].all():
             refuse(values)
     kept_index = [torch.from_numpy(np.sort(kept.numpy())) for kept in kept_index]
     for kept in kept_index:

@@ -90,22 +90,22 @@ def _places(
     placed: list[list[tuple[np.ndarray, VisualItem]]] = [[] for _ in ids]
     for modality, token in placeholders.items():
         row_of, columns = np.nonzero((ids == token) & mask)  # row-major, as transformers counts them
-        found = encoded.get(modality, [])
-        total = sum(item.tokens for item in found)
+        modality_items = encoded.get(modality, [])
+        total = sum(item.tokens for item in modality_items)
         if total != len(columns):
             raise InputError(
                 f"{len(columns)} {modality} placeholders in the prompts, but {total} visual tokens in "
-                f"{len(found)} {modality}s."
+                f"{len(modality_items)} {modality}s."
             )
         end = 0
-        for item in found:
+        for item in modality_items:
             begin, end = end, end + item.tokens
             if item.tokens == 0:
                 continue
             if row_of[begin] != row_of[end - 1]:
                 raise InputError(f"an {modality}'s placeholders run over the end of prompt {row_of[begin]}.")
             placed[row_of[begin]].append((columns[begin:end], item))
-    return [sorted(found, key=lambda one: int(one[0][0])) for found in placed]
+    return [sorted(items, key=lambda entry: int(entry[0][0])) for items in placed]
 
 
 def _row(

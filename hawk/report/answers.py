@@ -20,16 +20,16 @@ LONGEST = 160  # characters of a question or an answer; the rest is cut
 
 def answers_of(run: Run) -> dict[str, dict[str, Answers | None]]:
     """Ablation → benchmark → its answers, from every score file of the run's drops."""
-    found: dict[str, dict[str, Answers | None]] = {}
+    by_ablation: dict[str, dict[str, Answers | None]] = {}
     if run.drops is None:
-        return found
+        return by_ablation
     pairs = list(run.drops.groupby(["ablation", "benchmark"], sort=False))
     for (ablation, benchmark), part in progress(pairs, "answers"):
         heads = [Head(layer, head) for layer, head in zip(part["layer"], part["head"], strict=True)]
-        found.setdefault(ablation, {})[benchmark] = read_answers(
+        by_ablation.setdefault(ablation, {})[benchmark] = read_answers(
             run.paths, benchmark, ablation, part["intervention"].iloc[0], heads
         )
-    return found
+    return by_ablation
 
 
 def answer_lists(
@@ -47,18 +47,18 @@ def answer_lists(
     ``most``: questions shown per head and direction, as many as BYTES allow; ``of_all``: whether of heads
     within noise too.
     """
-    found = [answers.get(name) for name in benchmarks]
+    by_benchmark = [answers.get(name) for name in benchmarks]
 
     def counts(of: str) -> list[list[int | None]]:
         return [
             [getattr(one.heads[head], of) if one and head in one.heads else None for head in heads]
-            for one in found
+            for one in by_benchmark
         ]
 
     for most, of_all in AMOUNTS:
         parts = [
             _shown(one, heads, [0 if hidden and not of_all else most for hidden in line])
-            for one, line in zip(found, noise, strict=True)
+            for one, line in zip(by_benchmark, noise, strict=True)
         ]
         shown = {key: [part[key] for part in parts] for key in ("asked", "said", "shown")}
         if len(json.dumps(shown)) <= BYTES:

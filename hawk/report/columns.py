@@ -1,7 +1,7 @@
 """Every column of every table, in every format: one list per table.
 
 To add a column: a line here. Where its value is not yet in the table's file, the analysis that computes it
-comes first: its file also lists the stored columns (``RETENTION``, ``CONTROLS``, ``cost_table``).
+comes first: its file also lists the stored columns (``RETENTION``, ``CONTROLS``, ``COLUMNS`` of the cost).
 """
 
 from __future__ import annotations
@@ -163,14 +163,8 @@ CONTROLS: list[Column] = [
     Column("difference_low", "", _interval("difference", sign=True), (TERMINAL,), left=True),
 ]
 
-# Rows of hawk.analysis.cost.cost_table.
 COST: list[Column] = [
-    *map(_as_is, (
-        "variant", "pruning_ratio", "total_ms", "speedup", "speedup_low", "speedup_high", "is_noise",
-        "vision_ms", "token_score_ms", "prefill_ms",
-        "prefill_speedup", "decode_ms_per_token", "kv_cache_mb", "kv_cache_share", "ideal_share",
-        "peak_memory_mb", "kept_tokens", "repeats",
-    )),
+    *map(_as_is, cost.COLUMNS),
     Column("variant", "variant", _word("variant"), (MARKDOWN, HTML), left=True),
     Column("variant", "variant", lambda row: row["variant"][:24], (TERMINAL,), left=True),
     Column("pruning_ratio", "removed", _word("pruning_ratio"), (MARKDOWN, HTML)),

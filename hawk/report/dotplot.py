@@ -141,10 +141,10 @@ def _lines(rows: Sequence[Row], ratio: str, reference: str | None) -> list[Line]
 
 def _order(dots: Sequence[Row], ratios: Sequence[str]) -> list[str]:
     """Best mean over ratios first."""
-    found: dict[str, list[float]] = {}
+    retentions: dict[str, list[float]] = {}
     for row in dots:
-        found.setdefault(row["variant"], []).append(row["retention"])
-    return sorted(found, key=lambda name: -sum(found[name]) / len(found[name]))
+        retentions.setdefault(row["variant"], []).append(row["retention"])
+    return sorted(retentions, key=lambda name: -sum(retentions[name]) / len(retentions[name]))
 
 
 def _marker(colour: str, marker: str, hollow: bool = False) -> str:
@@ -197,8 +197,8 @@ def _tip(row: Row, confidence: float, reference: str | None) -> list[str]:
 def _key(lines: Sequence[Line], reference: str | None, confidence: float) -> str:
     items = "".join(f'<span><i class="swatch {line.kind}"></i>{escape(line.name)}</span>' for line in lines)
     verdicts = f"▲ ▼ better, worse than {reference} (Holm); hollow: no significant difference"
-    said = "" if reference is None else f"<span>{escape(verdicts)}</span>"
-    return f'<p class="dots-key">{items}{said}<span>bars: {confidence:g} % intervals</span></p>'
+    verdict_key = "" if reference is None else f"<span>{escape(verdicts)}</span>"
+    return f'<p class="dots-key">{items}{verdict_key}<span>bars: {confidence:g} % intervals</span></p>'
 
 
 def _mark_key(dots: Sequence[Row]) -> str:

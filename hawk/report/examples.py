@@ -44,15 +44,15 @@ def _check(example: dict[str, Any], where: str) -> None:
         _scores(scores, f"{where}.scores.{head}", tokens)
     kept = values.mapping(take("kept"), f"{where}.kept")
     for variant, cells in kept.items():
-        own = f"{where}.kept.{values.name(variant, f'{where}.kept')}"
-        found = [values.whole(cell, own, 0, tokens - 1) for cell in values.listed(cells, own)]
-        if len(set(found)) != len(found):
-            raise InputError(f"{own} names a token twice.")
+        place = f"{where}.kept.{values.name(variant, f'{where}.kept')}"
+        token_indices = [values.whole(cell, place, 0, tokens - 1) for cell in values.listed(cells, place)]
+        if len(set(token_indices)) != len(token_indices):
+            raise InputError(f"{place} names a token twice.")
     for variant, answer in values.mapping(take("answers"), f"{where}.answers").items():
-        own = f"{where}.answers.{values.choice(variant, f'{where}.answers', list(kept))}"
-        answer = values.mapping(answer, own)
-        _words(values.member(answer, "text", own), f"{own}.text")
-        values.choice(values.member(answer, "right", own), f"{own}.right", (True, False))
+        place = f"{where}.answers.{values.choice(variant, f'{where}.answers', list(kept))}"
+        answer = values.mapping(answer, place)
+        _words(values.member(answer, "text", place), f"{place}.text")
+        values.choice(values.member(answer, "right", place), f"{place}.right", (True, False))
     if not isinstance(take("image"), str) or not _IMAGE.fullmatch(take("image")):
         raise values.refuse(f"{where}.image", take("image"), "a PNG or JPEG as a data URI")
 

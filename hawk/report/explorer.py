@@ -76,8 +76,8 @@ def _weights(run: Run, ablation: str, heads: Sequence[Head]) -> dict[str, Any]:
 
     The weights are those of the first recipe that is made of the ablation.
     """
-    made = [one["name"] for one in run.config["weights"]["recipes"] if one["ablation"] == ablation]
-    recipe = next((name for name in made if name in run.weights), None)
+    recipe_names = [one["name"] for one in run.config["weights"]["recipes"] if one["ablation"] == ablation]
+    recipe = next((name for name in recipe_names if name in run.weights), None)
     if recipe is None:
         return {"weight": [None] * len(heads)}
     head_weights, stability = run.weights[recipe], run.null_of(recipe)

@@ -93,9 +93,9 @@ class Comparison:
 
     def above(self, name: str, ratios: Collection[str]) -> list[str]:
         """Controls above all of which, at all of these ratios, a variant's paired interval lies."""
-        found = dict.fromkeys(row["control"] for row in self.controls if row["variant"] == name)
+        controls = dict.fromkeys(row["control"] for row in self.controls if row["variant"] == name)
         below = self.not_above(name, ratios)
-        return [control for control in found if control not in below]
+        return [control for control in controls if control not in below]
 
     @property
     def reference_words(self) -> str:
@@ -207,14 +207,14 @@ def sentences(compared: Comparison, paper: Collection[str] = ()) -> list[Stateme
     """At most five, each with its controls by name. paper: variants that are the paper's recipe."""
     if compared.reference is None:
         return []
-    found = [
+    candidates = [
         _against_reference(compared, paper),
         _other_controls(compared),
         _rivals(compared),
         _better_controls(compared),
         _ceiling(compared),
     ]
-    return [sentence for sentence in found if sentence is not None]
+    return [sentence for sentence in candidates if sentence is not None]
 
 
 def _against_reference(compared: Comparison, paper: Collection[str]) -> Statement | None:
@@ -291,7 +291,7 @@ def _ceiling(compared: Comparison) -> Statement | None:
         text = f"{name}, the ceiling, is better than {compared.reference} {at(compared, wins)}"
         return Statement("note", f"{text}: there is room for a better choice of tokens.")
     text = f"Not even {name}, the ceiling, is better than {compared.reference}"
-    return Statement("note", f"{text}: these benchmarks leave nothing to win.")
+    return Statement("note", f"{text}: these benchmarks cannot show a better choice.")
 
 
 def patterns(compared: Comparison, names: Sequence[str], titles: Mapping[str, str]) -> str:
@@ -302,12 +302,12 @@ def patterns(compared: Comparison, names: Sequence[str], titles: Mapping[str, st
         groups.setdefault(key, []).append(titles.get(name, name))
     parts = []
     for key, members in list(groups.items())[:MOST_NAMES]:
-        said = []
+        phrases = []
         for outcome, verbs in VERBS.items():
-            if ratios := [ratio for ratio, found in key if found == outcome]:
+            if ratios := [ratio for ratio, one_outcome in key if one_outcome == outcome]:
                 where = at(compared, ratios, "any" if outcome == OPEN else "every")
-                said.append(f"{verbs[len(members) > 1]} {where}")
-        parts.append(f"{listed(members)} {listed(said)}")
+                phrases.append(f"{verbs[len(members) > 1]} {where}")
+        parts.append(f"{listed(members)} {listed(phrases)}")
     left = len(groups) - len(parts)
     return "; ".join(parts) + (f"; {left} more in the plot" if left > 0 else "")
 

@@ -60,8 +60,10 @@ class Run:
 
         It is computed for drops in value only, not for drops in log-probability.
         """
-        found = next(one for one in self.config["weights"]["recipes"] if one["name"] == recipe)
-        return self.stability.get(found["ablation"]) if found["measure"] == "value" else None
+        weights_recipe = next(one for one in self.config["weights"]["recipes"] if one["name"] == recipe)
+        return (
+            self.stability.get(weights_recipe["ablation"]) if weights_recipe["measure"] == "value" else None
+        )
 
     @property
     def confidence(self) -> float:

@@ -111,15 +111,17 @@ def fewer_samples(
     config: Mapping[str, Any], drops: pd.DataFrame | None, frame: pd.DataFrame | None
 ) -> list[Statement]:
     """Benchmarks with fewer samples than the config asks for, by what they are used for."""
-    found: list[str] = []
+    shortages: list[str] = []
     wanted = config["calibration"]["samples"]
     if drops is not None and wanted is not None:
         rows = drops.drop_duplicates("benchmark")
         rows = rows[rows["samples"] < wanted].to_dict("records")
-        found += [f"{row['benchmark']} {row['samples']} of {wanted} for calibration" for row in rows]
+        shortages += [f"{row['benchmark']} {row['samples']} of {wanted} for calibration" for row in rows]
     if frame is not None:
-        found += [f"{one} for evaluation" for one in tables.fewer_samples(frame)]
-    return [Statement("warning", f"Fewer samples than asked for: {'; '.join(found)}.")] if found else []
+        shortages += [f"{one} for evaluation" for one in tables.fewer_samples(frame)]
+    return (
+        [Statement("warning", f"Fewer samples than asked for: {'; '.join(shortages)}.")] if shortages else []
+    )
 
 
 def _from_elsewhere(config: Mapping[str, Any]) -> list[str]:

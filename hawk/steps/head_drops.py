@@ -63,19 +63,19 @@ def _floats(table: pa.Table, column: str) -> np.ndarray:
 
 def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Mapping[str, Any]) -> Measured:
     """Read reference, repeats and all heads of one benchmark × ablation, with all checks."""
-    own = ablation["name"]
+    ablation_name = ablation["name"]
     samples = SampleIndex.read(
         paths.samples("calibration", name),
-        benchmark_of(config, name, paths.scores(name, own, "reference")),
+        benchmark_of(config, name, paths.scores(name, ablation_name, "reference")),
         {"benchmark": name, "role": "calibration"},
     )
-    names = {"ablation": own, "intervention": ablation["intervention"]}
+    names = {"ablation": ablation_name, "intervention": ablation["intervention"]}
     identity = {"benchmark": name, "role": "calibration", **names}
     settings: dict[str, dict[str, Any]] = {}
     kept: dict[str, np.ndarray] = {}
 
     def scores(which: str, **more: str) -> pa.Table:
-        path = paths.scores(name, own, which)
+        path = paths.scores(name, ablation_name, which)
         columns = [*SCORE_COLUMNS, "margin", "kept_tokens"]
         table, provenance = read_scores(path, {**identity, "name": which, **more}, columns)
         samples.require(sample_ids(table), path)
@@ -101,8 +101,9 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
             ablated = _floats(table, column)
             if not np.array_equal(np.isnan(ablated), np.isnan(unablated[measure])):
                 raise InputError(
-                    f"{paths.scores(name, own, str(head))}: {column} is there for other samples than in "
-                    f"{paths.scores(name, own, 'reference')}. Delete the older and run again."
+                    f"{paths.scores(name, ablation_name, str(head))}: {column} is there for other samples "
+                    f"than in {paths.scores(name, ablation_name, 'reference')}. "
+                    "Delete the older and run again."
                 )
             gaps[measure].append(unablated[measure] - ablated)
         unparsed.append(table.column("parsed").null_count)
@@ -121,11 +122,11 @@ def measure(config: Mapping[str, Any], paths: RunPaths, name: str, ablation: Map
     if len(hardware) > 1:
         log.warning(
             "%s, %s: scored on %s; answers may differ by rounding between them, which adds to the noise",
-            name, own, ", ".join(sorted(map(str, hardware))),
+            name, ablation_name, ", ".join(sorted(map(str, hardware))),
         )  # fmt: skip
     return Measured(
         samples=samples,
-        ablation=own,
+        ablation=ablation_name,
         intervention=ablation["intervention"],
         heads=heads,
         reference_run=samples.sums(reference_run),
@@ -212,8 +213,8 @@ def head_drops(config: Mapping[str, Any], paths: RunPaths, name: str) -> None:
             for benchmark in config["calibration"]["benchmarks"]
         },
     )
-    found = stability(parts, lows, seed) if parts and parts[0].heads else None
+    stability_numbers = stability(parts, lows, seed) if parts and parts[0].heads else None
     # The table last: whoever finds it finds the file beside it as well.
-    report = {"keys": KEYS, "ablation": name, "stability": found, "provenance": file_provenance}
+    report = {"keys": KEYS, "ablation": name, "stability": stability_numbers, "provenance": file_provenance}
     atomic.write_json(paths.stability(name), report)
     files.write_table(paths.drops(name), rows, schemas.DROPS, file_provenance)

@@ -134,16 +134,16 @@ def _mean_query(
             questions = values.whole(values.member(raw, "questions"), "questions", 1, 10**9)
             rows = values.listed(values.member(raw, "mean_query"), "mean_query")
             query = np.array([values.listed(row, "a row of mean_query") for row in rows], dtype=float)
-            made = values.mapping(values.member(raw, "provenance"), "provenance")
-            own = values.mapping(values.member(made, "settings"), "settings")
+            written_by = values.mapping(values.member(raw, "provenance"), "provenance")
+            settings = values.mapping(values.member(written_by, "settings"), "settings")
         except (InputError, ValueError, TypeError) as error:
             raise InputError(f"{path}: {error}; delete it and run again.") from None
         if count and query.shape != np.shape(total):
             raise InputError(f"{path}: a mean query of shape {query.shape}, others have {np.shape(total)}.")
         for key, value in (("model", dict(model)), ("layer", layer), ("query_span", span)):
-            if own.get(key) != value:
+            if settings.get(key) != value:
                 raise InputError(
-                    f"{path}: made with {key} {own.get(key)!r}; the scores and config say {value!r}. "
+                    f"{path}: made with {key} {settings.get(key)!r}; the scores and config say {value!r}. "
                     "Delete it and run again."
                 )
         total, count = total + questions * query, count + questions

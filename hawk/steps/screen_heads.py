@@ -25,12 +25,12 @@ def screen_heads(session: Session, ablation: Mapping[str, Any]) -> None:
     found, drops = screened(session.prompts, session.batch_size, of, f"{session.name} {ablation['name']}")
     rows = []
     for sample, margin, own in zip(session.samples, found.tolist(), drops.flatten(1).tolist(), strict=True):
-        there = not math.isnan(margin)
+        has_margin = not math.isnan(margin)
         rows.append(
             {
                 "sample_id": sample.sample_id,
-                "margin": margin if there else None,
-                "drops": own if there else None,
+                "margin": margin if has_margin else None,
+                "drops": own if has_margin else None,
             }
         )
     identity = {"benchmark": session.name, "role": session.role, "ablation": ablation["name"]}

@@ -71,10 +71,10 @@ def _options(
 
 def token_score_of(pruner: Pruner) -> dict[str, Any]:
     """The token score that a pruner, or the scorer in it, really uses; empty where it has none."""
-    for part in (pruner, getattr(pruner, "scorer", None)):
-        found = {key: getattr(part, option, None) for key, option in TOKEN_SCORE.items()}
-        if None not in found.values():
-            return found
+    for candidate in (pruner, getattr(pruner, "scorer", None)):
+        token_score = {key: getattr(candidate, option, None) for key, option in TOKEN_SCORE.items()}
+        if None not in token_score.values():
+            return token_score
     return {}
 
 

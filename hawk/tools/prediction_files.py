@@ -44,7 +44,9 @@ def read(path: str | Path, samples: str | Path | None = None) -> tuple[list[Pred
     if ending == ".parquet":
         return _read_ours(path, samples)
     if samples is not None:
-        raise InputError(f"--samples belongs to our parquet; {path.name} carries its own references.")
+        raise InputError(
+            f"--samples goes with a parquet file of a run; {path.name} holds its own references."
+        )
     if ending == ".jsonl":
         return list(_read_jsonl(path)), {}
     if ending not in ENDINGS:

@@ -38,8 +38,8 @@ def _drops(path: str, weights: HeadWeights) -> dict[str, list[float]] | None:
         return None
     frame = read_drops(run, ablation).to_pandas()
     frame = frame[(frame["layer"] == weights.layer) & ~frame["estimate"]]
-    found = {
+    by_benchmark = {
         str(name): rows.sort_values("head")["drop"].tolist() for name, rows in frame.groupby("benchmark")
     }
     heads = len(weights.weights)
-    return {name: drops for name, drops in found.items() if len(drops) == heads} or None
+    return {name: drops for name, drops in by_benchmark.items() if len(drops) == heads} or None

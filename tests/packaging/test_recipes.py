@@ -278,11 +278,13 @@ print("How drops spread" in open(paths.report()).read())
 
 def test_a_figure_takes_two_files(tree: Path) -> None:
     (tree / "hawk/report/figures/spread.py").write_text(FIGURE)
-    after(tree / "hawk/report/figures/__init__.py", "FIGURES: list[Figure] = [\n",
-          '    Figure("spread", "heads", "How drops spread.", "", ("drops",), "spread:draw"),\n')  # fmt: skip
+    line = '    Figure("spread", "heads", "How drops spread.", "a histogram", ("drops",), "spread:draw"),\n'
+    after(tree / "hawk/report/figures/__init__.py", "FIGURES: list[Figure] = [\n", line)
     assert len(touched(tree)) == 2
     assert python(tree, "-c", DRAWN).splitlines()[-1] == "True"
     assert (tree / "made/figures/spread.svg").is_file()
+    python(tree, "docs/generate_outputs.py")
+    assert "spread.svg" in (tree / "docs/outputs.md").read_text()
     planned = python(tree, "-m", "snakemake", "--dry-run", "--quiet", "host", "--cores", "1", "--nolock")
     assert "figures/spread.svg" in planned
 
@@ -314,6 +316,10 @@ def test_a_stored_column_takes_two_files(tree: Path) -> None:
     after(columns, "\n    *map(_as_is, comparison.RETENTION.names),", COLUMN.rstrip())
     assert len(touched(tree)) == 2
     assert python(tree, "-c", STORED).splitlines()[-2:] == ["{True}", "True True"]
+    after(tree / "docs/generate_outputs.py", '    "visual_tokens": "Visual tokens before pruning.",\n',
+          '    "removed_tokens": "Visual tokens that were removed, mean per question.",\n')  # fmt: skip
+    python(tree, "docs/generate_outputs.py")
+    assert "| `removed_tokens` |" in (tree / "docs/outputs.md").read_text()
     run_tests(tree, "tests/report/test_columns.py")
 
 

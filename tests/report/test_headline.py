@@ -185,7 +185,7 @@ def test_the_ceiling_says_whether_anything_can_be_won() -> None:
     assert "oracle" not in said(found)[0]  # which is no praise of anything
     none = compared({"zero": OPEN, "oracle": OPEN})
     assert said(none)[-1] == (
-        "Not even oracle, the ceiling, is better than uniform: these benchmarks leave nothing to win."
+        "Not even oracle, the ceiling, is better than uniform: these benchmarks cannot show a better choice."
     )
 
 

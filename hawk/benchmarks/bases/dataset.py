@@ -150,9 +150,9 @@ class DatasetBenchmark(Benchmark):
         """Cells that scoring does not read."""
         return {}
 
-    def expected_rows(self, found: int) -> int:
-        """How many rows a metric group has, of which ``found`` are there."""
-        return found
+    def expected_rows(self, present: int) -> int:
+        """How many rows a metric group has, of which ``present`` are there."""
+        return present
 
     def lacking(self, members: Sequence[tuple[str, int]], rows: int) -> list[str]:
         """Sample ids that a metric group lacks, where those that it has tell.

@@ -56,10 +56,10 @@ def _parsed(value: str) -> list[Any] | None:
         return None
     for read in (ast.literal_eval, json.loads):
         try:
-            found = read(value)
+            literal = read(value)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-        return found if isinstance(found, list) else None
+        return literal if isinstance(literal, list) else None
     return None
 
 

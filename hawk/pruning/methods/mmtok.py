@@ -99,15 +99,15 @@ class MMTok(Pruner):
         if not self.uses_tower or not any(True for _ in tower.parameters()):  # dropped: features are stored
             yield seen
             return
-        found: list[Tensor] = []
+        patch_means: list[Tensor] = []
 
         def measure(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             patches = args[0] if args else kwargs["x"]  # [patches, width]
-            found[:] = [patches.float().unflatten(0, (-1, tower.spatial_merge_size**2)).mean(1)]
+            patch_means[:] = [patches.float().unflatten(0, (-1, tower.spatial_merge_size**2)).mean(1)]
 
         with own_hooks() as hooks:
             hooks.before(tower.merger, measure)
-            carry(hooks, tower, found, seen)
+            carry(hooks, tower, patch_means, seen)
             yield seen
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:

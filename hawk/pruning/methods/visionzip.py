@@ -99,7 +99,7 @@ def _qwen(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[N
         layer = max(full)
     attention = _layer(tower.blocks, layer).attn
     unit = tower.spatial_merge_size**2
-    found: list[Tensor] = []
+    received_attention: list[Tensor] = []
 
     def measure(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         hidden = args[0] if args else kwargs["hidden_states"]
@@ -111,11 +111,11 @@ def _qwen(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterator[N
             received(queries[begin:end], keys[begin:end])
             for begin, end in zip(edges[:-1], edges[1:], strict=True)
         ]
-        found[:] = [torch.cat(parts).unflatten(0, (-1, unit)).mean(1)]
+        received_attention[:] = [torch.cat(parts).unflatten(0, (-1, unit)).mean(1)]
 
     with own_hooks() as hooks:
         hooks.before(attention, measure)
-        carry(hooks, tower, found, seen)
+        carry(hooks, tower, received_attention, seen)
         yield
 
 

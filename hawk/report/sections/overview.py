@@ -98,7 +98,8 @@ def reading(run: Run) -> str:
         "Drop: value of the reference run minus value of the ablated run, on the same samples, in points of "
         "100 · native / native_max. The reference run of zero and mean is the untouched model, that of "
         "selection and keep_only the model pruned with uniform weights. Under keep_only one head alone "
-        "chooses the tokens, and the drop is ablated minus reference: more always speaks for the head.",
+        "chooses the tokens, and the drop is ablated minus reference, so that a positive drop always speaks "
+        "for the head.",
         f"Intervals: {confidence} % percentile bootstrap over images, each with all of its questions.",
         "Noise: the interval contains 0, or the drop is within the noise floor that a repeated reference run "
         "shows. A floor of 0 means that the repeat agreed on every sample.",
