@@ -37,6 +37,8 @@ def check_model_folder(path: str, option: str = "model.path") -> None:
 
     option: where the path was given, for messages.
     """
+    if not isinstance(path, str):
+        raise InputError(f"{option} is {path!r}; it must be a text, a model's folder or its Hub id.")
     folder = Path(resolve(path))
     local = path.startswith((".", "/", "~", "data/")) or path.count("/") != 1
     if local and not (folder / "config.json").is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def _refuse_not_finite(path: str, model: nn.Module, dtype: str) -> None:
 
 
 def load(
-    path: str,
+    path: str | os.PathLike[str],
     *,
     revision: str | None = None,
     dtype: str = "float32",
@@ -135,6 +136,7 @@ def load(
     Raises InputError for a missing folder, an unknown family, a text-only model, or
     ``flash_attention_2`` without its package.
     """
+    path = os.fspath(path) if isinstance(path, os.PathLike) else path
     check_model_folder(path)
     if revision is not None and Path(resolve(path)).is_dir():
         raise InputError(

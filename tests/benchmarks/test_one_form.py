@@ -6,14 +6,16 @@ TSV, parquet and JSONL give the same scores.
 
 from __future__ import annotations
 
+import base64
 import json
+from itertools import islice
 
 import hub_rows
 import pandas as pd
 import pytest
 from factories import stored_row
 
-from hawk.benchmarks import benchmark
+from hawk.benchmarks import REGISTRY, benchmark
 from hawk.benchmarks.bases.dataset import ANSWERS
 from hawk.benchmarks.rules.cells import options, text
 from hawk.benchmarks.samples import to_row
@@ -41,6 +43,8 @@ PERFECT = {  # by reading the rows of hub_rows
     "vizwiz": ["unanswerable"] * 4,
     "worldsense": ["A", "B", "A", "B"],
 }
+PERFECT["ccbench"] = PERFECT["mmbench"]
+EMBEDDED = [name for name in REGISTRY if name not in PERFECT]  # drawn, or shipped as a small table
 CASES = [(name, protocol) for name in PERFECT for protocol in benchmark(name).protocols]
 
 
@@ -51,8 +55,13 @@ def answers_of(name, protocol):
     return found
 
 
+def rows_of(name):
+    """Rows as published; CCBench's table has the columns of MMBench's."""
+    return hub_rows.TABLES["mmbench" if name == "ccbench" else name][0][1]()
+
+
 def without_image(name):
-    return [{k: v for k, v in row.items() if k != "image"} for row in hub_rows.TABLES[name][0][1]()]
+    return [{k: v for k, v in row.items() if k != "image"} for row in rows_of(name)]
 
 
 def answer_column(row):
@@ -60,6 +69,10 @@ def answer_column(row):
 
 
 def samples_of(name, tmp_path):
+    if name == "ccbench":  # only as VLMEvalKit's TSV
+        cells = [{**row, "image": base64.b64encode(row["image"]["bytes"]).decode()} for row in rows_of(name)]
+        pd.DataFrame(cells).to_csv(tmp_path / "CCBench.tsv", sep="\t", index=False)
+        return list(benchmark(name, {"path": str(tmp_path / "CCBench.tsv")}).load())
     made = {"path": str(hub_rows.write(name, tmp_path / name))}
     if name in hub_rows.VIDEOS:
         for number in range(2):
@@ -129,6 +142,39 @@ def test_a_perfect_answer_scores_the_maximum_in_every_form(name, protocol, tmp_p
         # lmms-eval's MLVU is a mean over seven tasks, of which the rows have one
         part = 7 if (name, protocol) == ("mlvu", "lmms-eval") else 1
         assert found["value"] == pytest.approx(benchmark(name).native_max / part), form
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_perfect_answer_to_an_embedded_benchmark(name, tmp_path):
+    """Its samples have no published row: their references, as a prediction file and as our tables."""
+    bench = benchmark(name)
+    samples = list(islice(bench.load(), 12))
+    identity = {"role": "evaluation", "benchmark": name}
+    write_table(
+        tmp_path / "samples.parquet", [to_row(one) for one in samples], SAMPLES, {"identity": identity}
+    )
+    for given, least in (({}, bench.native_max), ({samples[0].sample_id: "neither"}, None)):
+        answers = [given.get(one.sample_id, one.references[0]) for one in samples]
+        values = []
+        for protocol in bench.protocols:
+            lines = [
+                {"sample_id": one.sample_id, "question": one.question, "references": one.references,
+                 "prediction": answer}
+                for one, answer in zip(samples, answers, strict=True)
+            ]  # fmt: skip
+            (tmp_path / "file.jsonl").write_text("\n".join(map(json.dumps, lines)))
+            scores = [stored_row(one.sample_id, text) for one, text in zip(samples, answers, strict=True)]
+            write_table(tmp_path / "scores.parquet", scores, SCORES, {"identity": identity})
+            for path, asked in (("file.jsonl", None), ("scores.parquet", tmp_path / "samples.parquet")):
+                (found,) = score_predictions(name, protocol, tmp_path / path, samples=asked)
+                values.append(found["value"])
+        wanted = bench.native_max * 11 / 12 if least is None else least
+        assert values == pytest.approx([wanted] * len(values))
+
+
+def test_every_benchmark_and_protocol_is_tried():
+    tried = {*CASES, *((name, protocol) for name in EMBEDDED for protocol in benchmark(name).protocols)}
+    assert tried == {(name, protocol) for name in REGISTRY for protocol in benchmark(name).protocols}
 
 
 @pytest.mark.parametrize(("name", "protocol"), CASES)

@@ -137,10 +137,16 @@ def test_files_beside_the_weights_that_cannot_be_read(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("path", [None, 3, ["data/models/tiny-qwen2.5-vl"], True])
+def test_a_path_that_is_no_text_is_refused(path: object) -> None:
+    with pytest.raises(InputError, match=r"model.path is .*; it must be a text"):
+        hawk.load(path)
+
+
 @pytest.mark.parametrize("vision", [True, False])
 @pytest.mark.parametrize("name", ["tiny-qwen2.5-vl", "tiny-internvl3"])
 def test_whole_models_load(name: str, vision: bool) -> None:
-    assert hawk.load(str(EMBEDDED.parent / name), device="cpu", vision=vision).geometry.heads == 8
+    assert hawk.load(EMBEDDED.parent / name, device="cpu", vision=vision).geometry.heads == 8
 
 
 @pytest.mark.parametrize("family", sorted(MODELS))

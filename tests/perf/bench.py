@@ -73,7 +73,7 @@ def run(script: str, quick: bool, seconds: float) -> tuple[int, str, list[list[s
     section = (
         f"## {SCRIPTS[script]}\n\n{doc.strip()}\n\n"
         f"`OMP_NUM_THREADS=1 python {' '.join(words)}`: {took:.0f} s, {cpu:.0f} s of CPU.\n\n"
-        f"```\n{printed}\n```\n"
+        f"```text\n{printed}\n```\n"
     )
     return code, section, rows
 
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     for script in chosen.only:
         print(f"== {script}", flush=True)
         code, section, rows = run(script, chosen.quick, deadline - time.monotonic())
-        print(section.split("```")[1], flush=True)
+        print(section.split("```")[1].removeprefix("text"), flush=True)
         sections.append(section)
         reached += rows
         failed += [script] if code else []

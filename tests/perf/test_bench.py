@@ -52,7 +52,7 @@ def test_a_failing_script_is_on_the_page_and_in_the_exit_code(
     monkeypatch.setattr(bench, "SCRIPTS", {"bench_bad.py": "Bad", "bench_good.py": "Good"})
     assert bench.main(["--out", str(tmp_path / "page.md")]) == 1
     page = (tmp_path / "page.md").read_text()
-    assert "```\na table\n```" in page
+    assert "```text\na table\n```" in page
     assert "ended with code 1: no room" in page
     assert "What bench_good.py measures." in page
     assert "1 of 1 aims are reached.\n\n" in page
