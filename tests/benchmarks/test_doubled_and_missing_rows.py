@@ -193,7 +193,7 @@ def doubled(rows):
     return [*rows, rows[1]]
 
 
-@pytest.mark.parametrize("name", sorted(PERFECT))
+@pytest.mark.parametrize("name", sorted(hub_rows.TABLES))
 def test_a_doubled_row_of_a_table_is_not_asked_twice(name, tmp_path, monkeypatch):
     """By its id; where the table has none, by all that it holds, its image included."""
     bench = type(benchmark(name))
