@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 
-from hawk.analysis import comparison, controls, stability
-from hawk.analysis.cost import UNPRUNED, cost_table
+from hawk.analysis import comparison, controls, cost, stability
 from hawk.core import schemas
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
@@ -52,14 +50,7 @@ class Table:
     about: str
     schema: pa.Schema
     extra: str = ""  # another form in which it is written
-
-
-def cost_summary() -> pa.Schema:
-    """What the summary of measured cost holds: read off one that is made of ones."""
-    ones = {field.name: [1.0] for field in schemas.COST}
-    return pa.Schema.from_pandas(
-        cost_table(pd.DataFrame({**ones, "variant": UNPRUNED, "pruning_ratio": "0"}))
-    )
+    meanings: Mapping[str, str] | None = None  # what its columns hold, where COLUMNS does not say it
 
 
 TABLES = [
@@ -109,6 +100,7 @@ TABLES = [
         "The comparison.",
         comparison.RETENTION,
         "Also as `.csv` with the same columns, and as `.md` with the most important ones.",
+        comparison.RETENTION_MEANINGS,
     ),
     Table(
         "Controls",
@@ -117,6 +109,7 @@ TABLES = [
         "How far calibrated weights are ahead of every control.",
         controls.CONTROLS,
         "Also as `.csv`.",
+        controls.CONTROLS_MEANINGS,
     ),
     Table(
         "Cost",
@@ -130,12 +123,13 @@ TABLES = [
         PATHS.table("cost", "csv"),
         "variant and ratio",
         "Medians of the measured cost over repeats, and speed-ups against the unpruned model.",
-        cost_summary(),
+        cost.COST_TABLE,
         "Also as `.md` with the most important ones.",
+        cost.COST_MEANINGS,
     ),
 ]
 
-# What a column holds, by table (its last folder or name) and column; a name alone serves every table.
+# What the columns of other tables hold: a name means the same in all of them.
 COLUMNS = {
     "sample_id": "Name of the question, unique in its benchmark.",
     "group_id": "SHA-256 of the image's pixels (of the file, for a video): the unit that intervals resample.",
@@ -190,27 +184,6 @@ COLUMNS = {
     "unparsed": "Answers from which nothing could be read.",
     "noise_floor": "How large a drop may be from other batches alone, in points.",
     "variant": "The variant's name.",
-    "method": "The pruning method.",
-    "native_value": "The benchmark's value in its own unit; for `overall` the mean of points.",
-    "points": "The same in points of 100.",
-    "retention": "Percent of the unpruned model's value, averaged over seeds.",
-    "seeds": "Number of seeds.",
-    "seed_low": "Lowest retention of a seed.",
-    "seed_high": "Highest retention of a seed.",
-    "difference_low": "Lower end of its interval.",
-    "difference_high": "Upper end of its interval.",
-    "p_value": "Of the paired sign-flip test over images. Empty where nothing is tested.",
-    "p_adjusted": "The same after Holm's correction over all tested rows.",
-    "verdict": "`better`, `worse` or `—`. Empty where nothing is tested.",
-    "wins": "Questions that score higher than under the reference, averaged over seeds.",
-    "ties": "Questions that score the same.",
-    "losses": "Questions that score lower.",
-    "requested": "Questions that were asked for. Empty: all that there are.",
-    "not_stopped": "Percent of the answers that ran to the limit of new tokens.",
-    "first_word_retention": "Retention when only the first word of an answer counts.",
-    "at_floor": "Whether it retains no more than always giving the most frequent answer.",
-    "published": "The number that `evaluation.published` gives for this row, if any.",
-    "control": "The control that it is compared with.",
     "repeat": "Number of the repeat, counted from 0.",
     "vision_ms": "Time in the vision tower, in milliseconds.",
     "token_score_ms": "Time for scoring and choosing tokens.",
@@ -219,29 +192,8 @@ COLUMNS = {
     "total_ms": "The whole of it.",
     "kv_cache_bytes": "Size of the key-value cache after the prompt.",
     "peak_memory_bytes": "Highest memory in use on the device.",
-    "speedup": "The unpruned model's time divided by the variant's in the same repeat, "
-    "the median over repeats.",
-    "speedup_low": "Lower end of the median's 95 % interval; with fewer than 6 repeats the lowest ratio.",
-    "speedup_high": "Upper end of it; with fewer than 6 repeats the highest ratio.",
     "is_noise": "Whether the drop is within noise: its interval reaches 0, or it is no larger "
     "than the noise floor.",
-    "prefill_speedup": "Median speed-up of reading the prompt; scoring and choosing tokens count.",
-    "kv_cache_mb": "Size of the key-value cache after the prompt, in megabytes (10^6 bytes).",
-    "kv_cache_share": "Percent of the unpruned model's key-value cache.",
-    "ideal_share": "Percent of the prompt's tokens that are left, "
-    "which is the cache's share if all layers keep the same.",
-    "peak_memory_mb": "Highest memory in use on the device, in megabytes.",
-    "repeats": "Number of repeats.",
-    "cost.is_noise": "Whether the interval of the speed-up contains 1.",
-    "retention.variant": "A variant's name, or `baseline`, or `majority`.",
-    "retention.pruning_ratio": 'As an exact decimal; "0" for the baseline. Empty for `majority`.',
-    "retention.benchmark": "The benchmark's name, or `overall`.",
-    "retention.difference": "To the variant `evaluation.reference`: points of retention, paired by question.",
-    "retention.keeps_token_0": "Percent of the prompts whose first visual token was kept.",
-    "retention.kept_tokens": "Mean per question.",
-    "retention.visual_tokens": "Mean per question.",
-    "controls.variant": "A variant with calibrated weights.",
-    "controls.difference": "Overall, in points of retention. Described, not tested.",
 }
 
 # Keys of a head-weights file. ``geometry`` is stored within ``model``.
@@ -277,9 +229,13 @@ def page() -> str:
         ]
         lines += ["| column | type | what it holds |", "|---|---|---|"]
         for field in table.schema:
-            key = _key(table, field.name)
-            used.add(key)
-            lines.append(f"| `{field.name}` | {_type(field.type)} | {COLUMNS[key]} |")
+            meanings = COLUMNS if table.meanings is None else table.meanings
+            if field.name not in meanings:
+                raise SystemExit(
+                    f"{__file__}: COLUMNS does not explain {field.name!r} of {_below(table.path)}."
+                )
+            used |= {field.name} if meanings is COLUMNS else set()
+            lines.append(f"| `{field.name}` | {_type(field.type)} | {meanings[field.name]} |")
         lines.append("")
     if unused := set(COLUMNS) - used:
         raise SystemExit(f"{__file__}: COLUMNS explains {', '.join(sorted(unused))}, which no table has.")
@@ -353,15 +309,6 @@ def _figures() -> Iterator[str]:
         yield f"| `figures/{name}.svg` | {_sentence(_plain(figure.alt))} |"
 
 
-def _key(table: Table, column: str) -> str:
-    """A table's own words for a column go before those that all tables share."""
-    own = f"{_name(table)}.{column}"
-    key = own if own in COLUMNS else column
-    if key not in COLUMNS:
-        raise SystemExit(f"{__file__}: COLUMNS does not explain {column!r} of {_below(table.path)}.")
-    return key
-
-
 def _type(kind: pa.DataType) -> str:
     """A type in words."""
     if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -382,10 +329,6 @@ def _type(kind: pa.DataType) -> str:
 
 def _below(path: str) -> str:
     return path.removeprefix(f"{PATHS.root}/")
-
-
-def _name(table: Table) -> str:
-    return Path(table.path).stem
 
 
 def _plain(text: str) -> str:

@@ -29,47 +29,56 @@ from hawk.analysis.resampling import (
     rng_of,
     sign_flip_pvalues,
 )
+from hawk.core.schemas import described
 from hawk.pruning.budget import ratio_text
 
 OVERALL = "overall"
 BASELINE = "baseline"
 MAJORITY = "majority"
 
-# The columns of tables/retention.
-RETENTION = pa.schema(
+# The columns of tables/retention, and what each holds.
+RETENTION, RETENTION_MEANINGS = described(
     [
-        ("variant", pa.string()),  # a variant's name, or baseline, or majority
-        ("method", pa.string()),
-        ("pruning_ratio", pa.string()),  # exact decimal; "0" for the baseline, null for majority
-        ("benchmark", pa.string()),  # or overall
-        ("native_value", pa.float64()),  # overall: mean points
-        ("points", pa.float64()),  # 100 · native / native_max
-        ("retention", pa.float64()),  # percent of the baseline; mean over seeds
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("seeds", pa.int32()),
-        ("seed_low", pa.float64()),  # range of retention over seeds
-        ("seed_high", pa.float64()),
-        ("difference", pa.float64()),  # to evaluation.reference, points of retention, paired
-        ("difference_low", pa.float64()),
-        ("difference_high", pa.float64()),
-        ("p_value", pa.float64()),  # paired sign-flip test over images
-        ("p_adjusted", pa.float64()),  # Holm over all rows that have one
-        ("verdict", pa.string()),  # better, worse or —; null where nothing is tested
-        ("wins", pa.float64()),  # samples scored higher than by the reference variant; mean over seeds
-        ("ties", pa.float64()),
-        ("losses", pa.float64()),
-        ("kept_tokens", pa.float64()),  # mean per sample
-        ("visual_tokens", pa.float64()),
-        ("samples", pa.int32()),
-        ("requested", pa.int32()),  # samples asked for; null: all that there are
-        ("groups", pa.int32()),  # distinct images
-        ("unparsed", pa.float64()),
-        ("not_stopped", pa.float64()),  # percent of the answers; mean over seeds, as the next two
-        ("first_word_retention", pa.float64()),  # percent of the baseline's mean first-word score
-        ("keeps_token_0", pa.float64()),  # percent of the prompts
-        ("at_floor", pa.bool_()),  # retains no more than the majority answer
-        ("published", pa.float64()),  # evaluation.published: native value; overall: retention
+        ("variant", pa.string(), "A variant's name, or `baseline`, or `majority`."),
+        ("method", pa.string(), "The pruning method."),
+        ("pruning_ratio", pa.string(), 'As an exact decimal; "0" for the baseline. Empty for `majority`.'),
+        ("benchmark", pa.string(), "The benchmark's name, or `overall`."),
+        (
+            "native_value",
+            pa.float64(),
+            "The benchmark's value in its own unit; for `overall` the mean of points.",
+        ),
+        ("points", pa.float64(), "The same in points of 100."),
+        ("retention", pa.float64(), "Percent of the unpruned model's value, averaged over seeds."),
+        ("ci_low", pa.float64(), "Lower end of the interval."),
+        ("ci_high", pa.float64(), "Upper end of the interval."),
+        ("seeds", pa.int32(), "Number of seeds."),
+        ("seed_low", pa.float64(), "Lowest retention of a seed."),
+        ("seed_high", pa.float64(), "Highest retention of a seed."),
+        (
+            "difference",
+            pa.float64(),
+            "To the variant `evaluation.reference`: points of retention, paired by question.",
+        ),
+        ("difference_low", pa.float64(), "Lower end of its interval."),
+        ("difference_high", pa.float64(), "Upper end of its interval."),
+        ("p_value", pa.float64(), "Of the paired sign-flip test over images. Empty where nothing is tested."),
+        ("p_adjusted", pa.float64(), "The same after Holm's correction over all tested rows."),
+        ("verdict", pa.string(), "`better`, `worse` or `—`. Empty where nothing is tested."),
+        ("wins", pa.float64(), "Questions that score higher than under the reference, averaged over seeds."),
+        ("ties", pa.float64(), "Questions that score the same."),
+        ("losses", pa.float64(), "Questions that score lower."),
+        ("kept_tokens", pa.float64(), "Mean per question."),
+        ("visual_tokens", pa.float64(), "Mean per question."),
+        ("samples", pa.int32(), "Number of questions."),
+        ("requested", pa.int32(), "Questions that were asked for. Empty: all that there are."),
+        ("groups", pa.int32(), "Number of distinct images."),
+        ("unparsed", pa.float64(), "Answers from which nothing could be read."),
+        ("not_stopped", pa.float64(), "Percent of the answers that ran to the limit of new tokens."),
+        ("first_word_retention", pa.float64(), "Retention when only the first word of an answer counts."),
+        ("keeps_token_0", pa.float64(), "Percent of the prompts whose first visual token was kept."),
+        ("at_floor", pa.bool_(), "Whether it retains no more than always giving the most frequent answer."),
+        ("published", pa.float64(), "The number that `evaluation.published` gives for this row, if any."),
     ]
 )
 

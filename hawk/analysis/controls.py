@@ -9,21 +9,22 @@ import numpy as np
 import pyarrow as pa
 
 from hawk.analysis.resampling import percentile_interval
+from hawk.core.schemas import described
 from hawk.pruning import REGISTRY
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import facts
 
 Cell = tuple[str, str | None, str]  # variant, ratio, benchmark
 
-# The columns of tables/controls.
-CONTROLS = pa.schema(
+# The columns of tables/controls, and what each holds.
+CONTROLS, CONTROLS_MEANINGS = described(
     [
-        ("variant", pa.string()),  # HAWK with calibrated weights
-        ("control", pa.string()),  # uniform, permuted, random, grid, blind ...
-        ("pruning_ratio", pa.string()),
-        ("difference", pa.float64()),  # overall, points of retention; described, not tested
-        ("difference_low", pa.float64()),
-        ("difference_high", pa.float64()),
+        ("variant", pa.string(), "A variant with calibrated weights."),
+        ("control", pa.string(), "The control that it is compared with."),
+        ("pruning_ratio", pa.string(), "Fraction of visual tokens removed, as an exact decimal."),
+        ("difference", pa.float64(), "Overall, in points of retention. Described, not tested."),
+        ("difference_low", pa.float64(), "Lower end of its interval."),
+        ("difference_high", pa.float64(), "Upper end of its interval."),
     ]
 )
 

@@ -7,18 +7,56 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from hawk.core.errors import InputError
+from hawk.core.schemas import described
 
 UNPRUNED = "unpruned"
 
-# The columns of ``cost_table``, in the order of the CSV file.
-COLUMNS = (
-    "variant", "pruning_ratio", "total_ms", "speedup", "speedup_low", "speedup_high", "is_noise",
-    "vision_ms", "token_score_ms", "prefill_ms",
-    "prefill_speedup", "decode_ms_per_token", "kv_cache_mb", "kv_cache_share", "ideal_share",
-    "peak_memory_mb", "kept_tokens", "repeats",
-)  # fmt: skip
+# The columns of tables/cost (``cost_table``), and what each holds.
+COST_TABLE, COST_MEANINGS = described(
+    [
+        ("variant", pa.string(), "The variant's name."),
+        ("pruning_ratio", pa.string(), "Fraction of visual tokens removed, as an exact decimal."),
+        ("total_ms", pa.float64(), "The whole of it."),
+        (
+            "speedup",
+            pa.float64(),
+            "The unpruned model's time divided by the variant's in the same repeat, the median over repeats.",
+        ),
+        (
+            "speedup_low",
+            pa.float64(),
+            "Lower end of the median's 95 % interval; with fewer than 6 repeats the lowest ratio.",
+        ),
+        ("speedup_high", pa.float64(), "Upper end of it; with fewer than 6 repeats the highest ratio."),
+        ("is_noise", pa.bool_(), "Whether the interval of the speed-up contains 1."),
+        ("vision_ms", pa.float64(), "Time in the vision tower, in milliseconds."),
+        ("token_score_ms", pa.float64(), "Time for scoring and choosing tokens."),
+        ("prefill_ms", pa.float64(), "Time for reading the prompt."),
+        (
+            "prefill_speedup",
+            pa.float64(),
+            "Median speed-up of reading the prompt; scoring and choosing tokens count.",
+        ),
+        ("decode_ms_per_token", pa.float64(), "Time per new token."),
+        (
+            "kv_cache_mb",
+            pa.float64(),
+            "Size of the key-value cache after the prompt, in megabytes (10^6 bytes).",
+        ),
+        ("kv_cache_share", pa.float64(), "Percent of the unpruned model's key-value cache."),
+        (
+            "ideal_share",
+            pa.float64(),
+            "Percent of the prompt's tokens that are left: the cache's share if all layers keep the same.",
+        ),
+        ("peak_memory_mb", pa.float64(), "Highest memory in use on the device, in megabytes."),
+        ("kept_tokens", pa.int64(), "Visual tokens after pruning."),
+        ("repeats", pa.int64(), "Number of repeats."),
+    ]
+)
 
 
 def conditions(provenance: Mapping[str, Any]) -> str:
@@ -91,4 +129,4 @@ def cost_table(cost: pd.DataFrame) -> pd.DataFrame:
                 "repeats": len(pruned),
             }
         )
-    return pd.DataFrame(rows)[list(COLUMNS)]
+    return pd.DataFrame(rows)[COST_TABLE.names]

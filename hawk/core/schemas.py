@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
+
+
+def described(columns: Sequence[tuple[str, pa.DataType, str]]) -> tuple[pa.Schema, dict[str, str]]:
+    """A table's schema, and what each of its columns holds, from one list of (name, type, meaning)."""
+    schema = pa.schema([(name, kind) for name, kind, _ in columns])
+    return schema, {name: meaning for name, _, meaning in columns}
+
 
 _FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

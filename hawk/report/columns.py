@@ -1,7 +1,7 @@
 """Every column of every table, in every format: one list per table.
 
 To add a column: a line here. Where its value is not yet in the table's file, the analysis that computes it
-comes first: its file also lists the stored columns (``RETENTION``, ``CONTROLS``, ``COLUMNS`` of the cost).
+comes first: its file also lists the stored columns (``RETENTION``, ``CONTROLS``, ``COST_TABLE``).
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ CONTROLS: list[Column] = [
 ]
 
 COST: list[Column] = [
-    *map(_as_is, cost.COLUMNS),
+    *map(_as_is, cost.COST_TABLE.names),
     Column("variant", "variant", _word("variant"), (MARKDOWN, HTML), left=True),
     Column("variant", "variant", lambda row: row["variant"][:24], (TERMINAL,), left=True),
     Column("pruning_ratio", "removed", _word("pruning_ratio"), (MARKDOWN, HTML)),

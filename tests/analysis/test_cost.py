@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from hawk.analysis.cost import cost_table, median_interval
+from hawk.analysis.cost import COST_TABLE, cost_table, median_interval
 from hawk.core import schemas
 
 
@@ -35,6 +36,10 @@ def test_a_speed_up_whose_interval_holds_1_is_noise() -> None:
         for name, line in times.items()
         for repeat, time in enumerate(line)
     )
+    held = pa.Schema.from_pandas(cost_table(table), preserve_index=False)
+    assert [(one.name, str(one.type).removeprefix("large_")) for one in held] == [
+        (one.name, str(one.type)) for one in COST_TABLE
+    ]
     found = cost_table(table).set_index("variant")
     assert found["is_noise"].to_dict() == {"unpruned": True, "faster": False, "unsure": True}
     assert found.loc["faster", ["speedup_low", "speedup_high"]].tolist() == [12 / 8, 20 / 9]

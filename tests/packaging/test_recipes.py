@@ -305,8 +305,8 @@ print(*("tokens removed" in open(path).read() for path in (paths.report(), paths
 
 def test_a_stored_column_takes_two_files(tree: Path) -> None:
     analysis, columns = tree / "hawk/analysis/comparison.py", tree / "hawk/report/columns.py"
-    after(analysis, '        ("visual_tokens", pa.float64()),\n',
-          '        ("removed_tokens", pa.float64()),\n')  # fmt: skip
+    after(analysis, '        ("visual_tokens", pa.float64(), "Mean per question."),\n',
+          '        ("removed_tokens", pa.float64(), "Tokens that were removed."),\n')  # fmt: skip
     visual = "np.mean([run.baseline.visual_tokens for run in runs])"
     kept = "np.mean([one.kept_tokens for one in scored])"
     after(analysis, f'        "visual_tokens": float({visual}),\n',
@@ -316,10 +316,10 @@ def test_a_stored_column_takes_two_files(tree: Path) -> None:
     after(columns, "\n    *map(_as_is, comparison.RETENTION.names),", COLUMN.rstrip())
     assert len(touched(tree)) == 2
     assert python(tree, "-c", STORED).splitlines()[-2:] == ["{True}", "True True"]
-    after(tree / "docs/generate_outputs.py", '    "visual_tokens": "Visual tokens before pruning.",\n',
-          '    "removed_tokens": "Visual tokens that were removed, mean per question.",\n')  # fmt: skip
     python(tree, "docs/generate_outputs.py")
-    assert "| `removed_tokens` |" in (tree / "docs/outputs.md").read_text()
+    assert (
+        "| `removed_tokens` | number | Tokens that were removed. |" in (tree / "docs/outputs.md").read_text()
+    )
     run_tests(tree, "tests/report/test_columns.py")
 
 
