@@ -22,9 +22,14 @@ def taken_out(printed: str) -> tuple[list[list[str]], str]:
 
 
 def table(rows: list[list[str]]) -> str:
-    """The aims as a Markdown table, below a sentence that counts them."""
+    """The aims of one script as a Markdown table."""
+    head = ["| what | measured | aim | |", "|---|---:|---:|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def counted(page: str) -> str:
+    """A sentence that counts the aims in the tables of a page, and names those that are not reached."""
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.endswith(" reached |")]
     missed = [row[0] for row in rows if row[-1] != "reached"]
     words = f"{len(rows) - len(missed)} of {len(rows)} aims are reached."
-    words += f" Not reached: {'; '.join(missed)}." if missed else ""
-    head = ["| what | measured | aim | |", "|---|---:|---:|---|"]
-    return "\n".join([words, "", *head, *(f"| {' | '.join(row)} |" for row in rows)])
+    return words + (f" Not reached: {'; '.join(missed)}." if missed else "")

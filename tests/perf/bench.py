@@ -1,9 +1,9 @@
 """Every benchmark of this folder, one after the other, into one page: ``make bench``, under 20 minutes.
 
-Writes docs/performance.md: the aims, and what each script prints, with its command, its time and the
-machine. Ratios of one table come from one process; times of this page are of one thread unless said. Run it
-on a machine that does nothing else; what is not done when the time is over is told on the page. --quick runs
-the smallest case of each, as a test, and writes to build/.
+Writes docs/performance.md: what each script prints, with its aims, its command, its time and the machine,
+and how many aims are reached. Ratios of one table come from one process; times of this page are of one thread
+unless said. Run it on a machine that does nothing else; what is not done when the time is over is told on the
+page. --quick runs the smallest case of each, as a test, and writes to build/.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ast
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import signal
 import subprocess
@@ -59,9 +60,10 @@ def ended(words: list[str], seconds: float) -> tuple[int, str, str]:
         return code, out.read(), err.read() + late
 
 
-def run(script: str, quick: bool, seconds: float) -> tuple[int, str, list[list[str]]]:
-    """The exit code of a script, its section of the page, and its aims."""
+def run(script: str, quick: bool, seconds: float) -> tuple[int, str]:
+    """The exit code of a script, and its section of the page."""
     words = [f"tests/perf/{script}", *(["--quick"] if quick else [])]
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     code, out, err = ended(words, seconds)
     after, took = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
@@ -72,50 +74,57 @@ def run(script: str, quick: bool, seconds: float) -> tuple[int, str, list[list[s
         printed += f"\n\nended with code {code}: {err.strip()[-1000:]}"
     section = (
         f"## {SCRIPTS[script]}\n\n{doc.strip()}\n\n"
-        f"`OMP_NUM_THREADS=1 python {' '.join(words)}`: {took:.0f} s, {cpu:.0f} s of CPU.\n\n"
-        f"```text\n{printed}\n```\n"
+        f"`OMP_NUM_THREADS=1 python {' '.join(words)}`: {took:.0f} s, {cpu:.0f} s of CPU; {machine()}, load "
+        f"before the start {load}.\n\n```text\n{printed}\n```\n"
     )
-    return code, section, rows
+    return code, section + (f"\n{aims.table(rows)}\n" if rows else "")
 
 
-def heading() -> str:
+def machine() -> str:
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "snakemake")
     )
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+
+
+def page_of(sections: dict[str, str]) -> str:
+    body = "\n".join(sections.values())
     return (
         "# Performance\n\n"
-        "Written by `make bench`; every number is of that run. Ratios are what to read: machines differ. A "
-        "limit stands beside each: bytes that must be read at the machine's measured bandwidth for the token "
-        "score, the ratio of tokens for the prefill, the libraries' own import for a start, the model's "
-        "multiply-adds at a matrix product's rate for the sweep, Snakemake's own share for many jobs. Random "
-        "weights say nothing about accuracy. Figures of a GPU are made by `make gpu`.\n\n"
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; load "
-        f"before the start {load}.\n"
+        "Written by `make bench`. Numbers of one section are of one run. Ratios are what to read: machines "
+        "differ. A limit stands beside each: bytes that must be read at the machine's measured bandwidth "
+        "for the token score, the ratio of tokens for the prefill, the libraries' own import for a start, "
+        "the model's multiply-adds at a matrix product's rate for the sweep, Snakemake's own share for many "
+        "jobs. Random weights say nothing about accuracy. Figures of a GPU are made by `make gpu`.\n\n"
+        f"{aims.counted(body)}\n\n{body}"
     )
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """What stands on a page of an earlier run, by title."""
+    parts = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the smallest case of each; writes to build/")
     parser.add_argument("--out", type=Path, help="docs/performance.md, or build/performance.md if --quick")
-    parser.add_argument("--only", nargs="+", choices=list(SCRIPTS), default=list(SCRIPTS))
+    parser.add_argument("--only", nargs="+", choices=list(SCRIPTS), help="the page keeps its other sections")
     chosen = parser.parse_args(arguments)
     out = chosen.out or ROOT / ("build" if chosen.quick else "docs") / "performance.md"
     deadline = time.monotonic() + 60 * MINUTES
-    top, sections, reached, failed = heading(), [], [], []
-    for script in chosen.only:
+    known = sections_of(out.read_text()) if chosen.only and out.exists() else {}
+    failed = []
+    for script in chosen.only or SCRIPTS:
         print(f"== {script}", flush=True)
-        code, section, rows = run(script, chosen.quick, deadline - time.monotonic())
-        print(section.split("```")[1].removeprefix("text"), flush=True)
-        sections.append(section)
-        reached += rows
+        code, known[SCRIPTS[script]] = run(script, chosen.quick, deadline - time.monotonic())
+        print(known[SCRIPTS[script]].split("```text")[1].replace("```", ""), flush=True)
         failed += [script] if code else []
-    if reached:
-        print(aims.table(reached))
-        sections.insert(0, f"## Aims\n\n{aims.table(reached)}\n")
+    page = page_of({title: known[title] for title in SCRIPTS.values() if title in known})
+    print(aims.counted(page))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("\n".join([top, *sections]))
+    out.write_text(page)
     print(f"wrote {out}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
