@@ -130,7 +130,10 @@ def score(
     rows: Path | None,
     definition: str | None,
 ) -> None:
-    """Score saved predictions again, without a model. Prints the aggregate as JSON."""
+    """Score saved predictions again, without a model. Prints the aggregate as JSON.
+
+    The text of each prediction is read anew: a score and parsed in a JSONL file's rows are ignored.
+    """
     from hawk.benchmarks import benchmark, require_data_file
     from hawk.benchmarks.rules import protocols
     from hawk.tools.rescore import score_predictions
