@@ -44,6 +44,16 @@ class AblateHeads:
             raise unknown("ablation mode", self.mode, MODES)
         if self.mode == "mean" and self.means is None:
             raise InputError("mode 'mean' needs means, the mean input of each head's o_proj slice.")
+        lists = [self.heads] if not _is_rows(self.heads) else [*self.heads]
+        for heads in lists:
+            if not isinstance(heads, list | tuple):
+                raise values.refuse("heads", heads, "a list of Head(layer, index), or one such list per row")
+            for head in heads:
+                ours = isinstance(head, Head) and all(type(n) is int for n in (head.layer, head.index))
+                if not ours:
+                    raise values.refuse(
+                        "heads: an entry", head, "a Head of two whole numbers, as Head(0, 17)"
+                    )
 
     @property
     def rows(self) -> list[list[Head]]:
@@ -100,6 +110,11 @@ class AblateHeads:
             return (out, *args[1:]), kwargs
 
         return hook
+
+
+def _is_rows(heads: object) -> bool:
+    """Whether there is a list of heads per row: by the first, as ``rows`` reads it."""
+    return isinstance(heads, list | tuple) and bool(heads) and isinstance(heads[0], list | tuple)
 
 
 def _copies(batch: int, rows: int) -> int:

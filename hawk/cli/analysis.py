@@ -32,6 +32,7 @@ def head_drops(config_source: str, run_dir: str | None, ablation: str) -> None:
     Writes drops/ABLATION.parquet and stability/ABLATION.json.
     """
     compute_alone()
+    name(ablation, "--ablation")  # part of the output's path, whose folder is made before the step looks
     paths = run_of(config_source, run_dir)
     config = read_config(config_source, "head_drops")
     from hawk.steps.head_drops import head_drops as step

@@ -60,8 +60,10 @@ def scorer(source: str, model: str, dtype: str, output: str) -> None:
 
     hawk export scorer weights.json --model Qwen/Qwen2.5-VL-7B-Instruct --output scorer.safetensors
     """
+    from hawk.core.atomic import refuse_overwriting
     from hawk.core.head_weights import HeadWeights
 
+    refuse_overwriting("--output", output, source)
     weights = HeadWeights.load(source)
     from hawk.models.loading import load
     from hawk.tools.export_scorer import export_scorer

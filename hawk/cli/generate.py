@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hawk.cli.options import Command, split_options
+from hawk.core.atomic import check_output, refuse_overwriting
 from hawk.core.errors import InputError
 
 PICTURES = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "pdf", "svg", "eps", "ps")  # what matplotlib writes
@@ -20,7 +22,7 @@ PICTURES = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "pdf", "svg", "eps", "p
 @click.argument("prompt")
 @click.option("--image", "images", multiple=True, type=click.Path(), help="An image; may be repeated.")
 @click.option("--video", type=click.Path(), help="A video file.")
-@click.option("--frames", default=8, show_default=True, help="Frames taken from the video.")
+@click.option("--frames", type=int, show_default="8", help="Frames taken from the video.")
 @click.option(
     "--ratio", default="0.8", show_default=True, help="Fraction of visual tokens removed, in [0, 1)."
 )
@@ -52,7 +54,7 @@ def generate(
     prompt: str,
     images: tuple[str, ...],
     video: str | None,
-    frames: int,
+    frames: int | None,
     ratio: str,
     method: str,
     weights: str,
@@ -73,27 +75,33 @@ def generate(
 
     Prints the answer; tokens and times go to stderr. With a ratio of 0 the plain model answers.
     """
-    if images and video:
+    if images and video is not None:
         raise InputError("--image and --video: give one or the other.")
     if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
         raise InputError(f"--min-pixels {min_pixels} is larger than --max-pixels {max_pixels}.")
-    if save_overlay is not None and not (images or video):
+    if frames is not None and video is None:
+        raise InputError(f"--frames {frames} is of a video; give a --video.")
+    pictured = bool(images) or video is not None
+    for option, pixels in (("--min-pixels", min_pixels), ("--max-pixels", max_pixels)):
+        if pixels is not None and not pictured:
+            raise InputError(f"{option} {pixels} is of pictures; give an --image or a --video.")
+    if save_overlay is not None and not pictured:
         raise InputError("--save-overlay needs an --image or a --video to draw on.")
     pruner = _pruner(method, weights, ratio, options)
     if save_overlay is not None:
-        check_overlay(save_overlay)
+        check_overlay(save_overlay, [*images, *([video] if video is not None else [])])
     _check_device(device)
-    if not images and not video:
+    if not pictured:
         click.echo("no --image and no --video: there are no visual tokens, so nothing is pruned.", err=True)
 
     from hawk.core.images import read_image, refuse_long_side
-    from hawk.core.video import decode_video
+    from hawk.core.video import DEFAULT_FRAMES, decode_video
     from hawk.inference.preprocessing import prompt_inputs
     from hawk.models.loading import load
     from hawk.tools import generate as step
 
     pictures: list[Any] = [read_image(path) for path in images]
-    clip = decode_video(video, frames) if video else None
+    clip = None if video is None else decode_video(video, DEFAULT_FRAMES if frames is None else frames)
     if clip is not None:
         refuse_long_side(clip.frames.shape[2], clip.frames.shape[1], str(video))
     vlm = load(model, revision=revision, dtype=dtype, attention=attention, device=device)
@@ -112,8 +120,8 @@ def generate(
             click.echo(f"wrote {path}", err=True)
 
 
-def check_overlay(path: str) -> None:
-    """Refuse a picture that could not be written, before there is one."""
+def check_overlay(path: str, read: Sequence[str]) -> None:
+    """Refuse a picture that could not be written, or would replace one that is read, before there is one."""
     target = Path(path)
     if target.is_dir() or path.endswith(("/", os.sep)):
         raise InputError(
@@ -123,9 +131,11 @@ def check_overlay(path: str) -> None:
         raise InputError(
             f"--save-overlay {path!r}: the name must end in {', '.join(f'.{p}' for p in PICTURES)}."
         )
-    above = next(parent for parent in target.absolute().parents if parent.exists())
-    if not above.is_dir():
-        raise InputError(f"--save-overlay {path!r}: {above} is no folder.")
+    check_output(path)
+    # Of several images each picture has its number.
+    numbered = (target.with_stem(f"{target.stem}-{number}") for number in range(1, len(read) + 1))
+    for each in (target, *numbered):
+        refuse_overwriting("--save-overlay", each, *read)
 
 
 def _check_device(device: str) -> None:

@@ -10,8 +10,11 @@ import click
 
 from hawk.cli.options import Command, compute_alone, config_option, run_of
 from hawk.core.errors import InputError, unknown
+from hawk.core.paths import RunPaths
 
 log = logging.getLogger("hawk")
+
+RESULTS = ("samples", "scores", "evaluation")  # what a run's folder has, and that of compared runs has not
 
 
 @click.command("show", cls=Command)
@@ -52,6 +55,8 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
     if (len(roots) > 1) != (output is not None):
         raise InputError("--output: several --run-dir need it, and only they; one run's tables lie in it.")
     root = output or roots[0]
+    if output is not None and any(Path(output, name).exists() for name in RESULTS):
+        raise InputError(f"--output: {output!r} is the folder of a run, whose own tables would be replaced.")
     from hawk.config.load import load_config
     from hawk.report.tables import read_retention, text_table
     from hawk.steps.make_figures import retention_figures
@@ -82,6 +87,8 @@ def sensitivity(run_dirs: tuple[str, ...], output: str | None) -> None:
 
     if output is not None:
         check_output(output)
+        for folder in run_dirs:
+            RunPaths(folder).refuse_own("--output", output)
     table = rankings(read_runs(run_dirs))
     click.echo(rankings_text(table))
     if output is not None:
@@ -123,7 +130,10 @@ def score(
     rows: Path | None,
     definition: str | None,
 ) -> None:
-    """Score saved predictions again, without a model. Prints the aggregate as JSON."""
+    """Score saved predictions again, without a model. Prints the aggregate as JSON.
+
+    The text of each prediction is read anew: a score and parsed in a JSONL file's rows are ignored.
+    """
     from hawk.benchmarks import benchmark, require_data_file
     from hawk.benchmarks.rules import protocols
     from hawk.tools.rescore import score_predictions
@@ -194,7 +204,7 @@ def plan(config_source: str, measure: int | None, card: str | None, parameters: 
 
 @click.command("train-tiny", cls=Command)
 @click.option("--family", type=click.Choice(["qwen2_5_vl", "internvl"]), default="qwen2_5_vl")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
     "--continue",
     "start",

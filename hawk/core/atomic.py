@@ -26,6 +26,12 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     return place
 
 
+def refuse_overwriting(option: str, output: str | os.PathLike[str], *read: str | os.PathLike[str]) -> None:
+    """Refuse an output that is one of the files read, by whatever path: the input would be gone."""
+    if Path(output).resolve() in {Path(one).resolve() for one in read}:
+        raise InputError(f"{option}: {os.fspath(output)} is what is read; give another name.")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary file beside ``path`` that replaces it when the block ends without an error.
@@ -59,14 +65,19 @@ def output_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
 
     An orphaned cluster job and its resubmission may both be after one output. The second waits,
     and its caller then finds a finished file. The lock is an flock, so it ends with its process
-    however that dies.
+    however that dies. Folders made for the output go again if nothing came of it: a run's folder is known
+    by the folders in it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = check_output(path)
+    made = [folder for folder in path.parents if not folder.exists()]  # the deepest first
     lock = path.with_name(f".{path.name}.lock")
     waited = False
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # a writer beside this one, whose work failed, has just removed the empty folder
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -88,6 +99,9 @@ def output_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
     finally:
         lock.unlink(missing_ok=True)
         os.close(handle)
+        with contextlib.suppress(OSError):  # something was made in it
+            for folder in made:
+                folder.rmdir()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ class HeadWeights:
     mean_query: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)  # too long to print
 
     def __post_init__(self) -> None:
+        if not isinstance(self.geometry, Geometry):
+            raise values.refuse("head weights: geometry", self.geometry, "a Geometry, such as vlm.geometry")
+        if isinstance(self.weights, str | bytes | Mapping | Set):  # keys, bytes, or in no order
+            raise values.refuse("head weights: weights", self.weights, "a list of numbers, one per head")
         check_weights(self.weights, self.geometry.heads, "head weights", self.is_signed)
         if self.mean_query is not None:
             _check_query(self.mean_query, self.geometry)
@@ -69,6 +73,8 @@ class HeadWeights:
     @classmethod
     def uniform(cls, geometry: Geometry, layer: int = 0) -> HeadWeights:
         """Equal weight for every head: the control that any calibration must beat."""
+        if not isinstance(geometry, Geometry):
+            raise values.refuse("head weights: geometry", geometry, "a Geometry, such as vlm.geometry")
         return cls(weights=(1.0 / geometry.heads,) * geometry.heads, geometry=geometry, layer=layer)
 
     @classmethod

@@ -10,7 +10,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from hawk.core.atomic import atomic_path, output_lock
+from hawk.core.atomic import atomic_path, check_output, output_lock
+from hawk.core.errors import InputError
 from hawk.core.shipped import INSTALLED, shipped
 
 COLUMNS = (
@@ -39,10 +40,21 @@ def read(path: Path | None = None) -> list[dict[str, str]]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
+    check_output(path)
+    if not path.exists():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file, delimiter="\t", strict=True)
+            rows = list(table)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a ledger of downloads ({error}).") from None
+    if tuple(table.fieldnames or ()) != COLUMNS:
+        raise InputError(f"{path}: not a ledger of downloads; its columns are {', '.join(COLUMNS)}.")
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}, line {number}: not {len(COLUMNS)} columns, as a ledger has.")
+    return rows
 
 
 def record(entry: Mapping[str, str], path: Path | None = None) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from hawk.core import values
 from hawk.core.errors import InputError
 
+NO_KINDS = ("__init__", "refuse_own")  # methods of RunPaths that build no path
+
 
 class RunPaths:
     """Paths under ``outputs/<run>/``. Strings may hold Snakemake wildcards such as ``{head}``."""
@@ -91,6 +93,21 @@ class RunPaths:
                 return cls(root), kind, names
         shapes = " or ".join(_template(kind).replace("{root}", "outputs/<run>") for kind in kinds)
         raise InputError(f"output {str(path)!r} is no path of this step; it writes {shapes}.")
+
+    def refuse_own(self, option: str, path: str | Path) -> None:
+        """Refuse an output that would stand where the workflow keeps a file of this run."""
+        root = Path(self.root).resolve().as_posix()
+        for kind in KINDS:
+            match = _pattern(kind).fullmatch(Path(path).resolve().as_posix())
+            if match and match["root"] == root:
+                raise InputError(
+                    f"{option}: {str(path)!r} is the place of one of the run's own files; give another name."
+                )
+
+
+KINDS = tuple(
+    name for name, member in vars(RunPaths).items() if inspect.isfunction(member) and name not in NO_KINDS
+)
 
 
 def _template(kind: str) -> str:

@@ -66,6 +66,18 @@ class _Wrong(Exception):
         super().__init__(text)
 
 
+def read_value(text: str) -> Any:
+    """The value of a text as in a config, read as strictly; InputError says what is wrong with it."""
+    try:
+        loader = _Strict(text)
+        node = loader.get_single_node()
+        return None if node is None else loader.construct_document(node)
+    except _Wrong as error:
+        raise InputError(f"{error}.") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise InputError("not a value; write text, a number, or {key: value}.") from None
+
+
 def read_yaml(path: str | Path, what: str = "config file") -> dict[str, Any]:
     """The mapping in a YAML file. Every mistake is one :class:`InputError` that names file and line."""
     return compose(path, what)[0]

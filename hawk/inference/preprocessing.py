@@ -140,8 +140,13 @@ def prompt_inputs(
 ) -> dict[str, Any]:
     """What the processor makes of images, video and text, in this order in one user turn.
 
-    preprocessing: pixel limits, as in a config's section.
+    preprocessing: pixel limits, as in a config's section. Raises InputError for a text that holds a token
+    which stands for a picture: it would count as one.
     """
+    for what, words in (("prompt", prompt), ("system prompt", system or "")):
+        for token in _placeholders(vlm):
+            if token in words:
+                raise InputError(f"the {what} holds {token}, which stands for a picture in its prompts.")
     content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
     content += [{"type": "video"}] * (clip is not None)
     content.append({"type": "text", "text": prompt})
@@ -160,3 +165,10 @@ def prompt_inputs(
         if name in inputs:
             inputs[name] = inputs[name].to(vlm.model.dtype)
     return inputs
+
+
+def _placeholders(vlm: VisionLanguageModel) -> set[str]:
+    """The tokens that stand for pictures in a prompt, as texts; before and behind the processor."""
+    ids = vlm.family.placeholders(vlm.model.config).values()
+    written = {getattr(vlm.processor, name, None) for name in ("image_token", "video_token")}
+    return {token for token in (*vlm.processor.tokenizer.convert_ids_to_tokens(list(ids)), *written) if token}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import ceil, floor
@@ -9,6 +10,9 @@ from math import ceil, floor
 from hawk.core.errors import InputError, unknown
 
 ROUNDING = ("ceil", "floor", "round")
+
+# Decimal also takes 0_5, digits of other scripts, and 1e-999999999, of which no machine makes a fraction.
+_WRITTEN = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 
 
 def exact_ratio(value: object) -> Fraction:
@@ -24,6 +28,10 @@ def exact_ratio(value: object) -> Fraction:
     if not decimal.is_finite() or not 0 <= decimal < 1:
         raise InputError(
             f"pruning_ratio {value!r} is outside [0, 1): it is the fraction of visual tokens removed."
+        )
+    if not _WRITTEN.fullmatch(str(value).strip()):
+        raise InputError(
+            f"pruning_ratio {value!r} is not written as a number is; in [0, 1) write it as 0.8 or 8e-1."
         )
     ratio = Fraction(decimal)
     if (ratio * 10_000).denominator != 1:

@@ -52,6 +52,9 @@ def export_heads(source: str, kind: str, output: str, ablation: str | None = Non
     """
     if kind not in FORMATS:
         raise unknown("format", kind, FORMATS)
+    if Path(source).is_dir():
+        RunPaths(source).refuse_own("--output", output)
+    atomic.refuse_overwriting("--output", output, source)
     heads = _of_run(source, ablation) if Path(source).is_dir() else _of_weights(source, ablation)
     text = {"csv": _csv, "duoattention": _duoattention, "headkv": _headkv}[kind](heads)
     atomic.write_text(output, text)

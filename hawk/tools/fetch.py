@@ -34,6 +34,7 @@ MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model"]
 def fetch_config(config: str | Path, path: Path | None = None) -> Iterator[dict[str, str]]:
     """Fetch a config's model and benchmarks; yields each entry of the ledger once it is there."""
     settings = load_config(config)
+    ledger.read(path)  # one that cannot be read is told before anything is downloaded
     entry = fetch_model(settings["model"], path)
     if entry:
         yield entry

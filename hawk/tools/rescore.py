@@ -22,7 +22,7 @@ from hawk.benchmarks.bases.dataset import COUNT, HARNESS, DatasetBenchmark
 from hawk.benchmarks.bases.multiple_choice import MultipleChoice
 from hawk.benchmarks.custom import Custom
 from hawk.benchmarks.rules.cells import is_empty, options, text
-from hawk.core.atomic import check_output, write_text
+from hawk.core.atomic import check_output, refuse_overwriting, write_text
 from hawk.core.errors import InputError
 from hawk.tools.prediction_files import Prediction, read
 
@@ -44,8 +44,7 @@ def score_predictions(
     """
     if rows is not None:
         check_output(rows)
-        if Path(rows).resolve() in (Path(one).resolve() for one in (predictions, samples) if one is not None):
-            raise InputError(f"--rows: {rows} is what is read; give another name.")
+        refuse_overwriting("--rows", rows, *(one for one in (predictions, samples) if one is not None))
     predicted, provenance = read(predictions, samples)
     recorded = provenance.get("settings", {}).get("protocol")
     protocol = protocol or recorded or DEFAULT_PROTOCOL

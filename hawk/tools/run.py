@@ -39,7 +39,7 @@ def command(configfile: str | None, arguments: Iterable[str] = ()) -> list[str]:
     Raises InputError for a config that is nowhere, and where Snakemake is not installed.
     """
     extras.need("snakemake")
-    config = str(config_file(configfile or DEFAULT))
+    config = str(config_file(DEFAULT if configfile is None else configfile))
     words = _with_profiles(arguments)
     # Last, for it takes every word up to the next option; before "--", behind which only targets stand.
     end = words.index("--") if "--" in words else len(words)
@@ -71,7 +71,7 @@ def run(configfile: str | None, arguments: Sequence[str] = (), full_output: bool
 
 
 def _logs(configfile: str | None) -> Path:
-    name = read_yaml(config_file(configfile or DEFAULT)).get("run")
+    name = read_yaml(config_file(DEFAULT if configfile is None else configfile)).get("run")
     return Path(RunPaths(f"outputs/{name}").root, "logs")
 
 

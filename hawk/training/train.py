@@ -15,6 +15,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from hawk.benchmarks.toy.digits import TRAINING_SCANS
 from hawk.benchmarks.toy.vocabulary import WORDS
+from hawk.core.atomic import check_output
+from hawk.core.errors import InputError, unknown
 from hawk.models.loading import read
 from hawk.training.architectures import TinyModel, build
 from hawk.training.card import write_card
@@ -39,8 +41,12 @@ log = logging.getLogger(__name__)
 
 
 def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
-    """Train the tiny model of `family` and write it to `output`, replacing what is there."""
+    """Train the tiny model of `family` and write it to `output`, replacing a model that is there."""
 
+    check_folder(output)
+    base = None if family == "qwen2_5_vl" else output.with_name(LANGUAGE_BASE)
+    if base and not (base / "config.json").is_file():
+        raise InputError(f"{output.name} starts from the language model of {base}: train that first.")
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     tiny = build(family)
@@ -54,12 +60,7 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
             train_vision(tiny, seed, steps, cycle)
             _save(tiny, finished)
         tiny.model = read(type(tiny.model), str(finished), "model")
-    base = None if family == "qwen2_5_vl" else output.with_name(LANGUAGE_BASE)
     if base:
-        if not base.exists():
-            raise FileNotFoundError(
-                f"{output.name} starts from the language model of {base}: train that first"
-            )
         adopt_language(tiny, base, seed)
     _run_language_cycles(tiny, work, seed, LANGUAGE_CYCLES[family])
     _finish(tiny, work, output, seed, threads, made="")
@@ -68,14 +69,31 @@ def train(family: str, seed: int, output: Path, threads: int = 1) -> None:
 def continue_folder(folder: Path, seed: int, output: Path, threads: int = 1) -> None:
     """Give a model saved before the last cycle that cycle, and write it to `output`."""
 
+    check_folder(output)
     torch.set_num_threads(threads)
     model = read(AutoModelForImageTextToText, str(folder), "model")
     family = model.config.model_type
+    if family not in LANGUAGE_CYCLES:
+        raise unknown(f"family of the model in {folder}", family, LANGUAGE_CYCLES)
     tiny = TinyModel(family, model, read(AutoProcessor, str(folder), "processor"))
     work = output.with_name(f"{output.name}.seed{seed}.tmp")
     work.mkdir(parents=True, exist_ok=True)
     _run_language_cycles(tiny, work, seed, {SUBSET_CYCLE: LANGUAGE_CYCLES[family][SUBSET_CYCLE]})
     _finish(tiny, work, output, seed, threads, made=CONTINUED)
+
+
+def check_folder(output: Path) -> None:
+    """Refuse, before an hour of training, a place that is no new folder and no model's, which is replaced."""
+    check_output(output / "config.json")
+    if not output.name or output.name == "..":
+        raise InputError(f"{str(output)!r} is no name of a folder to make; give one, such as tiny-model.")
+    if output.is_dir() and any(output.iterdir()):
+        known = ("config.json", "model.safetensors")
+        if not all((output / name).is_file() for name in known):
+            raise InputError(
+                f"{output} is a folder that holds more than a model ({', '.join(known)}), and would "
+                "be replaced; give another name."
+            )
 
 
 def _run_language_cycles(tiny: TinyModel, work: Path, seed: int, cycles: dict[int, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import hub_rows
@@ -17,6 +18,7 @@ from hawk.benchmarks import benchmark
 from hawk.cli.tools import fetch
 from hawk.core import ledger
 from hawk.core.errors import InputError
+from hawk.core.shipped import shipped
 from hawk.tools.fetch import fetch_config
 
 MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -279,3 +281,26 @@ def test_the_shipped_ledger_lists_every_published_benchmark(monkeypatch):
         assert (found["split"], found["licence"]) == (bench.hub_split, bench.licence)
         assert int(found["rows"]) == bench.published_rows
         assert bool(found["revision"]) == bool(found["sha256"])  # fetched, or not yet
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x89PNG\r\n", "not a ledger of downloads"),
+        (b"name\tkind\nx\ty\n", "not a ledger of downloads; its columns are name, kind, id"),
+        (None, "is a folder; give the name of a file"),
+        ("\t".join(ledger.COLUMNS).encode() + b"\nx\tmodel\n", "line 2: not 10 columns"),
+    ],
+)
+def test_a_ledger_that_is_none_is_told_before_anything_is_downloaded(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    """A picture ended in a traceback; a folder was found out after the download."""
+    path = tmp_path / "versions.tsv"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        next(fetch_config("config", path))
+
+
+def test_the_shipped_ledger_is_one() -> None:
+    assert ledger.read(shipped("data", "versions.tsv"))

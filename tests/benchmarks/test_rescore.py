@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import hub_rows
 import pandas as pd
@@ -244,3 +245,14 @@ def test_wrong_files(tmp_path):
     (tmp_path / "a.jsonl").write_bytes('{"prediction": "\u00e9"}'.encode("latin-1"))
     with pytest.raises(InputError, match="line 1: not JSON"):
         score_predictions("chartqa", None, tmp_path / "a.jsonl")
+
+
+def test_a_rows_own_score_and_parsed_are_ignored(tmp_path: Path) -> None:
+    """The text counts; the help says so."""
+    rows = [{"prediction": "12.3", "references": ["12"]}, {"prediction": "blue", "references": ["red"]}]
+    plain, told = tmp_path / "plain.jsonl", tmp_path / "told.jsonl"
+    plain.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = {"score": 1.0, "parsed": "red"}
+    told.write_text("".join(json.dumps({**row, **own}) + "\n" for row in rows))
+    assert score_predictions("chartqa", None, told) == score_predictions("chartqa", None, plain)
+    assert "ignored" in CliRunner().invoke(score, ["--help"]).output

@@ -213,6 +213,14 @@ def test_a_model_folder_whose_config_is_none_is_told_when_the_config_is_read(
         (["init", str(EMBEDDED), "--output", "file/x.yaml"], "file is no folder"),
         (["score", "--benchmark", "mme", "--predictions", "file", "--rows", "."], "'.' is a folder"),
         (["sensitivity", "--run-dir", ".", "--output", "file/x.csv"], "file is no folder"),
+        (
+            ["head-drops", "--config", "config", "--ablation", "../../x/y"],
+            "--ablation is '../../x/y'; it must",
+        ),
+        (["head-drops", "--config", "config", "--ablation", ""], "--ablation is ''; it must be 1 to 64"),
+        (["run", "--configfile", "", "-n"], "config file '': there is no such file"),
+        (["train-tiny", "new", "--seed", "-1"], "-1 is not in the range 0<=x<=4294967295"),
+        (["train-tiny", "new", "--seed", str(2**32)], "4294967296 is not in the range"),
     ],
 )
 def test_a_value_that_would_be_dropped_or_fail_later_is_refused(

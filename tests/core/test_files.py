@@ -121,3 +121,37 @@ def test_a_place_below_a_dead_link_is_refused(tmp_path: Path) -> None:
     ):
         pass
     assert [one.name for one in tmp_path.iterdir()] == ["link"]
+
+
+def test_folders_made_for_an_output_go_if_nothing_came_of_it(tmp_path: Path) -> None:
+    """A wrong name left outputs/RUN/evaluation behind, by which the folder was taken for a run's."""
+    (tmp_path / "there").mkdir()
+    path = tmp_path / "there/run/evaluation/toy.parquet"
+    with pytest.raises(InputError), atomic.output_lock(path):
+        raise InputError("no such variant")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+    with atomic.output_lock(path):
+        path.write_text("x")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+    with pytest.raises(InputError), atomic.output_lock(path.with_name("other")):
+        raise InputError("no such variant")
+    assert path.read_text() == "x"
+
+
+def _lock_often(path: str, times: int) -> None:
+    for _ in range(times):
+        with atomic.output_lock(path):
+            pass
+
+
+def test_an_empty_folder_is_removed_under_nobody(tmp_path: Path) -> None:
+    """Two writers of one new folder: the one that fails removes it while the other enters."""
+    context = multiprocessing.get_context("spawn")
+    path = tmp_path / "new/deep"
+    writers = [context.Process(target=_lock_often, args=(str(path / name), 2000)) for name in ("a", "b")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

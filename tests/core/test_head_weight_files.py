@@ -204,3 +204,19 @@ def test_what_could_not_be_read_is_not_saved(tmp_path: Path) -> None:
 def test_raw_weights_are_saved_as_shares(tmp_path: Path) -> None:
     HeadWeights((3.0, 1.0), Geometry(1, 2, 1, 8)).save(tmp_path / "w.json")
     assert HeadWeights.load(tmp_path / "w.json").weights == (0.75, 0.25)
+
+
+@pytest.mark.parametrize(
+    "weights", [{0: 0.5, 1: 0.3, 2: 0.1, 3: 0.1}, {0.4, 0.3, 0.2, 0.1}, b"\1\1\1\1", "1111"]
+)
+def test_weights_that_have_no_order_of_heads_are_refused(weights: Any) -> None:
+    """Of a mapping the heads' numbers were taken for weights, of a set any order."""
+    with pytest.raises(InputError, match="weights is .*; it must be a list of numbers, one per head"):
+        HeadWeights(weights=weights, geometry=Geometry(2, 4, 2, 8))
+
+
+@pytest.mark.parametrize("geometry", [None, (2, 4, 2, 8), "x"])
+def test_a_geometry_is_one(geometry: Any) -> None:
+    for build in (HeadWeights.uniform, lambda given: HeadWeights(weights=(1.0,), geometry=given)):
+        with pytest.raises(InputError, match="head weights: geometry is .*; it must be a Geometry"):
+            build(geometry)

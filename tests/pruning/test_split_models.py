@@ -33,11 +33,17 @@ def test_two_processes(tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
-    found = json.loads(line.removeprefix("FOUND "))
+    found, control = (
+        json.loads(line.removeprefix(f"{kind} "))
+        for kind in ("FOUND", "CONTROL")
+        for line in done.stdout.splitlines()
+        if line.startswith(f"{kind} ")
+    )
     for name, outcome in found.items():
         if name in READ_HEADS:
             assert "is split over processes (tp_plan, FSDP)" in outcome, (name, outcome)
         else:
             assert outcome == "same", (name, outcome)
     assert found.keys() == {*PRUNERS, "ablation"}
+    # Against the whole model unpruned the same comparison tells every one of them.
+    assert control == dict.fromkeys(set(PRUNERS) - READ_HEADS, "other")

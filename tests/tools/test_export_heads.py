@@ -122,3 +122,23 @@ def test_the_command(root: str, tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert len(read_headkv(tmp_path / "h.json")) == 4
     assert CliRunner().invoke(cli, [*given[:4], "xml", *given[5:]]).exit_code == 2
+
+
+def test_what_is_read_is_not_replaced(root: str, tmp_path: Path) -> None:
+    """The drops, or the weights, were gone, with a CSV of their name in their place."""
+    table = RunPaths(root).drops("zero")
+    weights = tmp_path / "w.json"
+    weights.write_bytes(Path(RunPaths(root).head_weights("zero")).read_bytes())
+    link = tmp_path / "link.json"
+    link.symlink_to(weights)
+    before = Path(table).read_bytes(), weights.read_bytes()
+    with pytest.raises(InputError, match="is the place of one of the run's own files"):
+        export_heads(root, "csv", table)
+    for output in (weights, link):
+        with pytest.raises(InputError, match="is what is read; give another name"):
+            export_heads(str(weights), "csv", str(output))
+        result = CliRunner().invoke(
+            cli, ["export", "scorer", str(weights), "--model", "nowhere/nothing", "--output", str(output)]
+        )
+        assert "is what is read" in str(result.exception)
+    assert (Path(table).read_bytes(), weights.read_bytes()) == before

@@ -34,8 +34,8 @@ def folder(tmp_path_factory):
     return path
 
 
-def run(folder, *words, model="qwen2_5_vl"):
-    call = [str(folder / model), "which digit is red?", "--max-new-tokens", "2", *map(str, words)]
+def run(folder, *words, model="qwen2_5_vl", prompt="which digit is red?"):
+    call = [str(folder / model), prompt, "--max-new-tokens", "2", *map(str, words)]
     return CliRunner().invoke(generate, call, catch_exceptions=False)
 
 
@@ -102,6 +102,14 @@ def test_method_and_pixel_limits(folder):
         (["--image", "a.png", "--attention", "flash"], "unknown attention implementation"),
         (["--image", "a.png", "--dtype", "int8"], "unknown dtype"),
         (["--video", "v.mp4", "--frames", "0"], "frames: 0"),
+        (["--image", "a.png", "--frames", "4"], "--frames 4 is of a video; give a --video"),
+        (["--frames", "8"], "--frames 8 is of a video"),
+        (["--max-pixels", "9216"], "--max-pixels 9216 is of pictures"),
+        (["--min-pixels", "9216"], "--min-pixels 9216 is of pictures"),
+        (["--video", ""], "no such file"),
+        (["--image", "a.png", "--video", ""], "one or the other"),
+        (["--image", "a.png", "--save-overlay", "a.png"], "--save-overlay: .*a.png is what is read"),
+        (["--system", "see <|image_pad|>"], r"the system prompt holds <\|image_pad\|>"),
     ],
 )
 def test_mistakes(folder, words, message):
@@ -109,6 +117,32 @@ def test_mistakes(folder, words, message):
     words = [folder / word if word in files else word for word in words]
     with pytest.raises(InputError, match=message):
         run(folder, *words)
+
+
+@pytest.mark.parametrize("pictures", [[], ["a.png"]])
+@pytest.mark.parametrize(
+    ("model", "token"),
+    [("qwen2_5_vl", "<|image_pad|>"), ("qwen2_5_vl", "<|video_pad|>"), ("internvl", "<IMG_CONTEXT>")],
+)
+def test_a_question_that_holds_a_pictures_token(folder, model, token, pictures):
+    """With a picture it ended in a traceback; without one the token was pruned as if it were a picture."""
+    words = [word for picture in pictures for word in ("--image", folder / picture)]
+    with pytest.raises(InputError, match="which stands for a picture") as told:
+        run(folder, *words, model=model, prompt=f"what is {token} here?")
+    assert token in str(told.value)
+
+
+def test_a_numbered_overlay_replaces_no_image(folder, tmp_path):
+    """Two pictures are written as o-1 and o-2, either of which may be an image that is read."""
+    images = [tmp_path / "o-2.png", tmp_path / "x.png"]
+    for image in images:
+        image.write_bytes((folder / "a.png").read_bytes())
+    before = images[0].read_bytes()
+    words = [word for image in images for word in ("--image", image)]
+    with pytest.raises(InputError, match="o-2.png is what is read"):
+        run(folder, *words, "--save-overlay", tmp_path / "o.png")
+    assert images[0].read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_no_such_model(folder):

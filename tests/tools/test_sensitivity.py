@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from factories import make_config, toy_benchmarks, write_run
 from scipy import stats
 
-from hawk.cli.tools import sensitivity
+from hawk.cli.tools import compare, sensitivity
 from hawk.core.errors import InputError
 from hawk.steps.make_tables import make_tables
 from hawk.tools.sensitivity import rankings, rankings_text, read_runs
@@ -78,3 +78,36 @@ def test_runs_over_other_benchmarks_are_refused(folders: list[str], tmp_path: Pa
         make_tables(config, str(tmp_path / "more"))
     with pytest.raises(InputError, match="run more is over pairs, toy, run keep over toy;"):
         read_runs([folders[0], str(tmp_path / "more")])
+
+
+@pytest.mark.parametrize("own", ["tables/retention.parquet", "samples/evaluation/toy.parquet", "report.html"])
+def test_no_file_of_a_run_is_replaced(folders: list[str], own: str) -> None:
+    """The table that was read became a CSV of the name retention.parquet."""
+    path = Path(folders[1], own)
+    before = path.read_bytes() if path.exists() else None
+    around = path.parent / ".." / path.parent.name / path.name  # the same by another path
+    for words in (str(path), str(around)):
+        options = ["--run-dir", folders[0], "--run-dir", folders[1], "--output", words]
+        with pytest.raises(InputError, match="is the place of one of the run's own files"):
+            CliRunner().invoke(sensitivity, options, catch_exceptions=False)
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_other_names_in_a_runs_folder_are_free(folders: list[str]) -> None:
+    path = Path(folders[1], "rankings.csv")
+    options = ["--run-dir", folders[0], "--run-dir", folders[1], "--output", str(path)]
+    assert CliRunner().invoke(sensitivity, options, catch_exceptions=False).exit_code == 0
+    path.unlink()
+
+
+def test_compared_runs_do_not_replace_the_tables_of_one(folders: list[str], tmp_path: Path) -> None:
+    """It would hold a table of several runs where the report and sensitivity read its own."""
+    import yaml
+
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump(make_config()))
+    before = Path(folders[0], "tables/retention.parquet").read_bytes()
+    options = ["--config", str(config), "--run-dir", folders[0], "--run-dir", folders[1]]
+    with toy_benchmarks(), pytest.raises(InputError, match="is the folder of a run, whose own tables"):
+        CliRunner().invoke(compare, [*options, "--output", folders[0]], catch_exceptions=False)
+    assert Path(folders[0], "tables/retention.parquet").read_bytes() == before
