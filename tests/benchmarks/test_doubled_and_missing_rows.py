@@ -9,7 +9,8 @@ import hub_rows
 import pandas as pd
 import pytest
 from factories import stored_row
-from test_one_form import PERFECT, samples_of, without_image
+from hub_rows import PERFECT
+from test_one_form import samples_of, without_image
 
 from hawk.benchmarks import benchmark
 from hawk.benchmarks.samples import checked, to_row

@@ -14,6 +14,7 @@ import hub_rows
 import pandas as pd
 import pytest
 from factories import stored_row
+from hub_rows import PERFECT
 
 from hawk.benchmarks import REGISTRY, benchmark
 from hawk.benchmarks.bases.dataset import ANSWERS
@@ -24,26 +25,6 @@ from hawk.core.files import write_table
 from hawk.core.schemas import SAMPLES, SCORES
 from hawk.tools.rescore import score_predictions
 
-PERFECT = {  # by reading the rows of hub_rows
-    "ai2d": ["A", "B", "C", "D"],
-    "chartqa": ["14", "2013", "Yes", "0.57"],
-    "gqa": ["yes", "no", "yes", "no"],
-    "hallusionbench": ["No", "Yes", "Yes", "No", "Yes", "No"],
-    "longvideobench": ["A", "B"],
-    "mlvu": ["A", "B"],
-    "mme": ["Yes", "No"] * 14,
-    "mmbench": ["A", "C", "B", "A", "D", "C", "B"],
-    "mmstar": ["A", "B", "A", "B"],
-    "ocrbench": ["CENTRE", "161886", "\\frac { 1 } { 2 }", "1.50"],
-    "pope": ["Yes", "No"] * 3,
-    "realworldqa": ["A", "2", "B", "Downhill"],
-    "scienceqa": ["A", "B", "A"],
-    "textvqa": ["nokia"] * 4,
-    "videomme": ["A", "B", "A", "B"],
-    "vizwiz": ["unanswerable"] * 4,
-    "worldsense": ["A", "B", "A", "B"],
-}
-PERFECT["ccbench"] = PERFECT["mmbench"]
 EMBEDDED = [name for name in REGISTRY if name not in PERFECT]  # drawn, or shipped as a small table
 CASES = [(name, protocol) for name in PERFECT for protocol in benchmark(name).protocols]
 

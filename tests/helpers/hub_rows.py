@@ -378,6 +378,28 @@ TABLES: dict[str, list[tuple[str, Callable[[], list[dict[str, Any]]]]]] = {
     "vizwiz": [("data/val-00000-of-00001.parquet", vizwiz)],
     "worldsense": [("data/test-00000-of-00001.parquet", worldsense)],
 }
+# Benchmark → the perfect answer to each of its rows, found by reading them.
+PERFECT = {
+    "ai2d": ["A", "B", "C", "D"],
+    "chartqa": ["14", "2013", "Yes", "0.57"],
+    "gqa": ["yes", "no", "yes", "no"],
+    "hallusionbench": ["No", "Yes", "Yes", "No", "Yes", "No"],
+    "longvideobench": ["A", "B"],
+    "mlvu": ["A", "B"],
+    "mme": ["Yes", "No"] * 14,
+    "mmbench": ["A", "C", "B", "A", "D", "C", "B"],
+    "mmstar": ["A", "B", "A", "B"],
+    "ocrbench": ["CENTRE", "161886", "\\frac { 1 } { 2 }", "1.50"],
+    "pope": ["Yes", "No"] * 3,
+    "realworldqa": ["A", "2", "B", "Downhill"],
+    "scienceqa": ["A", "B", "A"],
+    "textvqa": ["nokia"] * 4,
+    "videomme": ["A", "B", "A", "B"],
+    "vizwiz": ["unanswerable"] * 4,
+    "worldsense": ["A", "B", "A", "B"],
+}
+PERFECT["ccbench"] = PERFECT["mmbench"]
+
 VIDEOS = ("longvideobench", "mlvu", "videomme", "worldsense")
 IMAGES = tuple(name for name in TABLES if name not in VIDEOS)
 # What a card declares where file names do not follow from config and split.

@@ -155,7 +155,7 @@ class Receipts(AnnotatedVQA):
 
 ROWS = """
 def receipts() -> list[dict[str, Any]]:
-    answers = ["3.50"] * 6 + ["350", "3", "4", "3.5"]
+    answers = ["two euros"] * 6 + ["euros", "two", "three euros", "cents"]
     return [
         {"id": str(number), "question": "What is the sum?", "answers": answers, "image": image(1900 + number)}
         for number in range(4)
@@ -173,6 +173,7 @@ def test_a_benchmark_takes_three_files(tree: Path) -> None:
     rows.write_text(rows.read_text().replace("\n# Benchmark → tables: (file", ROWS))
     after(rows, '    "pope": [("data/test-00000-of-00001.parquet", pope)],\n',
           '    "receipts": [("data/test-00000-of-00001.parquet", receipts)],\n')  # fmt: skip
+    after(rows, '    "pope": ["Yes", "No"] * 3,\n', '    "receipts": ["two euros"] * 4,\n')
     assert len(touched(tree)) == 3
     python(tree, "tests/helpers/prompt_snapshots.py", "--update")
     assert '"user: <image>What is the sum?' in (tree / "tests/prompts/receipts.json").read_text()
