@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from hawk.core import schemas
-from hawk.core.paths import RunPaths
+from hawk.core.paths import KINDS, RunPaths
 
 SCRIPT = ROOT / "docs" / "generate_outputs.py"
 PAGE = (ROOT / "docs" / "outputs.md").read_text(encoding="utf-8")
@@ -40,12 +40,12 @@ def test_the_page_is_up_to_date() -> None:
 def test_every_path_of_a_run_is_on_the_page() -> None:
     """By the methods of RunPaths, whatever the script knows of them."""
     named = re.sub("<[a-z]+>|pooled", "<>", PAGE)
-    for name, method in inspect.getmembers(RunPaths, inspect.isfunction):
-        if not name.startswith("_"):
-            words = [word for word in inspect.signature(method).parameters if word != "self"]
-            path = method(RunPaths("."), *("parquet" if word == "ending" else "<>" for word in words))
-            if name != "table":  # the rules know their names
-                assert path.removeprefix("./").replace("figures/<>.parquet", "figures/<>.svg") in named, name
+    for name in KINDS:
+        method = getattr(RunPaths, name)
+        words = [word for word in inspect.signature(method).parameters if word != "self"]
+        path = method(RunPaths("."), *("parquet" if word == "ending" else "<>" for word in words))
+        if name != "table":  # the rules know their names
+            assert path.removeprefix("./").replace("figures/<>.parquet", "figures/<>.svg") in named, name
 
 
 def test_every_column_has_a_line() -> None:
