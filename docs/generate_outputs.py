@@ -50,7 +50,7 @@ class Table:
     about: str
     schema: pa.Schema
     extra: str = ""  # another form in which it is written
-    meanings: Mapping[str, str] | None = None  # what its columns hold, where COLUMNS does not say it
+    meanings: Mapping[str, str] = dataclasses.field(kw_only=True)  # what its columns hold
 
 
 TABLES = [
@@ -61,6 +61,7 @@ TABLES = [
         "The questions that were drawn, with their images. "
         "`<role>` is `calibration`, `development` or `evaluation`.",
         schemas.SAMPLES,
+        meanings=schemas.SAMPLES_MEANINGS,
     ),
     Table(
         "Scores",
@@ -71,6 +72,7 @@ TABLES = [
         "drops are measured against, `repeat1` the same with other batches, which gives the noise floor; "
         f"`{PATHS.baseline('<benchmark>', '<role>')}` is the unpruned model.",
         schemas.SCORES,
+        meanings=schemas.SCORES_MEANINGS,
     ),
     Table(
         "Drops",
@@ -78,6 +80,7 @@ TABLES = [
         "benchmark and head",
         "What every head is worth.",
         schemas.DROPS,
+        meanings=schemas.DROPS_MEANINGS,
     ),
     Table(
         "Head gradients",
@@ -85,6 +88,7 @@ TABLES = [
         "question",
         "What switching off every head would do to the margin, estimated for an ablation by `gradient`.",
         schemas.HEAD_GRADIENTS,
+        meanings=schemas.HEAD_GRADIENTS_MEANINGS,
     ),
     Table(
         "Evaluation",
@@ -92,6 +96,7 @@ TABLES = [
         "question, ratio and seed",
         "The pruned model's answers.",
         schemas.EVALUATION,
+        meanings=schemas.EVALUATION_MEANINGS,
     ),
     Table(
         "Retention",
@@ -100,7 +105,7 @@ TABLES = [
         "The comparison.",
         comparison.RETENTION,
         "Also as `.csv` with the same columns, and as `.md` with the most important ones.",
-        comparison.RETENTION_MEANINGS,
+        meanings=comparison.RETENTION_MEANINGS,
     ),
     Table(
         "Controls",
@@ -109,7 +114,7 @@ TABLES = [
         "How far calibrated weights are ahead of every control.",
         controls.CONTROLS,
         "Also as `.csv`.",
-        controls.CONTROLS_MEANINGS,
+        meanings=controls.CONTROLS_MEANINGS,
     ),
     Table(
         "Cost",
@@ -117,6 +122,7 @@ TABLES = [
         "variant, ratio and repeat",
         "Measured time and memory; only where `cost.measure` is true, or after the target `cost`.",
         schemas.COST,
+        meanings=schemas.COST_MEANINGS,
     ),
     Table(
         "Cost summary",
@@ -125,76 +131,10 @@ TABLES = [
         "Medians of the measured cost over repeats, and speed-ups against the unpruned model.",
         cost.COST_TABLE,
         "Also as `.md` with the most important ones.",
-        cost.COST_MEANINGS,
+        meanings=cost.COST_MEANINGS,
     ),
 ]
 
-# What the columns of other tables hold: a name means the same in all of them.
-COLUMNS = {
-    "sample_id": "Name of the question, unique in its benchmark.",
-    "group_id": "SHA-256 of the image's pixels (of the file, for a video): the unit that intervals resample.",
-    "metric_group": "Questions that the metric counts together, such as the pairs of MME.",
-    "split": "The dataset's own split.",
-    "images": "The encoded images.",
-    "video": "The video's path. May be empty.",
-    "question": "The question's text.",
-    "options": "The options of a multiple-choice question; an empty list for others.",
-    "references": "The right answers.",
-    "category": "The benchmark's own category. May be empty.",
-    "relevant": "Boxes [left, top, right, bottom] of the asked object, in pixels as shown. May be empty.",
-    "prediction": "What the model answered.",
-    "parsed": "What the parser read from it. Empty: nothing could be read, and the score is 0.",
-    "score": "The question's score, from 0 to 1.",
-    "first_word_score": "What the answer's first word alone would score. Empty: no single word can be right.",
-    "stopped": "False if the answer ran to the limit of new tokens.",
-    "reference_logprob": "Log-probability of the right answer, summed over its tokens (natural logarithm).",
-    "margin": "Log-probability of the first token of the right answer minus that of the best wrong one. "
-    "Empty: no wrong answer begins with another token.",
-    "prompt_tokens": "Tokens of the unpruned prompt, visual ones included.",
-    "visual_tokens": "Visual tokens before pruning.",
-    "kept_tokens": "Visual tokens after pruning.",
-    "keeps_token_0": "Whether the prompt's first visual token was kept. Empty: the prompt has none.",
-    "pruning_ratio": "Fraction of visual tokens removed, as an exact decimal.",
-    "seed": "The seed of a method that draws at random, else 0.",
-    "benchmark": "The benchmark's name.",
-    "ablation": "The recipe's name in `ablation.recipes`.",
-    "intervention": "What was done to the head: `zero`, `mean`, `selection`, `keep_only` or `gradient`.",
-    "layer": "The layer, counted from 0.",
-    "head": "The query head within its layer, counted from 0.",
-    "reference_value": "The benchmark's value without ablation, in its own unit.",
-    "ablated_value": "The benchmark's value with the head switched off, in its own unit; for `keep_only`, "
-    "with the tokens that this head alone chose.",
-    "drop": "What the head is worth, in points of 100: reference minus ablated; for `keep_only`, "
-    "ablated minus reference.",
-    "ci_low": "Lower end of the interval.",
-    "ci_high": "Upper end of the interval.",
-    "logprob_drop": "The same for the log-probability of the right answer, per question.",
-    "logprob_low": "Lower end of its interval.",
-    "logprob_high": "Upper end of its interval.",
-    "margin_drop": "The same for the margin, per question that has one. Empty: none has.",
-    "margin_low": "Lower end of its interval. May be empty.",
-    "margin_high": "Upper end of its interval. May be empty.",
-    "margin_size": "Estimates: mean over questions of the size of the drop. Empty for the others.",
-    "estimate": "Whether the row is an estimate by gradients: nothing was switched off, and only columns "
-    "of the margin are there.",
-    "drops": "Estimated drop in the margin of every head of the ablation's layers, layer by layer. Empty: "
-    "the question has no margin.",
-    "samples": "Number of questions.",
-    "groups": "Number of distinct images.",
-    "unparsed": "Answers from which nothing could be read.",
-    "noise_floor": "How large a drop may be from other batches alone, in points.",
-    "variant": "The variant's name.",
-    "repeat": "Number of the repeat, counted from 0.",
-    "vision_ms": "Time in the vision tower, in milliseconds.",
-    "token_score_ms": "Time for scoring and choosing tokens.",
-    "prefill_ms": "Time for reading the prompt.",
-    "decode_ms_per_token": "Time per new token.",
-    "total_ms": "The whole of it.",
-    "kv_cache_bytes": "Size of the key-value cache after the prompt.",
-    "peak_memory_bytes": "Highest memory in use on the device.",
-    "is_noise": "Whether the drop is within noise: its interval reaches 0, or it is no larger "
-    "than the noise floor.",
-}
 
 # Keys of a head-weights file. ``geometry`` is stored within ``model``.
 WEIGHT_KEYS = {
@@ -217,9 +157,8 @@ WEIGHT_KEYS = {
 
 
 def page() -> str:
-    """The whole page; a column without a meaning, or a meaning without a column, is an error."""
+    """The whole page."""
     lines = [INTRODUCTION, "## All files", "", *_files(), ""]
-    used: set[str] = set()
     for table in TABLES:
         lines += [
             f"## {table.title}",
@@ -229,16 +168,8 @@ def page() -> str:
         ]
         lines += ["| column | type | what it holds |", "|---|---|---|"]
         for field in table.schema:
-            meanings = COLUMNS if table.meanings is None else table.meanings
-            if field.name not in meanings:
-                raise SystemExit(
-                    f"{__file__}: COLUMNS does not explain {field.name!r} of {_below(table.path)}."
-                )
-            used |= {field.name} if meanings is COLUMNS else set()
-            lines.append(f"| `{field.name}` | {_type(field.type)} | {meanings[field.name]} |")
+            lines.append(f"| `{field.name}` | {_type(field.type)} | {table.meanings[field.name]} |")
         lines.append("")
-    if unused := set(COLUMNS) - used:
-        raise SystemExit(f"{__file__}: COLUMNS explains {', '.join(sorted(unused))}, which no table has.")
     lines += [*_weights(), "", *_stability(), "", *_figures(), "", NOTES.rstrip()]
     return "\n".join(lines) + "\n"
 

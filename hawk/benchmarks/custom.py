@@ -322,11 +322,8 @@ def read_letter(answer: str, options: Sequence[str], how: str = "auto") -> tuple
             f"answer {answer!r} can be read in two ways: {read}. Say which in the definition, as "
             f"answers: {next(iter(letter_by_reading))}; allowed: {', '.join(READINGS)}."
         )
-    return (
-        next(iter(letter_by_reading.items()))
-        if len(letter_by_reading) == 1
-        else ("any", next(iter(letter_by_reading.values())))
-    )
+    reading, letter = next(iter(letter_by_reading.items()))
+    return (reading if len(letter_by_reading) == 1 else "any"), letter
 
 
 class Readings:

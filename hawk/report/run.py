@@ -60,10 +60,8 @@ class Run:
 
         It is computed for drops in value only, not for drops in log-probability.
         """
-        weights_recipe = next(one for one in self.config["weights"]["recipes"] if one["name"] == recipe)
-        return (
-            self.stability.get(weights_recipe["ablation"]) if weights_recipe["measure"] == "value" else None
-        )
+        named = next(one for one in self.config["weights"]["recipes"] if one["name"] == recipe)
+        return self.stability.get(named["ablation"]) if named["measure"] == "value" else None
 
     @property
     def confidence(self) -> float:
