@@ -148,7 +148,7 @@ class CCBench(MMBench):
     protocols: ClassVar[tuple[str, ...]] = (VLMEVALKIT, MS_VLMEVAL)
     refused: ClassVar[Mapping[str, str]] = {LMMS_EVAL: "its task asks a GPT judge."}
     tsv: ClassVar[str | None] = "CCBench"
-    published_rows: ClassVar[int] = 2040  # 510 questions, four copies of each; from memory: not confirmed
+    published_rows: ClassVar[int] = 2040  # four copies of 510; EvalScope's page counts as many
 
     def __post_init__(self) -> None:
         super().__post_init__()
