@@ -7,6 +7,7 @@ import fcntl
 import glob
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,19 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     place = Path(path)
     if place.is_dir() or os.fspath(path).endswith(("/", os.sep)) or not place.name:
         raise InputError(f"{os.fspath(path)!r} is a folder; give the name of a file in it.")
-    above = next(parent for parent in place.absolute().parents if os.path.lexists(parent))  # or a dead link
-    if not above.is_dir():
-        raise InputError(f"{os.fspath(path)!r} cannot be written: {above} is no folder.")
+    for above in place.absolute().parents:
+        if _is_no_folder(above):
+            raise InputError(f"{os.fspath(path)!r} cannot be written: {above} is no folder.")
     return place
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Another kind of file stands there, or a dead link: told by one look, since folders come and go."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (path.is_dir() if stat.S_ISLNK(mode) else stat.S_ISDIR(mode))
 
 
 def refuse_overwriting(option: str, output: str | os.PathLike[str], *read: str | os.PathLike[str]) -> None:
@@ -72,12 +82,18 @@ def output_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
     made = [folder for folder in path.parents if not folder.exists()]  # the deepest first
     lock = path.with_name(f".{path.name}.lock")
     waited = False
+    lost = 0
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            continue  # a writer beside this one, whose work failed, has just removed the empty folder
+        except (FileNotFoundError, FileExistsError):
+            # A writer beside this one, whose work failed, has just removed the empty folder: before the file
+            # was opened in it, or between mkdir's "it exists" and its look whether that is a folder.
+            lost += 1
+            if lost == 1000:
+                raise
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
