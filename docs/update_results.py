@@ -1,8 +1,9 @@
 """Write results of finished runs into the documentation, so that no number there is typed.
 
 README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``; docs/findings.md
-those of both by kind of scene; docs/study.md those of config/study/evaluation.yaml, by the commands on
-that page. A page whose runs are not all there is left alone.
+those of both by kind of scene; docs/rivals.md those of config/rivals.yaml and docs/study.md those of
+config/study/evaluation.yaml, by the commands on those pages. A page whose runs are not all there is left
+alone.
 
 make demo && .venv/bin/hawk warm .venv/bin/snakemake --cores 2 --configfile config/tiny_internvl.yaml
 .venv/bin/python docs/update_results.py
@@ -19,7 +20,7 @@ from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
 from hawk.config.load import load_config
 from hawk.report.headline import Comparison, headline, sentences
 from hawk.report.sections.verdict import paper_variants
-from hawk.report.tables import read_controls, read_retention, text_table
+from hawk.report.tables import hypotheses, read_controls, read_retention, text_table
 
 ROOT = Path(__file__).parent.parent
 DEMO, INTERNVL = ROOT / "outputs" / "tiny", ROOT / "outputs" / "tiny-internvl"
@@ -79,6 +80,39 @@ def findings() -> list[str]:
         "",
         *few_and_many(INTERNVL, "tiny_internvl.yaml"),
     ]
+
+
+# The embedded models' runs of config/rivals.yaml, by the heading of each.
+RIVALS = {
+    "Qwen2.5-VL's classes": ROOT / "outputs" / "rivals",
+    "InternVL3's classes": ROOT / "outputs" / "rivals-internvl",
+}
+
+
+def rivals() -> list[str]:
+    lines: list[str] = []
+    for title, run in RIVALS.items():
+        frame, settings = read_retention(str(run))
+        ratios = [one for one in settings["ratios"] if float(one) > 0]
+        rows = frame[(frame["benchmark"] == OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])]
+        overall = rows[rows["variant"] != settings["reference"]].set_index(["variant", "pruning_ratio"])
+        order = overall.xs(ratios[-1], level="pruning_ratio")["difference"].sort_values(ascending=False).index
+        lines += [
+            f"## {title}",
+            "",
+            *few_and_many(run, "rivals.yaml"),
+            "",
+            f"Difference to {settings['reference']} over all five benchmarks, in points of retention, with "
+            f"its interval and p (sign flips over images, Holm over {hypotheses(frame)}):",
+            "",
+            f"| variant | {' | '.join(ratios)} |",
+            "|---|" + "---|" * len(ratios),
+        ]
+        for variant in order:
+            cells = [paired(overall.loc[(variant, ratio)]) for ratio in ratios]
+            lines.append(f"| {variant} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines[:-1]
 
 
 # Which question → variant, and what it is compared with.
@@ -187,6 +221,7 @@ def main() -> None:
         ((DEMO,), ROOT / "README.md", demo),
         ((INTERNVL,), ROOT / "docs" / "models.md", internvl),
         ((DEMO, INTERNVL), ROOT / "docs" / "findings.md", findings),
+        (tuple(RIVALS.values()), ROOT / "docs" / "rivals.md", rivals),
         (tuple(STUDY.values()), ROOT / "docs" / "study.md", study),
     ):
         if all((run / "tables" / "retention.parquet").exists() for run in runs):

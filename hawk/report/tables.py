@@ -65,18 +65,31 @@ def markdown_rows(table: Iterable[Column], rows: Sequence[Row], overall: bool = 
 
 
 def terminal_rows(table: Iterable[Column], rows: Sequence[Row], gap: str = "  ") -> list[str]:
-    """Columns under each other, at most 80 wide: the first one is shortened, numbers never."""
+    """Columns under each other, at most 80 wide: names in the first are shortened while they differ, numbers
+    never.
+    """
     chosen = select(table, TERMINAL, rows)
     cells = [[column.heading for column in chosen]]
     cells += [[column.format(row) for column in chosen] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - len(gap) * (len(widths) - 1))
+    first = _shortened([row[0] for row in cells], WIDTH - sum(widths[1:]) - len(gap) * (len(widths) - 1))
+    widths[0] = max(map(len, first))
     lines = []
-    for first, *others in cells:
-        texts = [first if len(first) <= widths[0] else first[: widths[0] - 1] + "…", *others]
-        placed = zip(texts, widths, chosen, strict=True)
+    for name, (_, *others) in zip(first, cells, strict=True):
+        placed = zip([name, *others], widths, chosen, strict=True)
         lines.append(gap.join(text.ljust(w) if c.left else text.rjust(w) for text, w, c in placed).rstrip())
     return lines
+
+
+def _shortened(names: Sequence[str], width: int) -> Sequence[str]:
+    """Longer names without their middle; all of them whole where two would then read alike."""
+    width = max(width, 8)
+    end = (width - 1) // 2
+    short = [
+        name if len(name) <= width else f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
+        for name in names
+    ]
+    return short if len(set(short)) == len(set(names)) else names
 
 
 def html_table(

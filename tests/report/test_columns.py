@@ -32,7 +32,19 @@ def test_one_list_makes_every_format() -> None:
 def test_the_terminal_shortens_names_and_never_numbers() -> None:
     lines = terminal_rows(TABLE, [{**ROW, "name": "x" * 200}])
     assert [len(line) for line in lines] == [80, 80]
-    assert lines[1].endswith("…   1.2")
+    assert "x…x" in lines[1]
+    assert lines[1].endswith("x   1.2")
+
+
+def test_shortened_names_stay_different() -> None:
+    """hawk-selection-mmr, -cover and -permuted were one name in the table of many variants."""
+    names = ["a" * 100 + end for end in ("mmr", "cover")]
+    lines = terminal_rows(TABLE, [{**ROW, "name": name} for name in names])
+    assert lines[1] != lines[2]
+    assert {len(line) for line in lines} == {80}
+    names = ["a" * 100 + middle + "a" * 100 for middle in "xy"]
+    lines = terminal_rows(TABLE, [{**ROW, "name": name} for name in names])
+    assert [name in line for name, line in zip(names, lines[1:], strict=True)] == [True, True]
 
 
 @pytest.mark.parametrize(
