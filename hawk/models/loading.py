@@ -138,7 +138,7 @@ def load(
     """
     path = os.fspath(path) if isinstance(path, os.PathLike) else path
     check_model_folder(path)
-    if revision is not None and Path(resolve(path)).is_dir():
+    if revision is not None and os.path.isdir(resolve(path)):
         raise InputError(
             f"model.path {path!r} is a folder here, which has no revision {revision!r}; "
             "a revision is for a model on the Hub."
