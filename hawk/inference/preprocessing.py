@@ -126,6 +126,12 @@ def _pixel_limits(processor: Any, preprocessing: Mapping[str, Any]) -> dict[str,
             f"resize by pixel count; its size has the keys {', '.join(size)}."
         )
     size.update({key: value for key, value in limits.items() if value is not None})
+    low, high = size["shortest_edge"], size["longest_edge"]
+    if low > high:  # a processor takes either and says nothing
+        raise InputError(
+            f"min_pixels {low} is larger than max_pixels {high}; the one that is not given is the "
+            "processor's own. Give both."
+        )
     return {"size": size}
 
 

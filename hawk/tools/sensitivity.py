@@ -85,11 +85,9 @@ def rankings_text(table: pd.DataFrame) -> str:
     for ratio, part in table.groupby("pruning_ratio", sort=False):
         lines += [f"removed: {ratio}", "", "| variant | " + " | ".join(runs) + " |"]
         lines.append("|---|" + "---:|" * len(runs))
-        by = part.set_index(["variant", "run"])
+        by = {(row.variant, row.run): _cell(row.retention, row.rank) for row in part.itertuples()}
         for variant in part[part["run"] == runs[0]].sort_values("rank")["variant"]:
-            cells = [
-                _cell(by.loc[(variant, run), "retention"], by.loc[(variant, run), "rank"]) for run in runs
-            ]
+            cells = [by[variant, run] for run in runs]
             lines.append("| " + " | ".join([variant, *cells]) + " |")
         same = part.drop_duplicates("run").set_index("run")["same_ranking"]
         cells = [number(same[run], 2, sign=True) for run in runs]

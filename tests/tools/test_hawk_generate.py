@@ -106,6 +106,12 @@ def test_method_and_pixel_limits(folder):
         (["--frames", "8"], "--frames 8 is of a video"),
         (["--max-pixels", "9216"], "--max-pixels 9216 is of pictures"),
         (["--min-pixels", "9216"], "--min-pixels 9216 is of pictures"),
+        (["--image", "a.png", "--min-pixels", "100000000"], "than max_pixels .* the processor's own"),
+        (
+            ["--image", "a.png", "--max-pixels", "9"],
+            "larger than max_pixels 9; the one",
+        ),
+        (["--video", "v.mp4", "--min-pixels", "1000000000"], "than max_pixels .*; the one"),
         (["--video", ""], "no such file"),
         (["--image", "a.png", "--video", ""], "one or the other"),
         (["--image", "a.png", "--save-overlay", "a.png"], "--save-overlay: .*a.png is what is read"),
