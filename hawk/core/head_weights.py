@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -68,6 +69,12 @@ class HeadWeights:
     def is_signed(self) -> bool:
         """Whether a head may count against a token."""
         return self.weight_normalization == SIGNED
+
+    @property
+    def sha256(self) -> str:
+        """Of the numbers that tokens are scored with: by it two files are known to hold the same weights."""
+        numbers = [self.layer, *map(float, self.weights), self.mean_query]
+        return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()
 
     @classmethod
     def uniform(cls, geometry: Geometry, layer: int = 0) -> HeadWeights:

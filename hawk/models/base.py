@@ -183,6 +183,13 @@ class Family(ABC):
     def placeholders(self, config: Any) -> dict[str, int]:
         """Modality → the token id that stands once for every visual token."""
 
+    def pixel_shape(self, config: Any) -> tuple[int, ...]:
+        """The last sizes of ``pixel_values``, which the vision tower fixes: channels, rows and columns."""
+        vision = config.vision_config
+        size = vision.image_size
+        height, width = size if isinstance(size, list | tuple) else (size, size)
+        return vision.num_channels, height, width
+
     @abstractmethod
     def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
         """Run the vision tower, or read ``inputs["mm_encoder_outputs"]``: modality → its items."""

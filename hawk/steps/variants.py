@@ -78,6 +78,15 @@ def token_score_of(pruner: Pruner) -> dict[str, Any]:
     return {}
 
 
+def weights_sha256(pruner: Pruner) -> str | None:
+    """Of the head weights of a pruner, or of the scorer in it; None where it has none."""
+    for candidate in (pruner, getattr(pruner, "scorer", None)):
+        weights = getattr(candidate, "weights", None)
+        if isinstance(weights, HeadWeights):
+            return weights.sha256
+    return None
+
+
 def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
     chosen = [(one, facts(one["method"]).uses_tower_with) for one in with_scorers(variant)]

@@ -75,6 +75,19 @@ def test_files_made_otherwise_are_not_compared(tmp_path: Path, setting: dict[str
         make_tables(config, root)
 
 
+def test_files_of_one_variant_with_weights_of_other_numbers_are_not_compared(tmp_path: Path) -> None:
+    """A weight file was replaced between two benchmarks: its name stayed, and so did the variant."""
+    root, config = written(tmp_path)
+    first, second = (RunPaths(root).evaluation(name, "hawk-zero") for name in BENCHMARKS[:2])
+    change(first, same, weights={"source": "w.json", "sha256": "a"})
+    make_tables(config, root)  # the others are of an earlier version, and do not tell
+    change(second, same, weights={"source": "without-x", "sha256": "b"})
+    make_tables(config, root)  # other weights by intention
+    change(second, same, weights={"source": "w.json", "sha256": "b"})
+    with pytest.raises(InputError, match="weights w.json 'b', but .* has 'a'.* cannot be compared"):
+        make_tables(config, root)
+
+
 def test_a_file_of_another_variant_or_other_images_is_refused(tmp_path: Path) -> None:
     root, config = written(tmp_path)
     path = RunPaths(root).evaluation("toy", "divprune")
