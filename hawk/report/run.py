@@ -99,11 +99,34 @@ class Run:
         if Path(paths.cost()).is_file():
             cost = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
             run.cost, run.cost_made = cost.to_pandas(), files.provenance_of(cost, paths.cost())
+            if run.retention is not None:
+                _require_one_run(paths.cost(), run.cost_made["settings"], run.settings)
         if Path(paths.head_scores()).is_file():
             run.examples = read_examples(paths.head_scores())
         if run.drops is None and run.retention is None:
             raise InputError(f"{root}: neither drops nor tables/retention.parquet; nothing to report.")
         return run
+
+
+def _require_one_run(path: str, cost: Mapping[str, Any], retention: Mapping[str, Any]) -> None:
+    """Refuse a cost that was measured of something else than what the retention beside it is of."""
+    told = [_measured(settings) for settings in (cost, retention)]
+    for key, value in told[0].items():
+        other = told[1].get(key)
+        if None not in (value, other) and value != other:
+            raise InputError(
+                f"{path}: measured with {key} {value}; the retention of this run is of {other}. "
+                "Delete the file and run again."
+            )
+
+
+def _measured(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the cost and the retention of one run share; older files do not tell all of it."""
+    variants = settings.get("variants") or {}
+    told: dict[str, Any] = {f"variant {name}": {**one, "name": name} for name, one in variants.items()}
+    model = settings.get("model") or {}
+    told |= {f"model {key}": model.get(key) for key in ("id", "revision", "dtype")}
+    return told | {key: settings.get(key) for key in ("preprocessing", "rules")}
 
 
 def read_drops(paths: RunPaths, ablation: str) -> pa.Table:
