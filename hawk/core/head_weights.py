@@ -15,6 +15,7 @@ from hawk.core import hub, hub_card, values
 from hawk.core.atomic import write_json
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Geometry
+from hawk.core.paths import RunPaths
 from hawk.core.shipped import is_hub_id, resolve
 from hawk.core.shipped import shipped as shipped_files
 from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
@@ -167,6 +168,20 @@ class HeadWeights:
                 f"these head weights are for {_describe(self.geometry)}; the model has "
                 f"{_describe(geometry)}. Weights are specific to one model."
             )
+
+
+def weights_of_run(path: str) -> HeadWeights:
+    """A run's own weights; refuses a file that says another recipe or subset than its path."""
+    _, _, names = RunPaths.parse(path, "head_weights")
+    weights = HeadWeights.load(path)
+    identity = weights.provenance.get("identity")
+    for key, value in names.items():
+        if isinstance(identity, Mapping) and identity.get(key) != value:
+            raise InputError(
+                f"{path}: the file says {key} {identity.get(key)!r}, its path says {value!r}. "
+                "It was moved or mixed up; delete it and run again."
+            )
+    return weights
 
 
 def _check_words(weights: HeadWeights) -> None:

@@ -65,13 +65,13 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any], devi
     if not mask[:, -1].all():
         raise InputError("a row ends in padding: decoder-only models need left padding to generate.")
     _check_pixels(family.pixel_shape(model.config), inputs)
-    _check_types(family.placeholders(model.config), inputs)
     # The caller's stored features, or the vision tower of a model split over GPUs, may be elsewhere.
     encoded = {
         modality: [item.to(device) for item in found]
         for modality, found in family.encode(model, inputs).items()
     }
     placed = _places(family.placeholders(model.config), ids.numpy(), mask.numpy(), encoded)
+    _check_types(family.placeholders(model.config), inputs)
     positions = family.position_ids(model, {**inputs, "attention_mask": mask.long()})
     positions = positions if positions.ndim == 3 else positions[None]
     columns = [as_run(np.flatnonzero(row)) for row in mask.numpy()]

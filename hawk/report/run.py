@@ -16,7 +16,7 @@ from hawk.analysis.answers import Answers
 from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
+from hawk.core.head_weights import HeadWeights, weights_of_run
 from hawk.core.paths import RunPaths
 from hawk.core.settings_checks import required
 from hawk.report.examples import read_examples
@@ -88,7 +88,7 @@ class Run:
             stability = {name: read_stability(paths.stability(name), name)[1] for name in present}
             run.stability = {name: one for name, one in stability.items() if one is not None}
             run.weights = {
-                one["name"]: HeadWeights.load(paths.head_weights(one["name"]))
+                one["name"]: weights_of_run(paths.head_weights(one["name"]))
                 for one in config["weights"]["recipes"]
                 if Path(paths.head_weights(one["name"])).is_file()
             }

@@ -10,7 +10,7 @@ import numpy as np
 
 from hawk.config.queries import own_weights, token_score_options
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
+from hawk.core.head_weights import HeadWeights, weights_of_run
 from hawk.core.heads import Geometry
 from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, VARIANT_KEYS
 from hawk.pruning import pruner
@@ -108,8 +108,9 @@ def load_weights(
     if source in own_weights(config):
         if path is None:
             raise InputError(f"variant {variant['name']!r} needs the run's {source!r} weight file.")
-        source = path
-    weights = HeadWeights.load(source)
+        weights = weights_of_run(path)
+    else:
+        weights = HeadWeights.load(source)
     weights.check(geometry)
     if weights.layer != layer:
         raise InputError(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
+from hawk.core.head_weights import HeadWeights, weights_of_run
 from hawk.core.heads import Geometry, Head
+from hawk.core.paths import RunPaths
 
 GOOD = HeadWeights(
     weights=(0.1, 0.2, 0.3, 0.4),
@@ -231,6 +232,21 @@ def test_a_file_to_write_is_named_by_a_path(path: Any) -> None:
 def test_a_name_that_no_disk_can_hold_is_no_weights(name: str) -> None:
     with pytest.raises(InputError, match="unknown head weights .no such file or shipped name. '[^']+'"):
         HeadWeights.load(name)
+
+
+def test_a_runs_weights_are_those_that_their_path_says(tmp_path: Path) -> None:
+    """Another recipe's file in the place of this one was used without a word."""
+    paths = RunPaths(tmp_path / "outputs/toy")
+    of_zero = replace(GOOD, provenance={"identity": {"recipe": "zero", "subset": "pooled"}})
+    of_zero.save(paths.head_weights("zero"))
+    assert weights_of_run(paths.head_weights("zero")) == of_zero
+    for recipe, subset in (("mean", "pooled"), ("zero", "without-x")):
+        path = paths.head_weights(recipe, subset)
+        of_zero.save(path)
+        with pytest.raises(InputError, match="the file says .*, its path says .* moved or mixed up"):
+            weights_of_run(path)
+    GOOD.save(paths.head_weights("own"))  # it says nothing of a recipe
+    assert weights_of_run(paths.head_weights("own")) == GOOD
 
 
 def test_raw_weights_are_saved_as_shares(tmp_path: Path) -> None:
