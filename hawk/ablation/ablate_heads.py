@@ -49,11 +49,8 @@ class AblateHeads:
             if not isinstance(heads, list | tuple):
                 raise values.refuse("heads", heads, "a list of Head(layer, index), or one such list per row")
             for head in heads:
-                ours = isinstance(head, Head) and all(type(n) is int for n in (head.layer, head.index))
-                if not ours:
-                    raise values.refuse(
-                        "heads: an entry", head, "a Head of two whole numbers, as Head(0, 17)"
-                    )
+                if not isinstance(head, Head):
+                    raise values.refuse("heads: an entry", head, "a Head, as Head(0, 17)")
 
     @property
     def rows(self) -> list[list[Head]]:

@@ -91,6 +91,7 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
         own = [RunPaths(root).evaluation(one.name, variant["name"]) for one in evaluated]
         for key in OF_A_VARIANT:
             require_one_setting({path: shared_setting(settings_by_path[path], key) for path in own}, key)
+        _require_one_weights({path: settings_by_path[path].get("weights") for path in own})
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
         ruled = {
             path: values["rules"][key] for path, values in settings_by_path.items() if values.get("rules")
@@ -105,6 +106,16 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
                     one, f"{path}, ratio {ratio}", ratio, measured, variant["method"], settings_by_path[path]
                 )
     return evaluated
+
+
+def _require_one_weights(weights_by_path: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """Weights of one name hold the same numbers in all files of a variant; older files do not tell theirs."""
+    known = {path: weights for path, weights in weights_by_path.items() if weights}
+    for source in {weights["source"] for weights in known.values()}:
+        require_one_setting(
+            {path: weights["sha256"] for path, weights in known.items() if weights["source"] == source},
+            f"weights {source}",
+        )
 
 
 def read_runs(config: Mapping[str, Any], roots: Sequence[str]) -> list[Evaluated]:

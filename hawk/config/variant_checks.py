@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from hawk import benchmarks, pruning
 from hawk.config.queries import own_weights
 from hawk.config.recipes import ablation_named, has_query, token_score_of_weights, weights_named
 from hawk.core.errors import InputError, unknown
-from hawk.core.head_weights import HeadWeights, is_hub_id, shipped
-from hawk.core.shipped import resolve
+from hawk.core.head_weights import HeadWeights, shipped
+from hawk.core.shipped import is_hub_id, resolve
 from hawk.core.values import choice, refuse, shown, text
 from hawk.core.variants import (
     CALIBRATED,
@@ -117,15 +118,15 @@ def check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
 
 def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
     """A source that :meth:`hawk.core.head_weights.HeadWeights.load` would refuse without asking the Hub."""
-    hub_id = is_hub_id(source) and Path(source).suffix != ".json" and not Path(resolve(source)).is_dir()
-    if not hub_id and source not in shipped() and not Path(resolve(source)).is_file():
+    hub_id = is_hub_id(source) and Path(source).suffix != ".json" and not os.path.isdir(resolve(source))
+    if not hub_id and source not in shipped() and not os.path.isfile(resolve(source)):
         allowed = ["uniform", *own_weights(config), *shipped()]
         raise unknown(
             f"weights in {where} (no name in weights.recipes, no file, and no Hub id user/repo):",
             source,
             allowed,
         )
-    if hub_id and not Path(resolve(source)).is_file():
+    if hub_id and not os.path.isfile(resolve(source)):
         return
     try:
         weights = HeadWeights.load(source)  # a file that cannot be used is told before any job
@@ -167,7 +168,7 @@ def _measured_for(config: Mapping[str, Any], variant: Mapping[str, Any]) -> tupl
     if source in own_weights(config):
         ablation = ablation_named(config, weights_named(config, source)["ablation"])
         return has_query(config, source), token_score_of_weights(config, ablation)
-    if source in shipped() or Path(resolve(source)).is_file():
+    if source in shipped() or os.path.isfile(resolve(source)):
         weights = HeadWeights.load(source)
         return weights.mean_query is not None, score | dict(weights.token_score)
     return source != "uniform", score  # of the Hub: seen once they are loaded

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hawk.core.errors import InputError
+from hawk.core.values import refuse
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
     """A path that a file may be written to; refuses a folder, and a place below what is no folder."""
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise refuse("the file to write", path, "a path")
     place = Path(path)
     if place.is_dir() or os.fspath(path).endswith(("/", os.sep)) or not place.name:
         raise InputError(f"{os.fspath(path)!r} is a folder; give the name of a file in it.")

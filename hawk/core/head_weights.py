@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import re
+import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,13 +15,15 @@ from hawk.core import hub, hub_card, values
 from hawk.core.atomic import write_json
 from hawk.core.errors import InputError, unknown
 from hawk.core.heads import Geometry
-from hawk.core.shipped import resolve
+from hawk.core.paths import RunPaths
+from hawk.core.shipped import is_hub_id, resolve
 from hawk.core.shipped import shipped as shipped_files
 from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
 
 FORMATS = (1, 2)  # 2: with a mean query; what has none is written as 1, which older versions read
 SIGNED = "signed"  # the weight_normalization under which a head may count against a token
 SUM_TOLERANCE = 1e-6  # of a sum of rounded shares
+SIZES = tuple(field.name for field in fields(Geometry))  # of a file's model
 SHIPPED = shipped_files("data", "head_weights")
 
 
@@ -52,23 +55,27 @@ class HeadWeights:
     def __post_init__(self) -> None:
         if not isinstance(self.geometry, Geometry):
             raise values.refuse("head weights: geometry", self.geometry, "a Geometry, such as vlm.geometry")
-        if isinstance(self.weights, str | bytes | Mapping | Set):  # keys, bytes, or in no order
-            raise values.refuse("head weights: weights", self.weights, "a list of numbers, one per head")
-        check_weights(self.weights, self.geometry.heads, "head weights", self.is_signed)
-        if self.mean_query is not None:
-            _check_query(self.mean_query, self.geometry)
-        values.whole(self.layer, "head weights: layer", -(10**9), 10**9)
-        for name in ("model", "token_score", "per_benchmark", "samples", "provenance"):
-            values.mapping(getattr(self, name), f"head weights: {name}")
-        if not 0 <= self.layer < self.geometry.layers:
-            raise InputError(
-                f"head weights: layer {self.layer} is outside the model's 0-{self.geometry.layers - 1}."
-            )
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Refuse what no file may hold: names become parts of paths, and words are printed."""
+        try:
+            _check_words(self)
+            _check_numbers(self)
+            _check_provenance(self.provenance)
+        except InputError as error:
+            raise InputError(f"head weights: {error}") from None
 
     @property
     def is_signed(self) -> bool:
         """Whether a head may count against a token."""
         return self.weight_normalization == SIGNED
+
+    @property
+    def sha256(self) -> str:
+        """Of the numbers that tokens are scored with: by it two files are known to hold the same weights."""
+        numbers = [self.layer, *map(float, self.weights), self.mean_query]
+        return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()
 
     @classmethod
     def uniform(cls, geometry: Geometry, layer: int = 0) -> HeadWeights:
@@ -95,15 +102,17 @@ class HeadWeights:
                 f"{path}: format {values.shown(format_of_file)}; this version reads formats {known}."
             )
         try:
-            return cls(**_checked(raw))
+            weights = cls(**_fields(raw))
+            _check_sum(weights.weights, "weights")
+            for benchmark, part in weights.per_benchmark.items():
+                _check_sum(part, f"per_benchmark.{benchmark}")
+            return weights
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON file, atomically. Raises InputError for what :meth:`load` would not read."""
-        content = self.to_json()
-        _checked(content)
-        write_json(path, content)
+        """Write the JSON file, atomically."""
+        write_json(path, self.to_json())
 
     def push_to_hub(
         self,
@@ -131,7 +140,11 @@ class HeadWeights:
         return hub.upload(repo_id, files, message, private, token)
 
     def to_json(self) -> dict[str, Any]:
-        """What a file holds. Its weights are shares: scoring divides by their sum anyway."""
+        """What a file holds. Its weights are shares: scoring divides by their sum anyway.
+
+        Raises InputError where a table of these weights was changed into what :meth:`load` would not read.
+        """
+        self._check_values()
         written = {} if self.mean_query is None else {"mean_query": [list(row) for row in self.mean_query]}
         return {
             "format": FORMATS[0] if self.mean_query is None else FORMATS[1],
@@ -157,13 +170,62 @@ class HeadWeights:
             )
 
 
-def check_weights(
-    weights: tuple[float, ...] | list[float], heads: int, what: str, signed: bool = False
-) -> None:
+def weights_of_run(path: str) -> HeadWeights:
+    """A run's own weights; refuses a file that says another recipe or subset than its path."""
+    _, _, names = RunPaths.parse(path, "head_weights")
+    weights = HeadWeights.load(path)
+    identity = weights.provenance.get("identity")
+    for key, value in names.items():
+        if isinstance(identity, Mapping) and identity.get(key) != value:
+            raise InputError(
+                f"{path}: the file says {key} {identity.get(key)!r}, its path says {value!r}. "
+                "It was moved or mixed up; delete it and run again."
+            )
+    return weights
+
+
+def _check_words(weights: HeadWeights) -> None:
+    """What says where the weights come from and how they were made."""
+    for key in ("weight_normalization", "intervention"):
+        values.text(getattr(weights, key), key)
+    if weights.calibration_groups is not None:
+        values.text(weights.calibration_groups, "calibration_groups")
+    for key, value in values.mapping(weights.model, "model").items():
+        values.text(key, "a key of model")
+        if key in SIZES:
+            raise InputError(f"model has {key!r}, which the geometry says.")
+        if value is not None:
+            values.text(value, f"model.{key}")
+    score = values.mapping(weights.token_score, "token_score")
+    if score and set(score) != set(TOKEN_SCORE):
+        raise values.refuse("token_score", score, f"empty, or an object of {', '.join(TOKEN_SCORE)}")
+    for key, value in score.items():
+        values.choice(value, f"token_score.{key}", TOKEN_SCORE_VALUES[key])
+
+
+def _check_numbers(weights: HeadWeights) -> None:
+    geometry = weights.geometry
+    _check_weights(weights.weights, geometry.heads, "weights", weights.is_signed)
+    if not 0 <= values.whole(weights.layer, "layer", -(10**9), 10**9) < geometry.layers:
+        raise InputError(f"layer {weights.layer} is outside the model's 0-{geometry.layers - 1}.")
+    if weights.mean_query is not None:
+        _check_query(weights.mean_query, geometry)
+    samples = values.mapping(weights.samples, "samples")
+    for benchmark, count in samples.items():
+        values.name(benchmark, "a benchmark of samples")
+        values.whole(count, f"samples.{benchmark}", 1, 10**9)
+    for benchmark, part in values.mapping(weights.per_benchmark, "per_benchmark").items():
+        if benchmark not in samples:
+            raise InputError(f"per_benchmark has {benchmark!r}, which samples do not name.")
+        _check_weights(part, geometry.heads, f"per_benchmark.{benchmark}", weights.is_signed)
+
+
+def _check_weights(weights: Sequence[float], heads: int, what: str, signed: bool) -> None:
     """Refuse a wrong count, values that are no finite numbers, negative ones unless signed, and all zeros."""
-    if not hasattr(weights, "__len__") or len(weights) != heads:
-        found = len(weights) if hasattr(weights, "__len__") else values.shown(weights)
-        raise InputError(f"{what}: {found} weights for {heads} heads.")
+    if not hasattr(weights, "__len__") or isinstance(weights, str | bytes | Mapping | Set):  # in no order
+        raise values.refuse(what, weights, "a list of numbers, one per head")
+    if len(weights) != heads:
+        raise InputError(f"{what}: {len(weights)} weights for {heads} heads.")
     for index, value in enumerate(weights):
         if values.number(value, f"{what}: the weight of head {index}") < 0 and not signed:
             raise InputError(f"{what}: head {index} has weight {value!r}; it must be 0 or more.")
@@ -171,6 +233,15 @@ def check_weights(
         raise InputError(f"{what}: all weights are 0; at least one must be another number.")
     if not math.isfinite(_size(weights)):
         raise InputError(f"{what}: the sizes of the weights sum to {_size(weights)}; too large for a sum.")
+
+
+def _check_provenance(provenance: Mapping[str, Any]) -> None:
+    if not values.mapping(provenance, "provenance"):
+        raise InputError("provenance is empty; it must say where the weights come from.")
+    try:
+        json.dumps(provenance, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"provenance cannot be written as JSON ({error}).") from None
 
 
 def _check_query(query: Sequence[Sequence[float]], geometry: Geometry) -> None:
@@ -191,83 +262,40 @@ def _check_query(query: Sequence[Sequence[float]], geometry: Geometry) -> None:
 _KEYS = ("format", *(field.name for field in fields(HeadWeights) if field.name != "geometry"))
 
 
-def _checked(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of :class:`HeadWeights` from a file's JSON, every value checked.
-
-    Names become parts of paths, and words are printed: both are refused where they could do harm.
-    """
+def _fields(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of :class:`HeadWeights`, which checks their values, from a file's JSON."""
     for key in raw:
         if key not in _KEYS:
             raise unknown("key", key, _KEYS)
     if raw.get("mean_query") is not None and raw["format"] != FORMATS[1]:
         raise InputError(f"format is {raw['format']}; a file with a mean_query is of format {FORMATS[1]}.")
     model = values.mapping(values.member(raw, "model"), "model")
-    sizes = {
-        key: values.whole(values.member(model, key, "model"), f"model.{key}", 1, 100_000)
-        for key in ("layers", "heads", "kv_heads", "head_dim")
-    }
-    named = {key: value for key, value in model.items() if key not in sizes}
-    for key, value in named.items():
-        values.text(key, "a key of model")
-        if value is not None:
-            values.text(value, f"model.{key}")
-    heads = sizes["heads"]
-    if heads % sizes["kv_heads"]:
-        raise InputError(f"model: {heads} heads cannot share {sizes['kv_heads']} key-value heads evenly.")
-    normalization = values.text(values.member(raw, "weight_normalization"), "weight_normalization")
-    signed = normalization == SIGNED
-    weights = _weights(values.member(raw, "weights"), "weights", heads, signed)
-    parts = values.mapping(values.member(raw, "per_benchmark"), "per_benchmark")
-    samples = values.mapping(values.member(raw, "samples"), "samples")
     score = values.mapping(values.member(raw, "token_score"), "token_score")
-    groups, provenance = (values.member(raw, key) for key in ("calibration_groups", "provenance"))
+    parts = values.mapping(values.member(raw, "per_benchmark"), "per_benchmark")
     query = raw.get("mean_query")
     if query is not None:
         rows = values.listed(query, "mean_query")
         query = tuple(tuple(values.listed(row, "a row of mean_query")) for row in rows)
-    if score:
-        score = {"reduction": "mean", **score}  # older files do not say it: there was no other
-    if score and set(score) != set(TOKEN_SCORE):
-        raise values.refuse("token_score", score, f"empty, or an object of {', '.join(TOKEN_SCORE)}")
-    for benchmark in (*parts, *samples):
-        values.name(benchmark, "a benchmark of per_benchmark and samples")
-    for benchmark in parts:
-        if benchmark not in samples:
-            raise InputError(f"per_benchmark has {benchmark!r}, which samples do not name.")
-    if not values.mapping(provenance, "provenance"):
-        raise InputError("provenance is empty; it must say where the weights come from.")
+    as_written = (
+        "layer", "weight_normalization", "intervention", "samples", "calibration_groups", "provenance",
+    )  # fmt: skip
     return {
-        "weights": weights,
-        "geometry": Geometry(**sizes),
-        "layer": values.whole(values.member(raw, "layer"), "layer", 0, 100_000),
-        "model": named,
-        "weight_normalization": normalization,
-        "intervention": values.text(values.member(raw, "intervention"), "intervention"),
-        "token_score": {
-            key: values.choice(value, f"token_score.{key}", TOKEN_SCORE_VALUES[key])
-            for key, value in score.items()
-        },
+        **{key: values.member(raw, key) for key in as_written},
+        "weights": tuple(values.listed(values.member(raw, "weights"), "weights")),
+        "geometry": Geometry(**{key: values.member(model, key, "model") for key in SIZES}),
+        "model": {key: value for key, value in model.items() if key not in SIZES},
+        # Older files do not say the reduction: there was no other.
+        "token_score": {"reduction": "mean", **score} if score else {},
         "per_benchmark": {
-            benchmark: _weights(part, f"per_benchmark.{benchmark}", heads, signed)
-            for benchmark, part in parts.items()
+            name: tuple(values.listed(part, f"per_benchmark.{name}")) for name, part in parts.items()
         },
-        "samples": {
-            benchmark: values.whole(count, f"samples.{benchmark}", 1, 10**9)
-            for benchmark, count in samples.items()
-        },
-        "calibration_groups": None if groups is None else values.text(groups, "calibration_groups"),
-        "provenance": provenance,
         "mean_query": query,
     }
 
 
-def _weights(value: Any, where: str, heads: int, signed: bool) -> tuple[float, ...]:
-    """Weights as a file has them: checked, and their sizes summing to 1."""
-    weights = values.listed(value, where)
-    check_weights(weights, heads, where, signed)
+def _check_sum(weights: Sequence[float], where: str) -> None:
     if abs(_size(weights) - 1) > SUM_TOLERANCE:
         raise InputError(f"{where}: the weights sum to {_size(weights):g}; those of a file must sum to 1.")
-    return tuple(weights)
 
 
 def _size(weights: Sequence[float]) -> float:
@@ -287,13 +315,6 @@ def _describe(geometry: Geometry) -> str:
     )
 
 
-def is_hub_id(source: str) -> bool:
-    """Whether a text can be the id of a Hub repository, ``user/repo``: no path is, nor a name for a shell."""
-    return (
-        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}", source) is not None
-    )
-
-
 def shipped() -> dict[str, Path]:
     """Names of the weight files that come with hawk."""
     return {path.stem: path for path in sorted(SHIPPED.glob("*.json"))}
@@ -302,13 +323,13 @@ def shipped() -> dict[str, Path]:
 def _resolve(source: str, revision: str | None) -> Path:
     names = shipped()
     path = names.get(source) or Path(resolve(source))
-    if path.is_file():
+    if os.path.isfile(path):
         if revision is not None:
             raise InputError(
                 f"head weights {source!r}, revision {revision!r}: that is a file here; "
                 "a revision is for a Hub repository, written user/repo."
             )
         return path
-    if path.suffix == ".json" or path.is_dir() or not is_hub_id(source):
+    if path.suffix == ".json" or os.path.isdir(path) or not is_hub_id(source):
         raise unknown("head weights (no such file or shipped name)", source, names)
     return hub.download(source, revision, f"no such file, no shipped name ({', '.join(names) or 'none'})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from hawk.core import values
 from hawk.core.errors import InputError
 
 _NAME = re.compile(r"L(0|[1-9]\d*)H(0|[1-9]\d*)\Z")
@@ -16,6 +17,10 @@ class Head:
 
     layer: int
     index: int
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "index"):
+            values.whole(getattr(self, name), f"head: {name}", 0, 10**9)
 
     def __str__(self) -> str:
         return f"L{self.layer}H{self.index}"
@@ -37,6 +42,14 @@ class Geometry:
     heads: int
     kv_heads: int
     head_dim: int
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "heads", "kv_heads", "head_dim"):
+            values.whole(getattr(self, name), f"geometry: {name}", 1, 100_000)
+        if self.heads % self.kv_heads:
+            raise InputError(
+                f"geometry: {self.heads} heads cannot share {self.kv_heads} key-value heads evenly."
+            )
 
     def check(self, head: Head) -> None:
         if not (0 <= head.layer < self.layers and 0 <= head.index < self.heads):

@@ -93,6 +93,7 @@ _CHECKS: dict[str, Check] = {
     "geometry": _table_of(_whole(1)),
     "preprocessing": _table_of(_anything),
     "token_score": _table_of(_anything),
+    "weights": _table_of(values.text, "source", "sha256"),
     "scoring": _table_of(_anything),
     "rules": _table_of(_text_or_null, *COMPARISON_KEYS),
     "majority_answer": _table_of(_text_or_null),

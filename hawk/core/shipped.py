@@ -6,6 +6,8 @@ In a clone they are folders beside the package; a wheel carries the same files i
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from hawk.core.errors import InputError
@@ -26,10 +28,18 @@ def resolve(path: str) -> str:
 
     So a shipped config works from any working directory.
     """
-    if Path(path).is_absolute() or Path(path).exists() or not path or path.startswith(("~", "..")):
+    # os.path.exists: to Path.exists a name that is too long for the disk is an error.
+    if Path(path).is_absolute() or os.path.exists(path) or not path or path.startswith(("~", "..")):
         return path
     inside = shipped(path)
-    return str(inside) if inside.exists() else path
+    return str(inside) if os.path.exists(inside) else path
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a text can be the id of a Hub repository, ``user/repo``: no path is, nor a name for a shell."""
+    return (
+        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}", source) is not None
+    )
 
 
 def check_model_folder(path: str, option: str = "model.path") -> None:
@@ -41,8 +51,10 @@ def check_model_folder(path: str, option: str = "model.path") -> None:
         raise InputError(f"{option} is {path!r}; it must be a text, a model's folder or its Hub id.")
     folder = Path(resolve(path))
     local = path.startswith((".", "/", "~", "data/")) or path.count("/") != 1
-    if local and not (folder / "config.json").is_file():
+    if local and not os.path.isfile(folder / "config.json"):
         raise InputError(f"{option} {path!r}: no such model folder (a folder with config.json).")
+    if not local and not os.path.isdir(folder) and not is_hub_id(path):
+        raise InputError(f"{option} {path!r}: no such model folder, and no Hub id user/repo.")
 
 
 def config_file(name: str) -> Path:
@@ -51,7 +63,7 @@ def config_file(name: str) -> Path:
     Raises InputError, with the shipped names, if there is none.
     """
     for path in (Path(name), shipped(name), shipped("config", name), shipped("config", f"{name}.yaml")):
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     names = sorted(path.stem for path in shipped("config").glob("*.yaml"))
     raise InputError(

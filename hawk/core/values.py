@@ -118,9 +118,9 @@ def name(value: Any, where: str) -> str:
 
 
 def whole(value: Any, where: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
         raise refuse(where, value, f"a whole number from {low} to {high}")
-    return value
+    return int(value)
 
 
 def number(value: Any, where: str, low: float = -math.inf, high: float = math.inf) -> float:

@@ -11,6 +11,7 @@ from PIL import ImageOps
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
 from hawk.core.images import open_image, rgb
+from hawk.core.values import refuse
 from hawk.core.video import DEFAULT_FRAMES, Clip, decode_video
 from hawk.inference.visual_files import VisualFile, visual_files
 from hawk.models.base import VisionLanguageModel
@@ -26,8 +27,7 @@ def sample_inputs(
     sample: Sample,
 ) -> dict[str, Any]:
     """What the processor makes of a sample, pixels included."""
-    messages = bench.messages(sample, protocol)
-    text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = sample_text(vlm, bench, sample, bench.messages(sample, protocol))
     call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
     if sample.images:
         pictures = [prepare_image(vlm, image["bytes"], preprocessing) for image in sample.images]
@@ -127,6 +127,12 @@ def _pixel_limits(processor: Any, preprocessing: Mapping[str, Any]) -> dict[str,
             f"resize by pixel count; its size has the keys {', '.join(size)}."
         )
     size.update({key: value for key, value in limits.items() if value is not None})
+    low, high = size["shortest_edge"], size["longest_edge"]
+    if low > high:  # a processor takes either and says nothing
+        raise InputError(
+            f"min_pixels {low} is larger than max_pixels {high}; the one that is not given is the "
+            "processor's own. Give both."
+        )
     return {"size": size}
 
 
@@ -143,17 +149,13 @@ def prompt_inputs(
     preprocessing: pixel limits, as in a config's section. Raises InputError for a text that holds a token
     which stands for a picture: it would count as one.
     """
-    for what, words in (("prompt", prompt), ("system prompt", system or "")):
-        for token in _placeholders(vlm):
-            if token in words:
-                raise InputError(f"the {what} holds {token}, which stands for a picture in its prompts.")
     content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
     content += [{"type": "video"}] * (clip is not None)
     content.append({"type": "text", "text": prompt})
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
-    text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = _chat_text(vlm, messages)
     call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
     if images:
         # Nested: the images of the one sample.
@@ -165,6 +167,33 @@ def prompt_inputs(
         if name in inputs:
             inputs[name] = inputs[name].to(vlm.model.dtype)
     return inputs
+
+
+def sample_text(
+    vlm: VisionLanguageModel, bench: Benchmark, sample: Sample, messages: Sequence[Mapping[str, Any]]
+) -> str:
+    """A sample's conversation as the chat template writes it, its pictures still one placeholder each.
+
+    Raises InputError, with the sample's name, for a text that holds a token which stands for a picture.
+    """
+    try:
+        return _chat_text(vlm, messages)
+    except InputError as error:
+        raise InputError(f"benchmark {bench.name!r}, sample {sample.sample_id!r}: {error}") from None
+
+
+def _chat_text(vlm: VisionLanguageModel, messages: Sequence[Mapping[str, Any]]) -> str:
+    for message in messages:
+        what = "system prompt" if message["role"] == "system" else "prompt"
+        texts = [part["text"] for part in message["content"] if part["type"] == "text"]
+        for words in texts:
+            if not isinstance(words, str) or words != words.encode("utf-8", "replace").decode("utf-8"):
+                raise refuse(f"the {what}", words, "text that UTF-8 can hold")
+            for token in _placeholders(vlm):
+                if token in words:
+                    raise InputError(f"the {what} holds {token}, which stands for a picture in its prompts.")
+    text: str = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return text
 
 
 def _placeholders(vlm: VisionLanguageModel) -> set[str]:

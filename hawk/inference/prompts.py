@@ -12,6 +12,7 @@ from torch import Tensor
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
 from hawk.inference.margins import FirstTokens
+from hawk.inference.preprocessing import sample_text
 from hawk.inference.relevant import relevant_tokens
 from hawk.inference.visual_files import VisualFile, in_prompt_order, visual_files
 from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem, by_modality
@@ -51,7 +52,7 @@ class Prompts:
             messages = bench.messages(sample, protocol)
             self.files.append(in_prompt_order(messages, visual_files(vlm.family, sample)))
             items = [features.outline(file.key) for file in self.files[number]]
-            text = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = sample_text(vlm, bench, sample, messages)
             text = _with_frames(text, vlm.processor, items)
             state.update(f"{text}\0".encode())
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.llava_onevision.modeling_llava_onevision import image_size_to_num_patches
 
 from hawk.core.errors import InputError
+from hawk.core.values import shown
 from hawk.models.base import Family, Layout, VisualItem
 from hawk.models.turns import Markers
 
@@ -45,8 +46,11 @@ class LlavaOneVision(Family):
         sizes = inputs.get("image_sizes")
         if sizes is None:
             raise InputError("image_sizes is missing; the processor gives it beside pixel_values.")
+        if sizes.ndim != 2 or sizes.shape[-1] != 2 or sizes.is_floating_point() or not (sizes > 0).all():
+            raise InputError(f"image_sizes is {shown(sizes.tolist())}; rows of height and width are allowed.")
         tiled = self.tiled(inputs, sizes)
         if output is None:
+            self._check_views(model, inputs["pixel_values"], sizes, tiled)
             output = self.image_features(model, inputs, sizes)
         side = _side(model.config)
         lengths = [
@@ -65,6 +69,15 @@ class LlavaOneVision(Family):
             for features, size, tile in zip(flat.split(lengths), sizes, tiled, strict=True)
         ]
 
+    def _check_views(self, model: nn.Module, pixels: Tensor, sizes: Tensor, tiled: Sequence[Any]) -> None:
+        """As many images as sizes, each with as many views as its size asks for."""
+        most = max((_views(model, size) for size, tile in zip(sizes, tiled, strict=True) if tile), default=1)
+        if len(pixels) != len(sizes) or (pixels.ndim == 5 and pixels.shape[1] < most):
+            raise InputError(
+                f"image_sizes are of {len(sizes)} images with up to {most} views; pixel_values has shape "
+                f"{list(pixels.shape)}."
+            )
+
     def image_features(self, model: nn.Module, inputs: Mapping[str, Any], sizes: Tensor) -> Any:
         """The model's own encoding of all images."""
         return model.model.get_image_features(
@@ -77,6 +90,8 @@ class LlavaOneVision(Family):
         if tiled is None:
             counts = inputs.get("batch_num_images")
             counts = [1] * len(sizes) if counts is None else [int(n) for n in counts]
+            if sum(counts) != len(sizes):
+                raise InputError(f"batch_num_images is {counts}; image_sizes are of {len(sizes)} images.")
             tiled = [n == 1 for n in counts for _ in range(n)]
         return tiled
 

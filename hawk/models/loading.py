@@ -26,9 +26,15 @@ _CHECKED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 ATTENTION = ("eager", "sdpa", "flash_attention_2", packed.NAME)
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str | torch.device) -> str:
+    try:
+        device = device if device == "auto" else str(torch.device(device))
+    except (RuntimeError, TypeError):
+        raise refuse("model.device", device, "auto, cpu, cuda or cuda:NUMBER") from None
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "meta":
+        raise InputError("model.device is 'meta', which computes nothing; use auto or cpu.")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"model.device is {device!r}, but torch sees no CUDA device; use auto or cpu.")
     return device
@@ -138,7 +144,7 @@ def load(
     """
     path = os.fspath(path) if isinstance(path, os.PathLike) else path
     check_model_folder(path)
-    if revision is not None and Path(resolve(path)).is_dir():
+    if revision is not None and os.path.isdir(resolve(path)):
         raise InputError(
             f"model.path {path!r} is a folder here, which has no revision {revision!r}; "
             "a revision is for a model on the Hub."

@@ -38,6 +38,10 @@ class Qwen2_5VL(Family):  # noqa: N801
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id, "video": config.video_token_id}
 
+    def pixel_shape(self, config: Any) -> tuple[int, ...]:
+        vision = config.vision_config
+        return (vision.in_channels * vision.temporal_patch_size * vision.patch_size**2,)  # one patch
+
     def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
         merge = model.config.vision_config.spatial_merge_size
         seconds = inputs.get("second_per_grid_ts")
@@ -58,6 +62,8 @@ class Qwen2_5VL(Family):  # noqa: N801
                     )
                 encoder = getattr(model.model, f"get_{modality}_features")
                 output = encoder(inputs[pixels], grids.to(inputs[pixels].device), return_dict=True)
+            if modality == "video" and seconds is not None and len(seconds) != len(grids):
+                raise InputError(f"second_per_grid_ts has {len(seconds)} entries for {len(grids)} videos.")
             features, levels = self.per_item(output, grids.prod(-1) // merge**2)
             items[modality] = []
             for i, (t, h, w) in enumerate(grids.tolist()):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hawk.core import values
 from hawk.core.errors import InputError
 from hawk.models.base import MODALITIES, Family, VisualItem, by_modality
 from hawk.pruning.context import LastRun, PruningContext, Selector
@@ -35,7 +36,7 @@ CONSUMED = (
 # What the CPU reads to take a prompt apart: integers, and few.
 READ = (
     "input_ids", "attention_mask", "image_grid_thw", "video_grid_thw", "image_sizes", "image_tiled",
-    "batch_num_images", "video_frames",
+    "batch_num_images", "video_frames", "mm_token_type_ids",
 )  # fmt: skip
 
 
@@ -144,7 +145,10 @@ def _as_tensors(inputs: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(inputs)
     for name in ("image_sizes", "image_grid_thw", "video_grid_thw", "batch_num_images"):
         if isinstance(out.get(name), list | tuple):
-            out[name] = torch.tensor([_numbers(entry) for entry in out[name]])
+            try:
+                out[name] = torch.tensor([_numbers(entry) for entry in out[name]])
+            except (TypeError, ValueError, RuntimeError):
+                raise values.refuse(name, out[name], "a tensor, or rows of equal length") from None
     out["input_ids"] = out["input_ids"].long()
     return out
 
@@ -171,14 +175,14 @@ def _chosen(
     Raises what refuses the first ``unchecked`` values that are not finite; AssertionError for a token that
     was chosen twice.
     """
-    finite = [torch.isfinite(torch.cat([values.flatten() for values, _ in unchecked]))] if unchecked else []
+    finite = [torch.isfinite(torch.cat([numbers.flatten() for numbers, _ in unchecked]))] if unchecked else []
     fetched = fetch([*kept_index, *finite])
     kept_index = fetched[: len(kept_index)]
     end = 0
-    for values, refuse in unchecked:
-        begin, end = end, end + values.numel()
+    for numbers, refuse in unchecked:
+        begin, end = end, end + numbers.numel()
         if not fetched[-1][begin:end].all():
-            refuse(values)
+            refuse(numbers)
     kept_index = [torch.from_numpy(np.sort(kept.numpy())) for kept in kept_index]
     for kept in kept_index:
         if (np.diff(kept.numpy()) == 0).any():

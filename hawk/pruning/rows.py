@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError
-from hawk.models.base import Family, VisualItem
+from hawk.models.base import MODALITIES, Family, VisualItem
 from hawk.pruning.fetch import Index, as_run
 
 
@@ -64,12 +64,14 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any], devi
         raise InputError(f"attention_mask {list(mask.shape)} does not fit input_ids {list(ids.shape)}.")
     if not mask[:, -1].all():
         raise InputError("a row ends in padding: decoder-only models need left padding to generate.")
+    _check_pixels(family.pixel_shape(model.config), inputs)
     # The caller's stored features, or the vision tower of a model split over GPUs, may be elsewhere.
     encoded = {
         modality: [item.to(device) for item in found]
         for modality, found in family.encode(model, inputs).items()
     }
     placed = _places(family.placeholders(model.config), ids.numpy(), mask.numpy(), encoded)
+    _check_types(family.placeholders(model.config), inputs)
     positions = family.position_ids(model, {**inputs, "attention_mask": mask.long()})
     positions = positions if positions.ndim == 3 else positions[None]
     columns = [as_run(np.flatnonzero(row)) for row in mask.numpy()]
@@ -78,6 +80,33 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any], devi
         for i in range(len(ids))
     ]
     return Rows(ids, mask, positions, rows, columns, device)
+
+
+def _check_pixels(shape: tuple[int, ...], inputs: Mapping[str, Any]) -> None:
+    for name in ("pixel_values", "pixel_values_videos"):
+        pixels = inputs.get(name)
+        if pixels is None:
+            continue
+        fits = pixels.ndim > len(shape) and tuple(pixels.shape[-len(shape) :]) == shape
+        if not fits or not pixels.is_floating_point():
+            raise InputError(
+                f"{name} is a {pixels.dtype} tensor of shape {list(pixels.shape)}; the vision tower takes "
+                f"floats of shape [..., {', '.join(map(str, shape))}]."
+            )
+
+
+def _check_types(placeholders: Mapping[str, int], inputs: Mapping[str, Any]) -> None:
+    """Positions are made from the ids: other types would be passed over in silence."""
+    types, ids = inputs.get("mm_token_type_ids"), inputs["input_ids"]
+    if types is None:
+        return
+    expected = torch.zeros_like(ids)
+    for number, modality in enumerate(MODALITIES, 1):
+        expected[ids == placeholders.get(modality, -1)] = number
+    if not torch.equal(types.to(ids.dtype), expected):
+        raise InputError(
+            "mm_token_type_ids does not mark the visual tokens of input_ids: 0 is text, 1 image, 2 video."
+        )
 
 
 def _places(

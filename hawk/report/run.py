@@ -16,7 +16,7 @@ from hawk.analysis.answers import Answers
 from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
+from hawk.core.head_weights import HeadWeights, weights_of_run
 from hawk.core.paths import RunPaths
 from hawk.core.settings_checks import required
 from hawk.report.examples import read_examples
@@ -88,7 +88,7 @@ class Run:
             stability = {name: read_stability(paths.stability(name), name)[1] for name in present}
             run.stability = {name: one for name, one in stability.items() if one is not None}
             run.weights = {
-                one["name"]: HeadWeights.load(paths.head_weights(one["name"]))
+                one["name"]: weights_of_run(paths.head_weights(one["name"]))
                 for one in config["weights"]["recipes"]
                 if Path(paths.head_weights(one["name"])).is_file()
             }
@@ -99,11 +99,34 @@ class Run:
         if Path(paths.cost()).is_file():
             cost = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
             run.cost, run.cost_made = cost.to_pandas(), files.provenance_of(cost, paths.cost())
+            if run.retention is not None:
+                _require_one_run(paths.cost(), run.cost_made["settings"], run.settings)
         if Path(paths.head_scores()).is_file():
             run.examples = read_examples(paths.head_scores())
         if run.drops is None and run.retention is None:
             raise InputError(f"{root}: neither drops nor tables/retention.parquet; nothing to report.")
         return run
+
+
+def _require_one_run(path: str, cost: Mapping[str, Any], retention: Mapping[str, Any]) -> None:
+    """Refuse a cost that was measured of something else than what the retention beside it is of."""
+    told = [_measured(settings) for settings in (cost, retention)]
+    for key, value in told[0].items():
+        other = told[1].get(key)
+        if None not in (value, other) and value != other:
+            raise InputError(
+                f"{path}: measured with {key} {value}; the retention of this run is of {other}. "
+                "Delete the file and run again."
+            )
+
+
+def _measured(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the cost and the retention of one run share; older files do not tell all of it."""
+    variants = settings.get("variants") or {}
+    told: dict[str, Any] = {f"variant {name}": {**one, "name": name} for name, one in variants.items()}
+    model = settings.get("model") or {}
+    told |= {f"model {key}": model.get(key) for key in ("id", "revision", "dtype")}
+    return told | {key: settings.get(key) for key in ("preprocessing", "rules")}
 
 
 def read_drops(paths: RunPaths, ablation: str) -> pa.Table:

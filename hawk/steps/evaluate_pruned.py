@@ -24,7 +24,7 @@ from hawk.pruning.budget import ratio_text
 from hawk.pruning.measured_on import check_measured_on
 from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import Session
-from hawk.steps.variants import build, needs_tower, token_score_of
+from hawk.steps.variants import build, needs_tower, token_score_of, weights_sha256
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     prompts: Prompts | None = None
     every: list[dict[str, Any]] = []
     pruners: dict[str, str] = {}
+    weights: dict[int, str | None] = {}  # seed → the sha256 of its weights
     done: list[dict[str, Any]] | None = None
     for ratio in map(ratio_text, config["evaluation"]["ratios"]):
         for seed in range(variant.get("seeds", 1)):
@@ -79,6 +80,8 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
             if not pruners:
                 check_measured_on(pruner, session.vlm.family.name, session.vlm.source["id"])
             pruners[f"{ratio}:{seed}"] = repr(pruner)
+            if weights.setdefault(seed, weights_sha256(pruner)) != weights_sha256(pruner):
+                raise InputError(f"{source}: the weights were changed while {variant_name!r} was evaluated.")
             if prompts is None or method.other_images:
                 prompts = session.prompts_for(pruner)
             if done is None or not method.ratio_free:
@@ -92,6 +95,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     settings = {
         **session.settings(),
         "token_score": token_score_of(pruner),
+        "weights": None if weights[0] is None else {"source": _named(subset, source), "sha256": weights[0]},
         "scoring": dict(config["scoring"]),
         "variant": variant,
         "pruner": pruners,
@@ -100,6 +104,11 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
     }
     identity = {"benchmark": name, "variant": variant_name, "role": session.role}
     write_table(paths.evaluation(name, variant_name), every, EVALUATION, provenance(identity, **settings))
+
+
+def _named(subset: tuple[str, str] | None, source: Any) -> str:
+    """Head weights by the name that the same ones have on every benchmark."""
+    return str(source or "uniform") if subset is None else "/".join(subset)
 
 
 def refuse_overlap(session: Session, source: str, is_path: bool) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hawk.config.queries import token_score_options, weights_subset
 from hawk.core import atomic
+from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.inference.preprocessing import prepare_image, read_clip
 from hawk.inference.scoring import prepared, score_prompt
@@ -58,10 +59,12 @@ def kept_tokens(config: Mapping[str, Any], paths: RunPaths) -> list[str]:
     vlm: VisionLanguageModel | None = None
     for name in evaluation["benchmarks"][:EXAMPLES]:
         session = Session.open(config, paths, name, evaluation["role"], pixels=True)
+        session.samples = [sample for sample in session.samples if sample.images or sample.video][:1]
+        if not session.samples:
+            raise InputError(f"kept tokens: benchmark {name!r} has no sample with a picture to draw.")
         if vlm is not None:
             session.vlm = vlm  # loaded once for all benchmarks
         vlm = session.vlm
-        session.samples = session.samples[:1]
         entry, example = _example(session, ratio)
         entries.append(entry)
         examples.append(example)

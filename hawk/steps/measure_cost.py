@@ -30,7 +30,7 @@ from hawk.pruning.base import Pruner
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import load_for
-from hawk.steps.variants import build
+from hawk.steps.variants import build, comparison_rules
 
 log = logging.getLogger("hawk")
 
@@ -96,6 +96,8 @@ def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
         "cost": dict(section),
         "samples": len(samples),
         "preprocessing": dict(config["preprocessing"]),
+        "rules": comparison_rules(config),
+        "variants": {one["name"]: one for one in evaluation["variants"]},
         "pruners": {f"{variant} {ratio}": repr(p) for (variant, ratio), p in pruners.items()},
     }
     write_table(paths.cost(), rows, COST, provenance({"table": "cost", "benchmark": name}, **settings))

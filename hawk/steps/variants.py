@@ -10,7 +10,7 @@ import numpy as np
 
 from hawk.config.queries import own_weights, token_score_options
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
+from hawk.core.head_weights import HeadWeights, weights_of_run
 from hawk.core.heads import Geometry
 from hawk.core.variants import COMPARISON_KEYS, TOKEN_SCORE, VARIANT_KEYS
 from hawk.pruning import pruner
@@ -78,6 +78,15 @@ def token_score_of(pruner: Pruner) -> dict[str, Any]:
     return {}
 
 
+def weights_sha256(pruner: Pruner) -> str | None:
+    """Of the head weights of a pruner, or of the scorer in it; None where it has none."""
+    for candidate in (pruner, getattr(pruner, "scorer", None)):
+        weights = getattr(candidate, "weights", None)
+        if isinstance(weights, HeadWeights):
+            return weights.sha256
+    return None
+
+
 def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
     chosen = [(one, facts(one["method"]).uses_tower_with) for one in with_scorers(variant)]
@@ -99,8 +108,9 @@ def load_weights(
     if source in own_weights(config):
         if path is None:
             raise InputError(f"variant {variant['name']!r} needs the run's {source!r} weight file.")
-        source = path
-    weights = HeadWeights.load(source)
+        weights = weights_of_run(path)
+    else:
+        weights = HeadWeights.load(source)
     weights.check(geometry)
     if weights.layer != layer:
         raise InputError(

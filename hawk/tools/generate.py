@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from hawk.core.atomic import atomic_path
 from hawk.core.errors import InputError
 from hawk.core.video import Clip
 from hawk.inference.phases import Phases, generate_by_phase
@@ -66,12 +67,12 @@ def save_overlay(
             figures.append(draw_kept_tokens(picture, layout.rows, layout.columns, cells, title))
         offset += item.tokens
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for number, figure in enumerate(figures, 1):
         target = path if len(figures) == 1 else path.with_stem(f"{path.stem}-{number}")
         try:
-            figure.savefig(target, dpi=200)
+            with atomic_path(target) as temporary:
+                figure.savefig(temporary, dpi=200, format=target.suffix.lstrip("."))
         except (ValueError, OSError) as error:  # an ending that is no picture format, a full disk
             raise InputError(f"{target}: the overlay cannot be written ({error}).") from None
         written.append(str(target))

@@ -7,6 +7,7 @@ score's normalization. A run goes by its folder's name.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,10 @@ from hawk.report.tables import read_retention
 
 def read_runs(folders: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Overall rows of each run's comparison table, by the run folder's name."""
-    runs = {Path(folder).name: read_retention(folder)[0] for folder in folders}
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise InputError(f"--run-dir: there is no folder {folder!r}; give outputs/RUN.")
+    runs = {Path(folder).resolve().name: read_retention(folder)[0] for folder in folders}
     if len(runs) != len(folders):
         raise InputError(f"--run-dir: two folders of one name among {', '.join(folders)}.")
     if len(runs) < 2:
@@ -42,7 +46,8 @@ def rankings(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One row per run, ratio and variant that all runs share: retention, its interval and rank.
 
     Rank 1 is the best; equal retention shares a rank. ``same_ranking`` is the rank correlation
-    (Spearman) of the run with the first one at that ratio.
+    (Spearman) of the run with the first one at that ratio. A variant whose retention is not defined has no
+    rank, and its ratio no correlation.
     """
     keys = [
         set(zip(table_of_run["variant"], table_of_run["pruning_ratio"], strict=True))
@@ -61,7 +66,7 @@ def rankings(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         raise InputError(f"runs {', '.join(runs)}: no variant and ratio that all of them have.")
     table = pd.concat(parts, ignore_index=True)
     groups = table.groupby(["run", "pruning_ratio"], sort=False)
-    table["rank"] = groups["retention"].rank(ascending=False, method="min").astype(int)
+    table["rank"] = groups["retention"].rank(ascending=False, method="min").astype("Int64")
     first = next(iter(runs))
     table["same_ranking"] = np.nan
     for (_, ratio), rows in groups.groups.items():
@@ -80,14 +85,15 @@ def rankings_text(table: pd.DataFrame) -> str:
     for ratio, part in table.groupby("pruning_ratio", sort=False):
         lines += [f"removed: {ratio}", "", "| variant | " + " | ".join(runs) + " |"]
         lines.append("|---|" + "---:|" * len(runs))
-        by = part.set_index(["variant", "run"])
+        by = {(row.variant, row.run): _cell(row.retention, row.rank) for row in part.itertuples()}
         for variant in part[part["run"] == runs[0]].sort_values("rank")["variant"]:
-            cells = [
-                f"{number(by.loc[(variant, run), 'retention'])} (#{by.loc[(variant, run), 'rank']})"
-                for run in runs
-            ]
+            cells = [by[variant, run] for run in runs]
             lines.append("| " + " | ".join([variant, *cells]) + " |")
         same = part.drop_duplicates("run").set_index("run")["same_ranking"]
         cells = [number(same[run], 2, sign=True) for run in runs]
         lines += ["| *rank correlation with the first* | " + " | ".join(cells) + " |", ""]
     return "\n".join(lines)
+
+
+def _cell(retention: float, rank: int) -> str:
+    return "" if pd.isna(retention) else f"{number(retention)} (#{rank})"

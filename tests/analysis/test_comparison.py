@@ -75,6 +75,19 @@ def test_files_made_otherwise_are_not_compared(tmp_path: Path, setting: dict[str
         make_tables(config, root)
 
 
+def test_files_of_one_variant_with_weights_of_other_numbers_are_not_compared(tmp_path: Path) -> None:
+    """A weight file was replaced between two benchmarks: its name stayed, and so did the variant."""
+    root, config = written(tmp_path)
+    first, second = (RunPaths(root).evaluation(name, "hawk-zero") for name in BENCHMARKS[:2])
+    change(first, same, weights={"source": "w.json", "sha256": "a"})
+    make_tables(config, root)  # the others are of an earlier version, and do not tell
+    change(second, same, weights={"source": "without-x", "sha256": "b"})
+    make_tables(config, root)  # other weights by intention
+    change(second, same, weights={"source": "w.json", "sha256": "b"})
+    with pytest.raises(InputError, match="weights w.json 'b', but .* has 'a'.* cannot be compared"):
+        make_tables(config, root)
+
+
 def test_a_file_of_another_variant_or_other_images_is_refused(tmp_path: Path) -> None:
     root, config = written(tmp_path)
     path = RunPaths(root).evaluation("toy", "divprune")
@@ -362,6 +375,7 @@ def test_runs_of_other_images_or_rules_are_refused(two_models, tmp_path: Path) -
     [
         (["one", "two"], "several --run-dir need it"),
         (["one", "--output", "both"], "several --run-dir need it, and only they"),
+        (["one", "two", "--output", ""], "--output: '' is no folder"),  # it was the first run's
         (["one", "./one", "--output", "both"], "a folder is given twice among one, ./one"),
     ],
 )
@@ -370,7 +384,7 @@ def test_the_command_needs_a_place_for_several_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = [
-        word for one in words for word in ((one,) if one in ("--output", "both") else ("--run-dir", one))
+        word for one in words for word in ((one,) if one in ("--output", "both", "") else ("--run-dir", one))
     ]
     with pytest.raises(InputError, match=said):
         CliRunner().invoke(compare_command, ["--config", "{}", *given], catch_exceptions=False)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
-from hawk.core.heads import Geometry
+from hawk.core.head_weights import HeadWeights, weights_of_run
+from hawk.core.heads import Geometry, Head
+from hawk.core.paths import RunPaths
 
 GOOD = HeadWeights(
     weights=(0.1, 0.2, 0.3, 0.4),
@@ -50,8 +51,8 @@ BAD = {
     "layer as float": (put("layer", value=0.0), "layer is 0.0"),
     "layer null": (put("layer", value=None), "layer is None"),
     "layer out of range": (put("layer", value=3), "layer 3 is outside the model's 0-2"),
-    "heads as float": (put("model", "heads", value=4.5), "model.heads is 4.5"),
-    "head_dim negative": (put("model", "head_dim", value=-1), "model.head_dim is -1"),
+    "heads as float": (put("model", "heads", value=4.5), "geometry: heads is 4.5"),
+    "head_dim negative": (put("model", "head_dim", value=-1), "geometry: head_dim is -1"),
     "kv_heads that do not divide": (put("model", "kv_heads", value=3), "3 key-value heads"),
     "model a list": (put("model", value=[]), r"model is \[\]"),
     "NaN per benchmark": (put("per_benchmark", "colors", 1, value=float("nan")), "per_benchmark.colors"),
@@ -171,9 +172,9 @@ def test_signed_weights_are_shares_by_their_sizes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"weights": None}, "None weights for 4 heads"),
-        ({"weights": (w for w in (1.0, 0.0))}, "weights for 4 heads"),
-        ({"weights": 3}, "3 weights for 4 heads"),
+        ({"weights": None}, "weights is None"),
+        ({"weights": (w for w in (1.0, 0.0))}, "weights is <generator"),
+        ({"weights": 3}, "weights is 3"),
         ({"layer": "0"}, "layer is '0'"),
         ({"layer": 0.0}, "layer is 0.0"),
         ({"layer": True}, "layer is True"),
@@ -181,6 +182,23 @@ def test_signed_weights_are_shares_by_their_sizes(tmp_path: Path) -> None:
         ({"samples": None}, "samples is None"),
         ({"mean_query": 3}, "mean_query is 3"),
         ({"mean_query": (None,) * 4}, "a row of mean_query is None"),
+        ({"weight_normalization": None}, "weight_normalization is None"),
+        ({"weight_normalization": "signed\n"}, "weight_normalization is 'signed"),
+        ({"intervention": 5}, "intervention is 5"),
+        ({"calibration_groups": 5}, "calibration_groups is 5"),
+        ({"model": {"id": 3}}, "model.id is 3"),
+        ({"model": {"heads": "4"}}, "model has 'heads', which the geometry says"),
+        ({"samples": {"a": 0.5}}, "samples.a is 0.5"),
+        ({"samples": {"../x": 1}}, "'../x'"),
+        ({"token_score": {"rope": "maybe"}}, "token_score is"),
+        ({"token_score": {**GOOD.token_score, "rope": "maybe"}}, "token_score.rope is 'maybe'"),
+        ({"samples": {"a": 1}, "per_benchmark": {"a": None}}, "per_benchmark.a is None"),
+        ({"samples": {"a": 1}, "per_benchmark": {"a": (1, 0)}}, "per_benchmark.a: 2 weights for 4 heads"),
+        ({"per_benchmark": {"a": (1, 0, 0, 0)}}, "which samples do not name"),
+        ({"provenance": {}}, "provenance is empty"),
+        ({"provenance": {"when": object()}}, "provenance cannot be written as JSON"),
+        ({"provenance": {"drop": float("nan")}}, "provenance cannot be written as JSON"),
+        ({"provenance": {"name": "\ud800"}}, "provenance cannot be written as JSON"),
     ],
 )
 def test_what_is_no_weights_is_refused_when_it_is_built(changes: dict[str, Any], said: str) -> None:
@@ -189,16 +207,46 @@ def test_what_is_no_weights_is_refused_when_it_is_built(changes: dict[str, Any],
         HeadWeights(**{**made, **changes})
 
 
-def test_what_could_not_be_read_is_not_saved(tmp_path: Path) -> None:
-    for changes in (
-        {"token_score": {"rope": "maybe"}},
-        {"samples": {"../x": 1}},
-        {"model": {"id": "\x1b[2J"}},
+def test_tables_that_were_changed_into_what_no_file_holds_are_not_saved(tmp_path: Path) -> None:
+    for name, key, value in (
+        ("token_score", "rope", "maybe"),
+        ("samples", "../x", 1),
+        ("model", "id", "\x1b[2J"),
+        ("per_benchmark", "colors", None),
     ):
-        weights = HeadWeights((0.25,) * 4, Geometry(2, 4, 2, 8), **changes)  # type: ignore[arg-type]
-        with pytest.raises(InputError):
+        table = dict(getattr(GOOD, name))
+        weights = replace(GOOD, **{name: table})
+        table[key] = value
+        with pytest.raises(InputError, match="^head weights: "):
             weights.save(tmp_path / "w.json")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [None, 3, b"w.json", "w\0.json", ["w.json"]], ids=repr)
+def test_a_file_to_write_is_named_by_a_path(path: Any) -> None:
+    with pytest.raises(InputError, match="the file to write is .*; it must be a path"):
+        GOOD.save(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" + "b" * 5000, "x" * 5000 + ".json", "x\0y"])
+def test_a_name_that_no_disk_can_hold_is_no_weights(name: str) -> None:
+    with pytest.raises(InputError, match="unknown head weights .no such file or shipped name. '[^']+'"):
+        HeadWeights.load(name)
+
+
+def test_a_runs_weights_are_those_that_their_path_says(tmp_path: Path) -> None:
+    """Another recipe's file in the place of this one was used without a word."""
+    paths = RunPaths(tmp_path / "outputs/toy")
+    of_zero = replace(GOOD, provenance={"identity": {"recipe": "zero", "subset": "pooled"}})
+    of_zero.save(paths.head_weights("zero"))
+    assert weights_of_run(paths.head_weights("zero")) == of_zero
+    for recipe, subset in (("mean", "pooled"), ("zero", "without-x")):
+        path = paths.head_weights(recipe, subset)
+        of_zero.save(path)
+        with pytest.raises(InputError, match="the file says .*, its path says .* moved or mixed up"):
+            weights_of_run(path)
+    GOOD.save(paths.head_weights("own"))  # it says nothing of a recipe
+    assert weights_of_run(paths.head_weights("own")) == GOOD
 
 
 def test_raw_weights_are_saved_as_shares(tmp_path: Path) -> None:
@@ -220,3 +268,22 @@ def test_a_geometry_is_one(geometry: Any) -> None:
     for build in (HeadWeights.uniform, lambda given: HeadWeights(weights=(1.0,), geometry=given)):
         with pytest.raises(InputError, match="head weights: geometry is .*; it must be a Geometry"):
             build(geometry)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(True, 4, 2, 8), ("2", 4, 2, 8), (2.0, 4, 2, 8), (2, 4, 2, None), (0, 4, 2, 8)]
+)
+def test_the_sizes_of_a_geometry_are_whole_numbers(sizes: Any) -> None:
+    with pytest.raises(InputError, match="geometry: .* is .*; it must be a whole number from 1 to 100000"):
+        Geometry(*sizes)
+
+
+def test_heads_share_key_value_heads_evenly() -> None:
+    with pytest.raises(InputError, match="geometry: 8 heads cannot share 3 key-value heads evenly"):
+        Geometry(2, 8, 3, 8)
+
+
+@pytest.mark.parametrize("numbers", [(True, 1), (0.5, 1), ("0", "1"), (None, 1), (-1, 0), (0, -1)])
+def test_a_head_is_two_whole_numbers(numbers: Any) -> None:
+    with pytest.raises(InputError, match="head: .* is .*; it must be a whole number from 0"):
+        Head(*numbers)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
-from hawk.core.shipped import profile, resolve
+from hawk.core.shipped import check_model_folder, profile, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,13 @@ def test_any_other_path_stays_as_it_is(path: str) -> None:
 
 def test_weights_are_loaded_by_their_shipped_path() -> None:
     assert HeadWeights.load("data/head_weights/qwen2.5-vl-7b.json") == HeadWeights.load("qwen2.5-vl-7b")
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a/" + "b" * 5000, "a b/c", "a/b\0"])
+def test_a_model_that_is_neither_a_folder_nor_a_hub_id(path: str) -> None:
+    with pytest.raises(InputError, match="^model.path '.*': no such model folder"):
+        check_model_folder(path)
+    check_model_folder("Qwen/Qwen2.5-VL-7B-Instruct")
 
 
 def test_profiles() -> None:

@@ -17,6 +17,7 @@ from hawk.core.images import item_key
 from hawk.core.provenance import provenance
 from hawk.inference.encoding import encode
 from hawk.inference.feature_store import FeatureStore, feature_writer
+from hawk.inference.preprocessing import sample_inputs
 from hawk.inference.prompts import Prompts
 from hawk.inference.visual_files import VisualFile
 from hawk.models import family_of
@@ -80,6 +81,30 @@ def test_from_the_processor_and_from_the_store(family, tmp_path):
     other = prune(Random(pruning_ratio=0.5, seed=1), model, vlm.family, stored, keys=["a", "b"])
     moved = (model(**other.kwargs(), logits_to_keep=1).logits - logits[0]).abs().amax((1, 2))
     assert (moved > 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "token"),
+    [("qwen2_5_vl", "<|image_pad|>"), ("qwen2_5_vl", "<|video_pad|>"), ("internvl", "<IMG_CONTEXT>")],
+)
+def test_a_sample_whose_question_holds_a_pictures_token(family, token, tmp_path):
+    """It would count as a picture: a traceback of the processor, or another picture's place."""
+    from hawk.training.architectures import build as untrained
+
+    tiny = untrained(family)
+    vlm = VisionLanguageModel(tiny.model, tiny.processor, family_of(tiny.model))
+    content = png(0, 64, 64)
+    sample = Sample("s1", "g", f"what is {token}?", ("7",), ({"bytes": content, "path": None},))
+    path = tmp_path / "f.safetensors"
+    with feature_writer(path, provenance({"role": "evaluation"})) as add:
+        add(item_key(content), encode(vlm, VisualFile.of({"bytes": content}), {}))
+    for make in (
+        lambda: Prompts(vlm, Ask(), [sample], FeatureStore(path), "vlmevalkit"),
+        lambda: sample_inputs(vlm, Ask(), "vlmevalkit", {}, sample),
+    ):
+        with pytest.raises(InputError, match="^benchmark 'ask', sample 's1': the prompt holds") as told:
+            make()
+        assert token in str(told.value)
 
 
 @pytest.mark.parametrize("rows", [[Image(2, 3)], [Image(2, 2), Image(1, 2)], [Video(3, 1, 1)]])

@@ -83,6 +83,8 @@ def test_ids_that_are_no_batch_of_ids():
 
 GRID = torch.tensor([[1, 8, 8]])
 ODD = {  # name → (what is given in its place, the message)
+    "no token": ("input_ids", lambda x: x[:, :0], r"input_ids \[1, 0\] hold no token"),
+    "no row": ("input_ids", lambda x: x[:0], r"input_ids \[0, \d+\] hold no token"),
     "ids as floats": ("input_ids", lambda x: x.float(), "input_ids are torch.float32"),
     "complex ids": ("input_ids", lambda x: x.to(torch.complex64), "input_ids are torch.complex64"),
     "ids that are true or false": ("input_ids", lambda x: x.bool(), "input_ids are torch.bool"),
@@ -101,6 +103,11 @@ ODD = {  # name → (what is given in its place, the message)
     "a grid without end": ("image_grid_thw", lambda x: x * 2**40, "image_grid_thw holds"),
     "a mask as a list": ("attention_mask", lambda x: x.tolist(), "attention_mask is list; a tensor"),
     "a mask of NaN": ("attention_mask", lambda x: x * float("nan"), "attention_mask holds NaN"),
+    "types of nothing": ("mm_token_type_ids", lambda x: x * 0, "mm_token_type_ids does not mark"),
+    "types of a video": ("mm_token_type_ids", lambda x: x * 2, "mm_token_type_ids does not mark"),
+    "pixels too narrow": ("pixel_values", lambda x: x[:, :-1], r"shape \[64, 95\]; .* shape \[..., 96\]"),
+    "pixels in one row": ("pixel_values", lambda x: x[0], r"pixel_values is a torch.float32 tensor of shape"),
+    "pixels of whole numbers": ("pixel_values", lambda x: x.long(), "pixel_values is a torch.int64 tensor"),
     "other types": ("mm_token_type_ids", lambda x: x[:, :3], r"mm_token_type_ids \[1, 3\] does not fit"),
     "a cache of tuples": ("past_key_values", lambda x: ((),), "past_key_values is tuple; .* Cache"),
 }  # fmt: skip
@@ -113,6 +120,58 @@ def test_odd_tensors_are_refused_by_name(case):
     assert torch.equal(inputs["image_grid_thw"], GRID)
     with KEPT.attach(model), pytest.raises(InputError, match=said):
         model.generate(**{**inputs, name: change(inputs.get(name))}, max_new_tokens=1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pixels_that_the_tower_cannot_take(family):
+    model, inputs = MODELS[family](), build(family, [[Image(2, 2), 20]])
+    for change in (lambda x: x[..., :-1], lambda x: x[0, 0], lambda x: (x * 9).to(torch.uint8)):
+        changed = {**inputs, "pixel_values": change(inputs["pixel_values"])}
+        with (
+            KEPT.attach(model),
+            pytest.raises(InputError, match="pixel_values is a .*; the vision tower"),
+        ):
+            model.generate(**changed, max_new_tokens=1)
+
+
+SIZES = {  # what is given for image_sizes and batch_num_images, and the message
+    "too few": (lambda s: s[:1], None, "image_sizes are of 1 images"),
+    "of floats": (lambda s: s.float(), None, "image_sizes is .*; rows of height and"),
+    "of zeros": (lambda s: s * 0, None, "image_sizes is .*; rows of height and"),
+    "a third number": (lambda s: s.repeat(1, 2)[:, :3], None, "image_sizes is .*; rows of height and"),
+    "larger than the tiles": (lambda s: s, [1], r"batch_num_images is \[1\]; image_sizes are of 2"),
+    "rows of two lengths": (lambda s: [[1, 2], [3]], None, "image_sizes is .*; it must be a tensor, or rows"),
+    "words": (lambda s: [["a", "b"]] * 2, None, "image_sizes is .*; it must be a tensor, or rows"),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_sizes_that_are_not_those_of_the_images(case):
+    change, counts, said = SIZES[case]
+    model, inputs = MODELS["llava_onevision"](), build("llava_onevision", [[Image(2, 2), 20, Image(1, 2)]])
+    inputs["image_sizes"] = change(inputs["image_sizes"])
+    if counts is not None:
+        inputs["batch_num_images"] = torch.tensor(counts)
+    with KEPT.attach(model), pytest.raises(InputError, match=said):
+        model.generate(**inputs, max_new_tokens=1)
+
+
+def test_an_image_with_fewer_views_than_its_size():
+    for family in ("llava_onevision", "llava_next"):
+        model, inputs = MODELS[family](), build(family, [[Image(2, 2), 20]])
+        inputs["pixel_values"] = inputs["pixel_values"][:, :2]
+        with (
+            KEPT.attach(model),
+            pytest.raises(InputError, match="with up to 5 views; pixel_values has"),
+        ):
+            model.generate(**inputs, max_new_tokens=1)
+
+
+def test_times_of_other_videos():
+    model, inputs = MODELS["qwen2_5_vl"](), build("qwen2_5_vl", [[Video(2), 20]])
+    inputs["second_per_grid_ts"] = inputs["second_per_grid_ts"].repeat(2)
+    with KEPT.attach(model), pytest.raises(InputError, match="second_per_grid_ts has 2 entries for 1 videos"):
+        model.generate(**inputs, max_new_tokens=1)
 
 
 class Wrapper(torch.nn.Module):

@@ -19,6 +19,7 @@ from hawk import pruning
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
+from hawk.core.paths import RunPaths
 from hawk.models import family_of
 from hawk.pruning import REGISTRY, pruner_class
 from hawk.pruning.options import MethodFacts, facts, varies_by_seed
@@ -256,7 +257,7 @@ def test_weights_from_elsewhere_bring_their_token_score(caplog):
 
 def test_weights_of_the_run_bring_the_token_score_of_their_ablation(tmp_path: Path, caplog):
     own = {"normalization": "softmax", "reduction": "max", "rope": True, "query_span": "after_vision"}
-    path = str(tmp_path / "pooled.json")
+    path = RunPaths(tmp_path).head_weights("alone")
     replace(HeadWeights.uniform(GEOMETRY), token_score=own).save(path)
     config = {"scoring": SCORING, "weights": {"recipes": [{"name": "alone"}]}}
     variant = {"name": "x", "method": "hawk", "weights": "alone"}

@@ -98,7 +98,7 @@ def test_the_words_of_all_user_turns():
     first = inputs["input_ids"][0].tolist()
     turns = [START, 60, NEWLINE, 61, END, *first, 30, 31, END, *prompt_ids([[24, 25]])]
     inputs.update(left_padded([turns]))
-    inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+    del inputs["mm_token_type_ids"]
     given = pruner("mmtok", pruning_ratio=0.5, query_span="all_turns")
     (context,) = contexts_of(given, model, inputs)
     words = {span: context.ids[context.query_index(span)].tolist() for span in ("all_turns", "instruction")}

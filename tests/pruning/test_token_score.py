@@ -376,7 +376,7 @@ def test_the_authors_range_over_turns_and_without_an_end():
     first = inputs["input_ids"][0].tolist()
     for turns in ([*first, 30, 31, END, *prompt_ids([[24, 25]])], first[: first.index(VISION_END) + 1]):
         inputs.update(left_padded([turns]))
-        inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+        inputs.pop("mm_token_type_ids", None)
         (context,) = contexts_of(model, inputs)
         assert context.query_index("authors").tolist() == authors_range(turns, VISION_END, END)
 
@@ -388,7 +388,7 @@ def test_system_prompt_and_several_turns():
     first = inputs["input_ids"][0].tolist()
     turns = [START, 60, NEWLINE, 61, END, *first, 30, 31, END, *prompt_ids([[24, 25]])]
     inputs.update(left_padded([turns]))
-    inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+    inputs.pop("mm_token_type_ids", None)
     assert question(model, inputs) == [24, 25]
     assert turns.count(USER) == 2
 
@@ -399,6 +399,7 @@ def test_a_prompt_without_any_turn():
     inputs = build("qwen2_5_vl", [[Image(2, 2), 20, 21]])
     ids = inputs["input_ids"][0].tolist()
     inputs.update(left_padded([ids[3 : ids.index(END)]]))
+    del inputs["mm_token_type_ids"]
     with pytest.raises(InputError, match="no user turn"):
         question(model, inputs)
     assert question(model, inputs, "after_vision") == [20, 21]

@@ -64,7 +64,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]
         for variant, ratio, factor in (("unpruned", "0", 4), ("hawk", "0.8", 1))
     ]
     measured = {
-        "model": {"id": "m", "dtype": "float32"}, "device": "abacus", "threads": 1, "samples": 2,
+        "model": {"id": config["model"]["path"], "dtype": "float32"}, "device": "abacus",
+        "threads": 1, "samples": 2,
         "cost": {"max_new_tokens": 4, "repeats": 3, "warmup": 1},
     }  # fmt: skip
     made = provenance({"table": "cost", "benchmark": "toy"}, **measured)
@@ -207,6 +208,31 @@ def test_a_part_of_a_run_makes_a_part_of_a_report(made, tmp_path: Path) -> None:
     shutil.rmtree(Path(paths.root) / "drops")
     with pytest.raises(InputError, match="nothing to report"):
         make_report(config, paths.root)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"model": {"id": "another"}}, "with model id another; the retention of this run is of"),
+        (
+            {"rules": {"rounding": "floor", "budget": "pooled", "position_policy": "keep"}},
+            "measured with rules ",
+        ),
+        ({"variants": {"divprune": {"method": "random"}}}, "with variant divprune "),
+    ],
+)
+def test_the_cost_of_another_run_is_not_shown_beside_this_ones_retention(
+    made, tmp_path: Path, setting: dict[str, Any], said: str
+) -> None:
+    root, config = made
+    shutil.copytree(root, tmp_path / "run")
+    path = RunPaths(tmp_path / "run").cost()
+    table = files.read_table(path, schemas.COST)
+    block = files.provenance_of(table, path)
+    files.write_table(path, table, schemas.COST, {**block, "settings": {**block["settings"], **setting}})
+    for step in (make_report, make_figures):
+        with pytest.raises(InputError, match=f"cost.parquet: measured {said}"):
+            step(config, str(tmp_path / "run"))
 
 
 # --- what it says -----------------------------------------------------------------------------------

@@ -16,15 +16,16 @@ from hawk.analysis.cost import cost_table
 from hawk.config.declared import declared
 from hawk.config.load import load_config
 from hawk.core.errors import InputError
-from hawk.core.files import read_table
+from hawk.core.files import provenance_of, read_table, write_table
 from hawk.core.paths import RunPaths
-from hawk.core.schemas import COST
+from hawk.core.schemas import COST, SAMPLES
 from hawk.inference.phases import generate_by_phase
 from hawk.models import family_of
 from hawk.models.base import VisionLanguageModel
 from hawk.pruning.methods.random import Random
 from hawk.report.figures.speedup import speedup_figure
 from hawk.report.tables import cost_markdown
+from hawk.steps.kept_tokens import kept_tokens
 from hawk.steps.make_cost_table import make_cost_table
 from hawk.steps.measure_cost import measure_cost
 
@@ -129,6 +130,24 @@ def test_mistakes(config, run, key, value, message):
     changed = {**config, "cost": {**config["cost"], key: value}}
     with pytest.raises(InputError, match=message):
         measure_cost(changed, RunPaths(run))
+
+
+def test_a_run_without_samples_has_nothing_to_measure_or_draw(config, run, tmp_path):
+    name = "easy_vqa"
+    table = read_table(RunPaths(run).samples("evaluation", name), SAMPLES)
+    paths = RunPaths(tmp_path)
+    write_table(
+        paths.samples("evaluation", name), table.slice(0, 0), SAMPLES, provenance_of(table, "the samples")
+    )
+    with pytest.raises(InputError, match="cost: benchmark 'easy_vqa' has no samples"):
+        measure_cost(config, paths)
+    config = {
+        **config,
+        "evaluation": {**config["evaluation"], "benchmarks": [name]},
+        "features": "recomputed",
+    }
+    with pytest.raises(InputError, match="benchmark 'easy_vqa' has no sample with a picture to draw"):
+        kept_tokens(config, paths)
 
 
 @pytest.mark.parametrize("family", sorted(MODELS))

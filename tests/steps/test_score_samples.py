@@ -604,3 +604,33 @@ def test_another_question_is_another_one_or_refused(
     monkeypatch.setattr(prompts, "samples", same)
     with pytest.raises(InputError, match=r"'digits' has no other question .* same, 'Which digit\?'"):
         evaluation.other_questions(prompts, 0, BENCH)
+
+
+def test_the_weights_of_an_evaluation_are_told_by_their_numbers(
+    config: dict, root: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a file that is replaced between two ratios is noticed: the rows would be of two methods."""
+    import json
+
+    path = weights_file(tmp_path / "w.json")
+    own = {"name": "file", "method": "hawk", "weights": path}
+    config = {**config, "evaluation": {**config["evaluation"], "variants": [own], "ratios": [0.6, 0.8]}}
+    run = linked(root, tmp_path / "run")
+    evaluate(config, run, "file")
+    table = read_table(run.evaluation(BENCH, "file"), EVALUATION)
+    told = json.loads(table.schema.metadata[b"hawk"])["settings"]["weights"]
+    assert told == {"source": path, "sha256": HeadWeights.load(path).sha256}
+    other = {"weights": (1.0, *(0.0,) * 7)}
+    again = weights_file(tmp_path / "other.json", **other)
+    assert HeadWeights.load(again).sha256 != told["sha256"]
+    score = Session.score
+
+    def replaced(*words, **how):
+        weights_file(tmp_path / "w.json", **other)
+        return score(*words, **how)
+
+    monkeypatch.setattr(Session, "score", replaced)
+    Path(run.evaluation(BENCH, "file")).unlink()
+    with pytest.raises(InputError, match="w.json: the weights were changed while 'file' was evaluated"):
+        evaluate(config, run, "file")
+    assert not Path(run.evaluation(BENCH, "file")).exists()

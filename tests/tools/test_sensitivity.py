@@ -111,3 +111,26 @@ def test_compared_runs_do_not_replace_the_tables_of_one(folders: list[str], tmp_
     with toy_benchmarks(), pytest.raises(InputError, match="is the folder of a run, whose own tables"):
         CliRunner().invoke(compare, [*options, "--output", folders[0]], catch_exceptions=False)
     assert Path(folders[0], "tables/retention.parquet").read_bytes() == before
+
+
+def test_a_retention_that_is_not_defined_has_no_rank(folders: list[str]) -> None:
+    """A baseline at or below chance leaves none."""
+    runs = read_runs(folders)
+    keep = runs["keep"] = runs["keep"].copy()
+    ratio = keep.loc[keep["variant"] == "random", "pruning_ratio"].iloc[0]
+    keep.loc[(keep["variant"] == "random") & (keep["pruning_ratio"] == ratio), "retention"] = float("nan")
+    table = rankings(runs)
+    row = table[(table["variant"] == "random") & (table["pruning_ratio"] == ratio)].set_index("run")
+    assert pd.isna(row.loc["keep", "rank"])
+    assert row.loc["rebase", "rank"] >= 1
+    (part,) = [one for one in rankings_text(table).split("removed: ") if one.startswith(f"{ratio}\n")]
+    (line,) = [one for one in part.splitlines() if "random" in one]
+    assert line.startswith("| random |  | ")
+    assert "#" in line
+
+
+def test_what_is_no_folder_is_no_run(folders: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for wrong in ("file", "none"):
+        with pytest.raises(InputError, match=f"--run-dir: there is no folder '.*{wrong}'; give outputs/RUN"):
+            read_runs([folders[0], str(tmp_path / wrong)])
