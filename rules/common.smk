@@ -220,11 +220,14 @@ def variant_weights(wildcards):
 
 
 def same_overrides(name, other):
-    """What a profile or the command line sets for one rule (set-resources) holds for another as well."""
-    from snakemake.resources import Resources as SnakemakeResources
+    """What a profile or the command line sets for one rule (set-resources) holds for another as well.
 
-    given = workflow.resource_settings.overwrite_resources.get(other, {})
-    workflow.get_rule(name).resources.update(SnakemakeResources.from_mapping(given))
+    Snakemake has no setting for several rules and looks for a rule's exact name, so its workflow object is asked;
+    a module that is imported with a prefix has it in both names.
+    """
+    full = workflow.modifier.modify_rulename
+    given = workflow.resource_settings.overwrite_resources.get(full(other), {})
+    workflow.get_rule(full(name)).resources.update(given)
 
 
 MEAN = [
