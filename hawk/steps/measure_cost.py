@@ -109,11 +109,11 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
     for name in wanted or ():
         if name not in names:
             raise unknown("variant in cost.variants", name, names)
-    own = own_weights(config)
+    names_of_weights = own_weights(config)
 
     def uniform(variant: Mapping[str, Any]) -> Mapping[str, Any]:
         """The variant, or the scorer in it, with uniform weights where it has the run's own."""
-        if variant.get("weights") in own:
+        if variant.get("weights") in names_of_weights:
             return {**variant, "weights": "uniform"}
         scorer = variant.get("scorer")
         return {**variant, "scorer": uniform(scorer)} if isinstance(scorer, Mapping) else variant

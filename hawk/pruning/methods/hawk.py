@@ -282,7 +282,7 @@ def _divide(values: Tensor, by: Tensor) -> Tensor:
 
 def _beyond_prior(question: Tensor, prior: Tensor, reduction: str) -> Tensor:
     """P · log(P / Q) from the head scores of the question and of the prior, [heads, n] → [heads, n]."""
-    p, q = (one if reduction in DISTRIBUTIONS else one.softmax(-1) for one in (question, prior))
+    p, q = (scores if reduction in DISTRIBUTIONS else scores.softmax(-1) for scores in (question, prior))
     least = torch.finfo(p.dtype).tiny  # of 0, P gives 0 and Q no infinity
     return p * (p.clamp_min(least).log() - q.clamp_min(least).log())
 
