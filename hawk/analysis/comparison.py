@@ -149,7 +149,7 @@ def _is_tested(config: Mapping[str, Any], variant: str) -> bool:
 
 
 def _joint(blocks: Blocks) -> JointGroups:
-    return JointGroups([some[0].samples.groups for some in blocks.values()])
+    return JointGroups([runs[0].samples.groups for runs in blocks.values()])
 
 
 def _draws(config: Mapping[str, Any], blocks: Blocks) -> dict[str, dict[Cell, np.ndarray]]:

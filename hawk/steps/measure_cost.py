@@ -126,7 +126,7 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
             log.info("cost: %s is left out; it takes other images", variant["name"])
             continue
         if any_fact(variant, "uses_relevant"):
-            log.info("cost: %s is left out; nobody can be told where the object is", variant["name"])
+            log.info("cost: %s is left out; it needs to know where the asked object is", variant["name"])
             continue
         for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
             pruners[variant["name"], ratio] = build(config, uniform(variant), ratio, 0, vlm.geometry)

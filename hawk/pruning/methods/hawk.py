@@ -311,8 +311,8 @@ def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) ->
     weight = layer.k_proj.weight.to(query.dtype).view(layer.kv_heads, layer.head_dim, -1)
     directions = (grouped @ weight).flatten(0, 1)  # [heads, hidden]
     parts = [
-        directions @ layer.norm(take(hidden, some)).to(query.dtype).T
-        for some in visual.split(_at_once(TOKENS_AT_ONCE, hidden))
+        directions @ layer.norm(take(hidden, places)).to(query.dtype).T
+        for places in visual.split(_at_once(TOKENS_AT_ONCE, hidden))
     ]
     out = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
     if layer.k_proj.bias is not None:
