@@ -51,8 +51,9 @@ container: os.environ.get("HAWK_CONTAINER", "hawk.sif")
 CALIBRATION = config["calibration"]["benchmarks"]
 EVALUATION = config["evaluation"]["benchmarks"]
 EVALUATION_ROLE = config["evaluation"]["role"]
-ABLATIONS = [one["name"] for one in config["ablation"]["recipes"]]
-MEASURED = [one["name"] for one in recipes.measured(config)]  # the others are estimates
+ABLATIONS = [ablation["name"] for ablation in config["ablation"]["recipes"]]
+# The others are estimates.
+MEASURED = [ablation["name"] for ablation in recipes.measured(config)]
 HEAD_GROUPS = recipes.head_groups(config)
 REPEATS = [f"repeat{n}" for n in range(1, config["statistics"]["repeats"] + 1)]
 VARIANTS = [variant["name"] for variant in config["evaluation"]["variants"]]
@@ -64,7 +65,10 @@ WEIGHT_FILES = queries.weight_files(config)  # (weights recipe, subset)
 RUN_PARTS = ["retention"]
 if MEASURED:
     RUN_PARTS.append("drops")
-if any(one["layer"] in recipes.layers(one) for one in recipes.measured(config)):
+if any(
+    ablation["layer"] in recipes.layers(ablation)
+    for ablation in recipes.measured(config)
+):
     RUN_PARTS.append("stability")
 if WEIGHT_FILES:
     RUN_PARTS.append("weights")
@@ -80,20 +84,20 @@ ROLES = [
     *((EVALUATION_ROLE, name) for name in EVALUATION),
 ]
 SCORES = {  # by ablation
-    one["name"]: (
-        [PATHS.head_gradients(one["name"], name) for name in CALIBRATION]
-        if one["name"] not in MEASURED
+    ablation["name"]: (
+        [PATHS.head_gradients(ablation["name"], name) for name in CALIBRATION]
+        if ablation["name"] not in MEASURED
         else [
-            PATHS.scores(name, one["name"], which)
+            PATHS.scores(name, ablation["name"], which)
             for name in CALIBRATION
             for which in [
                 "reference",
                 *REPEATS,
-                *map(str, recipes.ablated_heads(config, one)),
+                *map(str, recipes.ablated_heads(config, ablation)),
             ]
         ]
     )
-    for one in config["ablation"]["recipes"]
+    for ablation in config["ablation"]["recipes"]
 }
 SCORE_FILES = [file for files in SCORES.values() for file in files]
 EVALUATION_FILES = [
@@ -220,17 +224,20 @@ def variant_weights(wildcards):
 
 
 def same_overrides(name, other):
-    """What a profile or the command line sets for one rule (set-resources) holds for another as well."""
-    from snakemake.resources import Resources as SnakemakeResources
+    """What a profile or the command line sets for one rule (set-resources) holds for another as well.
 
-    given = workflow.resource_settings.overwrite_resources.get(other, {})
-    workflow.get_rule(name).resources.update(SnakemakeResources.from_mapping(given))
+    Snakemake has no setting for several rules and looks for a rule's exact name, so its workflow object is asked;
+    a module that is imported with a prefix has it in both names.
+    """
+    full = workflow.modifier.modify_rulename
+    given = workflow.resource_settings.overwrite_resources.get(full(other), {})
+    workflow.get_rule(full(name)).resources.update(given)
 
 
 MEAN = [
-    one["name"]
-    for one in config["ablation"]["recipes"]
-    if one["intervention"] == "mean"
+    ablation["name"]
+    for ablation in config["ablation"]["recipes"]
+    if ablation["intervention"] == "mean"
 ]
 # Samples, features, and for the intervention mean what it puts in. A function only where it must be:
 # Snakemake calls it in an event loop of its own for each of thousands of jobs.

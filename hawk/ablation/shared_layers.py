@@ -110,7 +110,7 @@ def _from_cache(hooks: Hooks, forward: Any, number: int, keys: Tensor, values: T
     """A layer that in an own prefill only fills its cache; what it would return is not needed."""
 
     def pass_on(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        cache = kwargs["past_key_values"] if hooks.own else None
+        cache = kwargs["past_key_values"] if hooks.opened_here else None
         if cache is None or cache.get_seq_length(number) > 0:
             return forward(hidden_states, *args, **kwargs)
         cache.update(keys, values, number)

@@ -67,14 +67,14 @@ def read_answers(
             raise InputError(f"{path}: scores of other samples than those of {samples_path}. Run again.")
         return table.column("score").to_numpy(), table.column("prediction").to_pylist()
 
-    reference, said = run("reference")
+    reference, predicted = run("reference")
     sign = -1.0 if intervention == "keep_only" else 1.0
     changed = {}
     for head in heads:
         if Path(paths.scores(benchmark, ablation, str(head))).is_file():
             scores, predictions = run(str(head))
             changed[head] = _compare(sign * (reference - scores), predictions)
-    return Answers(samples.select(_QUESTION[1:]).to_pylist(), said, changed)
+    return Answers(samples.select(_QUESTION[1:]).to_pylist(), predicted, changed)
 
 
 def _compare(gain: np.ndarray, predictions: Sequence[str]) -> HeadAnswers:

@@ -96,12 +96,12 @@ def compare(
     once: models and seeds are blocks, never units that would make n larger.
     """
     blocks: dict[str, list[Evaluated]] = {}
-    for one in evaluated:
-        blocks.setdefault(one.name, []).append(one)
+    for entry in evaluated:
+        blocks.setdefault(entry.name, []).append(entry)
     draws = _draws(config, blocks)
     rows = []
     for variant, method, ratio in _conditions(config):
-        cells = [_row(config, some, variant, ratio, draws) for some in blocks.values()]
+        cells = [_row(config, runs, variant, ratio, draws) for runs in blocks.values()]
         for row in [*cells, _overall_row(config, blocks, cells, variant, ratio, draws)]:
             rows.append({"variant": variant, "method": method, "pruning_ratio": ratio, **row})
     _mark_floor(rows)
@@ -118,8 +118,8 @@ def _mark_floor(rows: Sequence[dict[str, Any]]) -> None:
     """Whether each row retains no more than always giving the most frequent answer does."""
     floor = {row["benchmark"]: row["retention"] for row in rows if row["variant"] == MAJORITY}
     for row in rows:
-        own = row["variant"] not in (BASELINE, MAJORITY)
-        row["at_floor"] = bool(row["retention"] <= floor[row["benchmark"]]) if own else None
+        is_variant = row["variant"] not in (BASELINE, MAJORITY)
+        row["at_floor"] = bool(row["retention"] <= floor[row["benchmark"]]) if is_variant else None
 
 
 def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
@@ -149,7 +149,7 @@ def _is_tested(config: Mapping[str, Any], variant: str) -> bool:
 
 
 def _joint(blocks: Blocks) -> JointGroups:
-    return JointGroups([some[0].samples.groups for some in blocks.values()])
+    return JointGroups([runs[0].samples.groups for runs in blocks.values()])
 
 
 def _draws(config: Mapping[str, Any], blocks: Blocks) -> dict[str, dict[Cell, np.ndarray]]:
@@ -196,7 +196,7 @@ def _row(
 ) -> dict[str, Any]:
     results = runs[0]  # samples are the same in all runs
     benchmark, scored = results.samples.benchmark, [scored_of(run, variant, ratio) for run in runs]
-    natives = np.concatenate([benchmark.value(one.sums.sum(axis=1)) for one in scored])  # [runs · seeds]
+    natives = np.concatenate([benchmark.value(of.sums.sum(axis=1)) for of in scored])  # [runs · seeds]
     kept = np.concatenate([_by_seed(run, variant, ratio) for run in runs])
     low, high = percentile_interval(draws["own"][variant, ratio, results.name], _level(config))
     published = _published(config, variant, ratio, results.name)
@@ -210,20 +210,20 @@ def _row(
         "seeds": len(natives),
         "seed_low": float(np.min(kept)),
         "seed_high": float(np.max(kept)),
-        "kept_tokens": float(np.mean([one.kept_tokens for one in scored])),
+        "kept_tokens": float(np.mean([scores.kept_tokens for scores in scored])),
         "visual_tokens": float(np.mean([run.baseline.visual_tokens for run in runs])),
         "samples": len(results.samples.frame),
         "requested": results.samples.requested,
         "groups": len(results.samples.groups),
-        "unparsed": float(np.mean([one.unparsed for one in scored])),
-        "not_stopped": _known([100.0 * one.not_stopped for one in scored]),
+        "unparsed": float(np.mean([scores.unparsed for scores in scored])),
+        "not_stopped": _known([100.0 * scores.not_stopped for scores in scored]),
         "first_word_retention": _known(
             [
-                statistics.retention(one.first_word, run.baseline.first_word)
-                for one, run in zip(scored, runs, strict=True)
+                statistics.retention(scores.first_word, run.baseline.first_word)
+                for scores, run in zip(scored, runs, strict=True)
             ]
         ),
-        "keeps_token_0": _known([100.0 * one.keeps_token_0 for one in scored]),
+        "keeps_token_0": _known([100.0 * scores.keeps_token_0 for scores in scored]),
         "published": published,
         **_nothing(),
     }
@@ -233,8 +233,8 @@ def _row(
         gap = draws["own"][variant, ratio, results.name] - draws["own"][name, ratio, results.name]
         wins = [
             statistics.win_tie_loss(a, b)
-            for one, run in zip(scored, runs, strict=True)
-            for a, b in _pairs(one.scores, scored_of(run, name, ratio).scores)
+            for scores, run in zip(scored, runs, strict=True)
+            for a, b in _pairs(scores.scores, scored_of(run, name, ratio).scores)
         ]
         row["difference"] = row["retention"] - ours
         row["difference_low"], row["difference_high"] = (
@@ -256,7 +256,7 @@ def _overall_row(
         return float(np.mean([cell[key] for cell in cells]))
 
     def drawn(name: str) -> np.ndarray:
-        return np.mean([draws["joint"][name, ratio, one] for one in blocks], axis=0)
+        return np.mean([draws["joint"][name, ratio, benchmark] for benchmark in blocks], axis=0)
 
     runs = zip(*blocks.values(), strict=True)
     seeds = np.concatenate(

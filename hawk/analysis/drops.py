@@ -128,7 +128,7 @@ def drop_intervals(
         name: percentile_interval(measured.sign * gap.means(counts), confidence)
         for name, gap in measured.gaps.items()
     }
-    return intervals, {name: [Interval(*one) for one in ends.tolist()] for name, ends in drawn.items()}
+    return intervals, {name: [Interval(*pair) for pair in ends.tolist()] for name, ends in drawn.items()}
 
 
 def drop_rows(

@@ -88,23 +88,22 @@ def read_evaluation(config: Mapping[str, Any], root: str) -> list[Evaluated]:
         if scored:
             require_one_setting(scored, key)
     for variant in config["evaluation"]["variants"]:  # its own, on every benchmark the same
-        own = [RunPaths(root).evaluation(one.name, variant["name"]) for one in evaluated]
+        paths = [RunPaths(root).evaluation(bench.name, variant["name"]) for bench in evaluated]
         for key in OF_A_VARIANT:
-            require_one_setting({path: shared_setting(settings_by_path[path], key) for path in own}, key)
-        _require_one_weights({path: settings_by_path[path].get("weights") for path in own})
+            require_one_setting({path: shared_setting(settings_by_path[path], key) for path in paths}, key)
+        _require_one_weights({path: settings_by_path[path].get("weights") for path in paths})
     for key in COMPARISON_KEYS:  # the baseline, and files of older versions, have none
         ruled = {
             path: values["rules"][key] for path, values in settings_by_path.items() if values.get("rules")
         }
         if ruled:
             require_one_setting(ruled, key)
-    for one in evaluated:
+    for bench in evaluated:
         for variant in config["evaluation"]["variants"]:
-            path = RunPaths(root).evaluation(one.name, variant["name"])
-            for ratio, measured in one.variants[variant["name"]].items():
-                _require_the_ratios_budget(
-                    one, f"{path}, ratio {ratio}", ratio, measured, variant["method"], settings_by_path[path]
-                )
+            path = RunPaths(root).evaluation(bench.name, variant["name"])
+            for ratio, measured in bench.variants[variant["name"]].items():
+                place, settings = f"{path}, ratio {ratio}", settings_by_path[path]
+                _require_the_ratios_budget(bench, place, ratio, measured, variant["method"], settings)
     return evaluated
 
 
@@ -121,15 +120,15 @@ def _require_one_weights(weights_by_path: Mapping[str, Mapping[str, Any] | None]
 def read_runs(config: Mapping[str, Any], roots: Sequence[str]) -> list[Evaluated]:
     """What several runs (models) evaluated on the same samples under the same rules, one after the other."""
     runs = [read_evaluation(config, root) for root in roots]
-    for own in zip(*runs, strict=True):
-        first = own[0].samples
-        for one in own[1:]:
-            first.require(one.samples.ids, one.samples.path)
-            if not np.array_equal(one.samples.frame["group_id"], first.frame["group_id"]):
-                raise InputError(f"{one.samples.path}: the samples show other images than in {first.path}.")
+    for models in zip(*runs, strict=True):
+        first = models[0].samples
+        for bench in models[1:]:
+            first.require(bench.samples.ids, bench.samples.path)
+            if not np.array_equal(bench.samples.frame["group_id"], first.frame["group_id"]):
+                raise InputError(f"{bench.samples.path}: the samples show other images than in {first.path}.")
         for key in ACROSS_RUNS:
-            require_one_setting({one.samples.path: one.settings.get(key) for one in own}, key)
-    return [one for run in runs for one in run]
+            require_one_setting({bench.samples.path: bench.settings.get(key) for bench in models}, key)
+    return [bench for run in runs for bench in run]
 
 
 def _benchmark(

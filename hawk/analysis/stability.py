@@ -97,7 +97,7 @@ def _check_stability(part: dict[str, Any], where: str) -> None:
         values.number(values.member(parent, key, place), f"{place}.{key}", low, high)
 
     names = values.listed(values.member(part, "heads", where), f"{where}.heads")
-    heads = [Head.parse(str(one)) for one in names]
+    heads = [Head.parse(str(name)) for name in names]
     for key, quantiles in section(part, "head_null", where).items():
         for name in ("mean", "q025", "q975"):
             place = f"{where}.head_null.{key}"
@@ -106,18 +106,18 @@ def _check_stability(part: dict[str, Any], where: str) -> None:
                 values.number(value, f"{place}.{name}", -1 if key == SIGNED else 0, 1)
     null, halves = section(part, "null", where), section(part, "split_half", where)
     benchmarks = section(null, "benchmarks", f"{where}.null")
-    own = section(halves, "benchmarks", f"{where}.split_half")
-    if set(own) != set(benchmarks):
-        raise InputError(f"{where}: null is of {sorted(benchmarks)}, split_half of {sorted(own)}.")
-    for key, one in {"pooled": null.get("pooled"), **benchmarks}.items():
+    halved = section(halves, "benchmarks", f"{where}.split_half")
+    if set(halved) != set(benchmarks):
+        raise InputError(f"{where}: null is of {sorted(benchmarks)}, split_half of {sorted(halved)}.")
+    for key, row in {"pooled": null.get("pooled"), **benchmarks}.items():
         place = f"{where}.null.{key}"
-        one = values.mapping(one, place)
+        row = values.mapping(row, place)
         for name in ("spread", "spread_q95"):
-            number(one, name, place, 0, math.inf)
+            number(row, name, place, 0, math.inf)
         for name in ("p", "distance", "distance_q95"):
-            number(one, name, place, 0, 1)
-        values.choice(one.get("explained_by_null"), f"{place}.explained_by_null", (False, True))
-    for key, half in {"pooled": halves.get("pooled"), **own}.items():
+            number(row, name, place, 0, 1)
+        values.choice(row.get("explained_by_null"), f"{place}.explained_by_null", (False, True))
+    for key, half in {"pooled": halves.get("pooled"), **halved}.items():
         place = f"{where}.split_half.{key}.curve"
         curve = values.listed(values.mapping(half, place).get("curve"), place)
         if not curve:

@@ -5,7 +5,6 @@ docs/benchmarks.md explains every key and has a worked example that a test runs.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import re
 import string
@@ -25,17 +24,11 @@ from hawk.benchmarks.rules.cells import answers, is_empty, items, options, scala
 from hawk.benchmarks.rules.choices import REFUSED, extract_option, infer_option
 from hawk.benchmarks.rules.normalise import vqa_text
 from hawk.benchmarks.rules.protocols import ALL
-from hawk.benchmarks.sources.tables import (
-    files_hash,
-    local_parquet,
-    once_each,
-    parquet_rows,
-    read_file,
-    root_of,
-)
+from hawk.benchmarks.sources.table_files import ENDINGS, table_rows
+from hawk.benchmarks.sources.tables import files_hash, local_parquet, read_file, root_of
 from hawk.core.errors import InputError, misspelt, unknown
 from hawk.core.shipped import resolve
-from hawk.core.values import json_lines, whole
+from hawk.core.values import whole
 from hawk.core.yaml_files import read_yaml
 from hawk.core.yaml_places import Places
 
@@ -50,9 +43,7 @@ DEFAULTS: dict[str, Any] = {
 }
 KEYS = ("file", "columns", "prompt", *DEFAULTS)
 COLUMNS = ("id", "question", "answer", "image", "options", "hint", "category", "group")
-_LONGEST_CELL = 2**31 - 1
 LONGEST_ANSWER = 100_000  # tokens
-ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
 TEMPLATE = ("question", "options", "hint", "category")
 
 
@@ -437,57 +428,3 @@ def _check_template(template: Any) -> None:
             raise InputError(f"prompt: {field!r} is written with a format; its name alone is allowed.")
         if field is not None and field not in TEMPLATE:
             raise misspelt(f"prompt: {field!r} is no field of the prompt", field, TEMPLATE)
-
-
-def table_rows(name: str, path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a parquet file or folder, a CSV, a TSV or a JSONL; cells of text stay as written."""
-    ending = path.suffix.lower()
-    if path.is_dir() or ending == ".parquet":
-        yield from _parquet(name, path)
-        return
-    if ending not in ENDINGS:
-        raise unknown(f"kind of file ({path})", ending, ENDINGS)
-    if not path.is_file():
-        raise InputError(f"benchmark {name!r}: there is no file {path}.")
-    try:
-        if ending == ".jsonl":
-            yield from (row for _, row in json_lines(path))
-        else:
-            yield from _csv(path, "\t" if ending == ".tsv" else ",")
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as text in UTF-8 ({error}).") from None
-
-
-def _csv(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=delimiter)
-        header: Sequence[str] | None = None
-        while True:
-            # Python's limit of 131,072 characters a cell is one for the whole process.
-            limit = csv.field_size_limit(_LONGEST_CELL)
-            try:
-                if header is None:
-                    header = reader.fieldnames or ()
-                    once_each(header, path)
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise InputError(f"{path}, line {reader.line_num}: {error}.") from None
-            finally:
-                csv.field_size_limit(limit)
-            if None in row:
-                raise InputError(f"{path}, line {reader.line_num}: more cells than the header has columns.")
-            yield row
-
-
-def _parquet(name: str, path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    files = local_parquet(name, path)
-    try:
-        columns = pq.read_schema(files[0]).names
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{files[0]}: not a readable parquet file ({error}).") from None
-    yield from parquet_rows(files, columns)

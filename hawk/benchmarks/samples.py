@@ -109,10 +109,10 @@ def _refuse_equal(bench: Benchmark, samples: Sequence[Sample]) -> None:
         return
     first: dict[tuple[object, ...], str] = {}
     equal = []
-    for one in samples:
-        content = (one.group_id, one.question, one.options, one.references, one.category, one.metric_group)
-        if first.setdefault(content, one.sample_id) != one.sample_id:
-            equal.append(f"{one.sample_id!r} is {first[content]!r} again")
+    for row in samples:
+        content = (row.group_id, row.question, row.options, row.references, row.category, row.metric_group)
+        if first.setdefault(content, row.sample_id) != row.sample_id:
+            equal.append(f"{row.sample_id!r} is {first[content]!r} again")
     if not equal:
         return
     more = f" and {len(equal) - 8} more" if len(equal) > 8 else ""

@@ -29,7 +29,7 @@ class _SceneTask(Benchmark):
     knows_relevant: ClassVar[bool] = True
     takes: ClassVar[Mapping[str, str]] = {"protocol": "str", "scene_seed": "int"}
 
-    def made(self, index: int) -> tuple[Scene, Question | None]:
+    def scene_and_question(self, index: int) -> tuple[Scene, Question | None]:
         """Scene and question of the sample ``f"{index:04d}"``; the question knows the object's box."""
         import numpy as np
 
@@ -46,7 +46,7 @@ class _SceneTask(Benchmark):
         from PIL import Image
 
         for index in range(SCENES):
-            scene, question = self.made(index)
+            scene, question = self.scene_and_question(index)
             if question is None:
                 continue
             file = io.BytesIO()

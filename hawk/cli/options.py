@@ -36,7 +36,7 @@ class Command(click.Command):
             given: list[Any] = list(values.get(option.name) or ()) if option.multiple else []
             if order.count(option) > 1 and (not option.multiple or len(set(given)) < len(given)):
                 name = max(option.opts, key=len)
-                which = next((f" {one!r}" for one in given if given.count(one) > 1), "")
+                which = next((f" {option!r}" for option in given if given.count(option) > 1), "")
                 raise InputError(f"{name}{which} is given twice; once is allowed.")
         return super().parse_args(ctx, args)
 

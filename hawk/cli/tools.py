@@ -50,8 +50,8 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
     a row is then the mean over runs, and p-values are corrected over all variants, ratios and benchmarks.
     """
     compute_alone()
-    roots = [run_of(config_source, one).root for one in run_dirs or (None,)]
-    if len({Path(one).resolve() for one in roots}) != len(roots):
+    roots = [run_of(config_source, folder).root for folder in run_dirs or (None,)]
+    if len({Path(folder).resolve() for folder in roots}) != len(roots):
         raise InputError(f"--run-dir: a folder is given twice among {', '.join(roots)}.")
     if (len(roots) > 1) != (output is not None):
         raise InputError("--output: several --run-dir need it, and only they; one run's tables lie in it.")

@@ -51,13 +51,13 @@ def _constants(step: str) -> dict[str, Any]:
     return constants
 
 
-class Part(dict[str, Any]):
+class ConfigSection(dict[str, Any]):
     """A section of a config. A key that it lacks, as inline JSON of one's own may, is told in words."""
 
     where = ""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], where: str = "") -> Part:
+    def of(cls, values: Mapping[str, Any], where: str = "") -> ConfigSection:
         """The same, with the sections in it."""
         part = cls()
         part.where = where
@@ -69,10 +69,10 @@ class Part(dict[str, Any]):
         raise InputError(f"the config has no key {self.where + str(key)!r}, which this step needs.")
 
 
-class Section(Part):
+class DeclaredSection(ConfigSection):
     """A part of a config that knows which of its keys were declared; any other read raises.
 
-    A declared key that the config does not have is missing as in any :class:`Part`.
+    A declared key that the config does not have is missing as in any :class:`ConfigSection`.
     """
 
     def __init__(self, values: Mapping[str, Any], declared: Mapping[str, Any], where: str, step: str) -> None:
@@ -84,10 +84,10 @@ class Section(Part):
             if below is None:
                 if key in values:
                     if type(value) is dict:
-                        value = Part.of(value, f"{where}{key}.")
+                        value = ConfigSection.of(value, f"{where}{key}.")
                     self[key] = value
             else:
-                self[key] = Section(value or {}, below, f"{where}{key}.", step)
+                self[key] = DeclaredSection(value or {}, below, f"{where}{key}.", step)
 
     def _require(self, key: object) -> None:
         if key not in self.declared:
@@ -109,7 +109,7 @@ class Section(Part):
         return super().__contains__(key)
 
 
-def declared(config: Mapping[str, Any], step: str, more: str | None = None, **names: str) -> Section:
+def declared(config: Mapping[str, Any], step: str, more: str | None = None, **names: str) -> DeclaredSection:
     """The part of a config that a step declares to read; see the module."""
     tree: dict[str, Any] = {}
     for key in step_reads(step, more, **names):
@@ -118,4 +118,4 @@ def declared(config: Mapping[str, Any], step: str, more: str | None = None, **na
             tree[section] = None
         elif tree.get(section, {}) is not None:
             tree.setdefault(section, {})[name] = None
-    return Section(config, tree, "", step)
+    return DeclaredSection(config, tree, "", step)

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from hawk.config.checks import check
-from hawk.config.declared import Part
+from hawk.config.declared import ConfigSection
 from hawk.config.recipes import expand, refuse_older
 from hawk.core.errors import InputError
 from hawk.core.shipped import config_file, shipped
@@ -36,7 +36,7 @@ def load_config(source: str | Path) -> dict[str, Any]:
         raw = parse_json(text, "the inline config is not valid JSON")
         if not isinstance(raw, dict):
             raise InputError("the inline config is no JSON object.")
-        return Part.of(fill(raw, "the inline config", partial=True))
+        return ConfigSection.of(fill(raw, "the inline config", partial=True))
     path = str(config_file(text))
     raw = read_yaml(path)
     places = Places([path], raw)

@@ -68,7 +68,7 @@ def evaluation_passes(config: Mapping[str, Any]) -> int:
 
 def own_weights(config: Mapping[str, Any]) -> list[str]:
     """The names of the weights that this run makes: what ``weights`` of a variant may name."""
-    return [one["name"] for one in config["weights"]["recipes"]]
+    return [recipe["name"] for recipe in config["weights"]["recipes"]]
 
 
 def weights_path(config: Mapping[str, Any], variant: Mapping[str, Any]) -> str | None:

@@ -62,59 +62,59 @@ def refuse_older(config: Mapping[str, Any], where: str | Places) -> None:
 def expand(config: dict[str, Any]) -> None:
     """Fill every recipe's open keys from ``scoring``, in place; without weights recipes, one per ablation."""
     scoring = config["scoring"]
-    for one in config["ablation"]["recipes"]:
-        one["layer"] = scoring["layer"] if one.get("layer") is None else one["layer"]
-        if one["intervention"] in CHOOSING:
-            one.setdefault("ratio", DEFAULT_RATIO)
+    for ablation in config["ablation"]["recipes"]:
+        ablation["layer"] = scoring["layer"] if ablation.get("layer") is None else ablation["layer"]
+        if ablation["intervention"] in CHOOSING:
+            ablation.setdefault("ratio", DEFAULT_RATIO)
             for key in TOKEN_SCORE:
-                one.setdefault(key, scoring[key])
-        elif one["intervention"] == ESTIMATE:
-            one.setdefault("layers", list(range(config["model"]["layers"])))
+                ablation.setdefault(key, scoring[key])
+        elif ablation["intervention"] == ESTIMATE:
+            ablation.setdefault("layers", list(range(config["model"]["layers"])))
         else:
-            one.setdefault("layers", [one["layer"]])
+            ablation.setdefault("layers", [ablation["layer"]])
     if config["weights"]["recipes"] is None:
         config["weights"]["recipes"] = [
-            {"name": one["name"], "ablation": one["name"]}
-            for one in measured(config)
-            if config["ablation"]["heads"] == "all" and one["layer"] in layers(one)
+            {"name": ablation["name"], "ablation": ablation["name"]}
+            for ablation in measured(config)
+            if config["ablation"]["heads"] == "all" and ablation["layer"] in layers(ablation)
         ]
-    for one in config["weights"]["recipes"]:
-        one.setdefault("normalization", "min_shift")  # the paper's
-        one.setdefault("measure", "value")
-        one.setdefault("query", "question")
+    for recipe in config["weights"]["recipes"]:
+        recipe.setdefault("normalization", "min_shift")  # the paper's
+        recipe.setdefault("measure", "value")
+        recipe.setdefault("query", "question")
 
 
 def check_recipes(config: Mapping[str, Any]) -> None:
     """What the schema cannot say of recipes."""
     _check_names("ablation.recipes", config["ablation"]["recipes"])
-    for one in config["ablation"]["recipes"]:
-        _check_ablation(config, one)
+    for ablation in config["ablation"]["recipes"]:
+        _check_ablation(config, ablation)
     recipes = config["weights"]["recipes"]
     _check_names("weights.recipes", recipes)
-    for one in recipes:
-        where = f"weights.recipes, {one['name']!r}"
-        if one["name"] == "uniform" or one["name"] in shipped():
+    for recipe in recipes:
+        where = f"weights.recipes, {recipe['name']!r}"
+        if recipe["name"] == "uniform" or recipe["name"] in shipped():
             raise InputError(f"{where}: the name is taken by weights that come with hawk; choose another.")
         names = [ablation["name"] for ablation in config["ablation"]["recipes"]]
-        if one["ablation"] not in names:
-            raise unknown(f"{where}: ablation (a name of ablation.recipes)", one["ablation"], names)
-        ablation = ablation_named(config, one["ablation"])
+        if recipe["ablation"] not in names:
+            raise unknown(f"{where}: ablation (a name of ablation.recipes)", recipe["ablation"], names)
+        ablation = ablation_named(config, recipe["ablation"])
         if ablation["layer"] not in layers(ablation):
             raise InputError(
                 f"{where}: weights are of layer {ablation['layer']}, which the layers {layers(ablation)} of "
-                f"ablation {one['ablation']!r} do not include."
+                f"ablation {recipe['ablation']!r} do not include."
             )
-        if ablation["intervention"] == ESTIMATE and one["measure"] != "margin":
+        if ablation["intervention"] == ESTIMATE and recipe["measure"] != "margin":
             raise InputError(
-                f"{where}: ablation {one['ablation']!r} estimates drops in the margin alone, not in "
-                f"{one['measure']}; write measure: margin."
+                f"{where}: ablation {recipe['ablation']!r} estimates drops in the margin alone, not in "
+                f"{recipe['measure']}; write measure: margin."
             )
         if config["ablation"]["heads"] != "all":
             raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
 
 
 def _check_names(where: str, recipes: list[dict[str, Any]]) -> None:
-    names = [one["name"] for one in recipes]
+    names = [recipe["name"] for recipe in recipes]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{where}: the name {name!r} is used more than once.")
@@ -122,17 +122,17 @@ def _check_names(where: str, recipes: list[dict[str, Any]]) -> None:
             raise InputError(f"{where}: the name 'baseline' is taken by the scores of the untouched model.")
 
 
-def _check_ablation(config: Mapping[str, Any], one: Mapping[str, Any]) -> None:
-    where, count = f"ablation.recipes, {one['name']!r}", config["model"]["layers"]
-    chooses = one["intervention"] in CHOOSING
+def _check_ablation(config: Mapping[str, Any], ablation: Mapping[str, Any]) -> None:
+    where, count = f"ablation.recipes, {ablation['name']!r}", config["model"]["layers"]
+    chooses = ablation["intervention"] in CHOOSING
     for key in ("layers",) if chooses else ("ratio", *TOKEN_SCORE):
-        if key in one:
+        if key in ablation:
             owners = "zero, mean and gradient" if chooses else " and ".join(CHOOSING)
-            raise InputError(f"{where}: {key} belongs to {owners}, not to {one['intervention']!r}.")
-    for layer in (one["layer"], *layers(one)):
+            raise InputError(f"{where}: {key} belongs to {owners}, not to {ablation['intervention']!r}.")
+    for layer in (ablation["layer"], *layers(ablation)):
         if layer >= count:
             raise InputError(f"{where}: layer {layer} is outside model.layers, 0-{count - 1}.")
-    ratio = one.get("ratio", 0)
+    ratio = ablation.get("ratio", 0)
     if round(ratio * 10_000) / 10_000 != ratio:
         raise InputError(f"{where}: ratio {ratio!r} has more than four decimals.")
 
@@ -142,7 +142,7 @@ def _check_ablation(config: Mapping[str, Any], one: Mapping[str, Any]) -> None:
 
 def measured(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The ablations whose heads are switched off or choose tokens, one by one; the others are estimates."""
-    return [one for one in config["ablation"]["recipes"] if one["intervention"] != ESTIMATE]
+    return [ablation for ablation in config["ablation"]["recipes"] if ablation["intervention"] != ESTIMATE]
 
 
 def check_estimate(ablation: Mapping[str, Any], wanted: bool = True) -> Mapping[str, Any]:
@@ -170,10 +170,10 @@ def weights_named(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _named(recipes: list[dict[str, Any]], name: str, what: str) -> dict[str, Any]:
-    for one in recipes:
-        if one["name"] == name:
-            return one
-    raise unknown(what, name, [one["name"] for one in recipes])
+    for recipe in recipes:
+        if recipe["name"] == name:
+            return recipe
+    raise unknown(what, name, [recipe["name"] for recipe in recipes])
 
 
 def ablated_heads(config: Mapping[str, Any], ablation: Mapping[str, Any]) -> tuple[Head, ...]:
@@ -206,11 +206,11 @@ def head_groups(config: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
     groups: dict[tuple[str, ...], list[str]] = {}
     if per_job == 1:
         return groups
-    for one in measured(config):
-        heads = [str(head) for head in ablated_heads(config, one)]
+    for ablation in measured(config):
+        heads = [str(head) for head in ablated_heads(config, ablation)]
         size = len(heads) if per_job == "all" else per_job
         for start in range(0, len(heads), size):
-            groups.setdefault(tuple(heads[start : start + size]), []).append(one["name"])
+            groups.setdefault(tuple(heads[start : start + size]), []).append(ablation["name"])
     return groups
 
 
@@ -221,7 +221,6 @@ def with_ablation(config: Mapping[str, Any], name: str | None, layers: bool = Fa
     its heads stand in its outputs.
     """
     kept = [] if name is None else [ablation_named(config, name)]
-    if not layers:
-        own = [("layers", "layer") if "layers" in one else () for one in kept]
-        kept = [{k: v for k, v in one.items() if k not in drop} for one, drop in zip(kept, own, strict=True)]
+    if kept and not layers and "layers" in kept[0]:
+        kept = [{key: value for key, value in kept[0].items() if key not in ("layers", "layer")}]
     return {**config, "ablation": {**config["ablation"], "recipes": kept}}

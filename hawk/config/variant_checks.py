@@ -95,9 +95,9 @@ def check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
         check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
     require_other_question(variant)
     if variant.get("shuffle_query"):
-        for one in with_scorers(variant):
-            if facts(one["method"]).takes_weights:
-                _check_query(config, where, one, shuffled=True)
+        for entry in with_scorers(variant):
+            if facts(entry["method"]).takes_weights:
+                _check_query(config, where, entry, shuffled=True)
     lacking = [
         name
         for name in config["evaluation"]["benchmarks"]

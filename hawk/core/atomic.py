@@ -41,7 +41,7 @@ def _is_no_folder(path: Path) -> bool:
 
 def refuse_overwriting(option: str, output: str | os.PathLike[str], *read: str | os.PathLike[str]) -> None:
     """Refuse an output that is one of the files read, by whatever path: the input would be gone."""
-    if Path(output).resolve() in {Path(one).resolve() for one in read}:
+    if Path(output).resolve() in {Path(path).resolve() for path in read}:
         raise InputError(f"{option}: {os.fspath(output)} is what is read; give another name.")
 
 

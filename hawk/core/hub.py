@@ -21,7 +21,7 @@ def upload(
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(token=token)
-    with told(f"head weights were not uploaded to {repo_id!r}"):
+    with in_one_line(f"head weights were not uploaded to {repo_id!r}"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
         return str(api.create_commit(repo_id, added, commit_message=message).oid)
@@ -35,12 +35,13 @@ def download(repo_id: str, revision: str | None, instead: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     at = f" at revision {revision!r}" if revision else ""
-    with told(f"head weights {repo_id!r}: {instead}, and {WEIGHTS_FILE}{at} cannot be had from the Hub"):
+    about = f"head weights {repo_id!r}: {instead}, and {WEIGHTS_FILE}{at} cannot be had from the Hub"
+    with in_one_line(about):
         return Path(hf_hub_download(repo_id, WEIGHTS_FILE, revision=revision))
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def in_one_line(what: str) -> Iterator[None]:
     """Whatever the Hub's client raises as one line that begins with ``what``."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

@@ -112,7 +112,7 @@ def _heads(weights: Any, noise: Sequence[bool] | None, drops: Mapping[str, Seque
 def _null(noise: Sequence[bool] | None) -> str:
     if noise is None:
         return "Whether these weights differ from what noise gives stands in its run, not in the file."
-    outside = sum(not one for one in noise)
+    outside = sum(not is_noise for is_noise in noise)
     return (
         f"{outside} of {len(noise)} weights lie outside the middle 95 % of the weights that come out when "
         "ablated and reference runs are swapped at random, image by image: if no head mattered."

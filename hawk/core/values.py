@@ -141,7 +141,7 @@ def listed(value: Any, where: str, length: int | None = None) -> list[Any]:
 
 def choice(value: Any, where: str, allowed: Collection[Any]) -> Any:
     # By type as well: True is no 1.
-    if not any(type(value) is type(one) and value == one for one in allowed):
+    if not any(type(value) is type(option) and value == option for option in allowed):
         raise refuse(where, value, "one of " + ", ".join(map(repr, allowed)))
     return value
 

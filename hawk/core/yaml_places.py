@@ -72,7 +72,7 @@ class Places:
                     match = re.search(rf"(?<![\w.]){re.escape(repr(name))}(?![\w.])", text)
                     mentions += [(match.start(), key)] if match else []
         # Of two equal ones it is the second that is too many.
-        return max(mentions, key=lambda one: (-one[0], one[1][-1]))[1] if mentions else path
+        return max(mentions, key=lambda mention: (-mention[0], mention[1][-1]))[1] if mentions else path
 
     def _read(self) -> dict[Path_, tuple[str, Any]]:
         if self._written is None:
@@ -91,7 +91,7 @@ class Places:
             for key, child in node.value:
                 at = (*path, key.value)
                 if not (isinstance(child, yaml.MappingNode) and isinstance(self._value_at(at), dict)):
-                    for old in [one for one in self._written if one[: len(at)] == at]:
+                    for old in [path for path in self._written if path[: len(at)] == at]:
                         del self._written[old]
                 self._written[at] = (f"{file}, line {key.start_mark.line + 1}", value[key.value])
                 self._lay(file, at, child, value[key.value])
@@ -124,5 +124,5 @@ def _differs(given: Any, written: Any) -> bool:
 
 def _paths(config: Any, path: Path_ = ()) -> list[Path_]:
     if isinstance(config, Mapping):
-        return [path, *(one for key, value in config.items() for one in _paths(value, (*path, key)))]
+        return [path, *(below for key, value in config.items() for below in _paths(value, (*path, key)))]
     return [path]

@@ -237,8 +237,8 @@ def split_arguments(
         if name not in options and name not in base:
             allowed = ["pretrained", "weights", "method", "ratio", *options, *base]
             raise unknown(f"argument in --model_args (method {method!r})", name, allowed)
-    own = {name: value for name, value in arguments.items() if name in options}
-    return own, {name: value for name, value in arguments.items() if name not in options}
+    of_method = {name: value for name, value in arguments.items() if name in options}
+    return of_method, {name: value for name, value in arguments.items() if name not in options}
 
 
 def check_family(model_id: str, model_type: str, pretrained: str) -> None:

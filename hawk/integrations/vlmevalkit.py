@@ -85,7 +85,7 @@ def check_names(arguments: Sequence[str], table: MutableMapping[str, Any]) -> No
     for name in wanted:
         if name not in table:
             near = difflib.get_close_matches(name, table, n=3)
-            hint = f" Did you mean {', '.join(PREFIX + one for one in near)}?" if near else ""
+            hint = f" Did you mean {', '.join(PREFIX + other for other in near)}?" if near else ""
             raise InputError(
                 f"--model {PREFIX}{name}: VLMEvalKit has no model {name!r}.{hint} "
                 "Allowed: the names that vlmutil mlist all prints."

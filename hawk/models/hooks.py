@@ -30,7 +30,7 @@ class Hooks:
         self._handles: list[Any] = []
 
     @property
-    def own(self) -> bool:
+    def opened_here(self) -> bool:
         """Whether the code that asks runs inside the block that opened these."""
         return self in _OPEN.get()
 
@@ -53,7 +53,7 @@ class Hooks:
         # Any number of arguments: torch stores a hook before it notes that the hook takes keywords, and
         # another thread's pass may come in between.
         def guarded(*given: Any) -> Any:
-            return hook(*given) if self.own else None
+            return hook(*given) if self.opened_here else None
 
         return guarded
 

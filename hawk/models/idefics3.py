@@ -70,7 +70,7 @@ class Idefics3(Family):
     def place_observed(
         self, model: nn.Module, inputs: Mapping[str, Any], seen: Sequence[Tensor]
     ) -> list[Tensor]:
-        return [one.flatten() for one in seen]  # [tiles, tokens]
+        return [values.flatten() for values in seen]  # [tiles, tokens]
 
     def expand(self, ids: Sequence[int], items: Sequence[VisualItem], config: Any) -> list[int]:
         """The template writes one placeholder per image; the processor its tiles and their places."""

@@ -48,7 +48,7 @@ class Llava(Family):
     def place_observed(
         self, model: nn.Module, inputs: Mapping[str, Any], seen: Sequence[Tensor]
     ) -> list[Tensor]:
-        return [one.flatten(0, 1) for one in seen]  # [images, patches, ...]
+        return [values.flatten(0, 1) for values in seen]  # [images, patches, ...]
 
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         return turn_markers(tokenizer, config)

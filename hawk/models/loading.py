@@ -16,6 +16,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import check_model_folder, resolve
+from hawk.core.values import refuse
 from hawk.models import family_by_type, packed
 from hawk.models.base import VisionLanguageModel
 from hawk.models.refused import check_attention

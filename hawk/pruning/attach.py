@@ -104,7 +104,7 @@ class _Override:
 
     def current(self) -> _Entry | None:
         entries = self.entries.copy()  # another thread may leave meanwhile
-        usable = [entry for entry in entries if entry.scope.own] or entries
+        usable = [entry for entry in entries if entry.scope.opened_here] or entries
         return usable[-1] if usable else None
 
 

@@ -17,12 +17,12 @@ Index = slice | np.ndarray  # ascending places; a slice where they are one run
 
 def fetch(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Integers or bools on the CPU, each with its shape and dtype; those elsewhere come in one wait."""
-    far = [one for one in tensors if one.device.type != "cpu"]
+    far = [t for t in tensors if t.device.type != "cpu"]
     if not far:
         return list(tensors)
-    together = torch.cat([one.to(far[0].device, torch.long).flatten() for one in far]).cpu()
-    parts = iter(together.split([one.numel() for one in far]))
-    return [one if one.device.type == "cpu" else next(parts).view(one.shape).to(one.dtype) for one in tensors]
+    together = torch.cat([t.to(far[0].device, torch.long).flatten() for t in far]).cpu()
+    parts = iter(together.split([t.numel() for t in far]))
+    return [t if t.device.type == "cpu" else next(parts).view(t.shape).to(t.dtype) for t in tensors]
 
 
 def send(value: Tensor, device: torch.device) -> Tensor:

@@ -16,8 +16,8 @@ def check_measured_on(pruner: Any, family: str, model: str | None) -> None:
 
     pruner: its own weights and its scorer's are looked at. model: the id or path of the model.
     """
-    for one in (pruner, getattr(pruner, "scorer", None)):
-        weights = getattr(one, "weights", None)
+    for part in (pruner, getattr(pruner, "scorer", None)):
+        weights = getattr(part, "weights", None)
         if not isinstance(weights, HeadWeights):
             continue
         measured = weights.model.get("family")

@@ -101,7 +101,7 @@ def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def any_fact(variant: Mapping[str, Any], fact: str) -> bool:
     """Whether a fact holds of a variant's method, or of that of the scorer in it."""
-    return any(getattr(facts(one["method"]), fact) for one in with_scorers(variant))
+    return any(getattr(facts(entry["method"]), fact) for entry in with_scorers(variant))
 
 
 def varies_by_seed(variant: Mapping[str, Any]) -> bool:
@@ -115,8 +115,8 @@ def require_other_question(variant: Mapping[str, Any]) -> None:
     """Refuse ``shuffle_query`` where neither the method nor its scorer can be given another question."""
     if not variant.get("shuffle_query"):
         return
-    reading = [one for one in with_scorers(variant) if facts(one["method"]).reads_other_question]
-    if reading and all(one.get("query") == CALIBRATED for one in reading):
+    reading = [entry for entry in with_scorers(variant) if facts(entry["method"]).reads_other_question]
+    if reading and all(entry.get("query") == CALIBRATED for entry in reading):
         raise InputError(
             f"variant {variant['name']!r}: shuffle_query changes nothing with query 'calibrated', which "
             "reads no question."

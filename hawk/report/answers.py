@@ -51,14 +51,14 @@ def answer_lists(
 
     def counts(of: str) -> list[list[int | None]]:
         return [
-            [getattr(one.heads[head], of) if one and head in one.heads else None for head in heads]
-            for one in by_benchmark
+            [getattr(of_heads[head], of) if head in of_heads else None for head in heads]
+            for of_heads in (answers.heads if answers else {} for answers in by_benchmark)
         ]
 
     for most, of_all in AMOUNTS:
         parts = [
-            _shown(one, heads, [0 if hidden and not of_all else most for hidden in line])
-            for one, line in zip(by_benchmark, noise, strict=True)
+            _shown(answers, heads, [0 if hidden and not of_all else most for hidden in line])
+            for answers, line in zip(by_benchmark, noise, strict=True)
         ]
         shown = {key: [part[key] for part in parts] for key in ("asked", "said", "shown")}
         if len(json.dumps(shown)) <= BYTES:
@@ -78,8 +78,8 @@ def _shown(answers: Answers | None, heads: Sequence[Head], most: Sequence[int]) 
             for number in (asked.setdefault(row, len(asked)), said.setdefault(_cut(text), len(said)))
         ]
 
-    def cell(one: HeadAnswers | None, count: int) -> Any:
-        lists = [pairs(one.first_won, count), pairs(one.first_lost, count)] if one else []
+    def cell(head: HeadAnswers | None, count: int) -> Any:
+        lists = [pairs(head.first_won, count), pairs(head.first_lost, count)] if head else []
         return lists if any(lists) else 0
 
     if answers is None:

@@ -76,7 +76,8 @@ def _weights(run: Run, ablation: str, heads: Sequence[Head]) -> dict[str, Any]:
 
     The weights are those of the first recipe that is made of the ablation.
     """
-    recipe_names = [one["name"] for one in run.config["weights"]["recipes"] if one["ablation"] == ablation]
+    recipes = run.config["weights"]["recipes"]
+    recipe_names = [recipe["name"] for recipe in recipes if recipe["ablation"] == ablation]
     recipe = next((name for name in recipe_names if name in run.weights), None)
     if recipe is None:
         return {"weight": [None] * len(heads)}
@@ -95,7 +96,7 @@ def _weights(run: Run, ablation: str, heads: Sequence[Head]) -> dict[str, Any]:
         "weight": per_head(head_weights.weights),
         "weight_low": per_head(null and null["q025"]),
         "weight_high": per_head(null and null["q975"]),
-        "weight_noise": per_head(None if noise is None else [int(one) for one in noise]),
+        "weight_noise": per_head(None if noise is None else [int(is_noise) for is_noise in noise]),
         "normalization": head_weights.weight_normalization,
     }
 

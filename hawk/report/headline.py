@@ -2,8 +2,9 @@
 
 Words mean what the rule says. "Beats" and "better" need a verdict by Holm, a paired interval above 0, and
 more than always giving the most frequent answer; "worse" and "loses" need a verdict; whatever else was
-tested is open. Controls other than the reference variant are described by their paired interval, not tested,
-and nothing good is said of them where the reference is not beaten. Numbers stand in the plot and in tables.
+tested is open. Controls other than the reference variant have a paired interval and no test: a variant
+exceeds one where the interval lies above 0, and nothing good is said of them where the reference is not
+beaten. Numbers stand in the plot and in tables.
 """
 
 from __future__ import annotations
@@ -239,15 +240,15 @@ def _other_controls(compared: Comparison) -> Statement | None:
             won.setdefault(listed(above), []).append(name)
     parts = []
     for text, names in missed.items():
-        parts.append(f"{listed(names)} {'are' if len(names) > 1 else 'is'} not above {text}")
+        parts.append(f"{listed(names)} {'do' if len(names) > 1 else 'does'} not exceed {text}")
     for text, names in won.items():
-        they = "they are" if len(names) > 1 else "it is"
-        beats = "beat" if len(names) > 1 else "beats"
-        parts.append(f"where {listed(names)} {beats} {compared.reference} {they} also above {text}")
+        beats, exceed = ("beat", "they also exceed") if len(names) > 1 else ("beats", "it also exceeds")
+        parts.append(f"where {listed(names)} {beats} {compared.reference} {exceed} {text}")
     if not parts:
         return None
     text = "; ".join(parts[:MOST_NAMES])
-    return Statement("below" if missed else "note", f"Other controls (described, not tested): {text}.")
+    text = f"Other controls (confidence intervals, no significance tests): {text}."
+    return Statement("below" if missed else "note", text)
 
 
 def _rivals(compared: Comparison) -> Statement | None:

@@ -60,8 +60,8 @@ class Run:
 
         It is computed for drops in value only, not for drops in log-probability.
         """
-        named = next(one for one in self.config["weights"]["recipes"] if one["name"] == recipe)
-        return self.stability.get(named["ablation"]) if named["measure"] == "value" else None
+        made = {entry["name"]: entry for entry in self.config["weights"]["recipes"]}[recipe]
+        return self.stability.get(made["ablation"]) if made["measure"] == "value" else None
 
     @property
     def confidence(self) -> float:
@@ -73,7 +73,7 @@ class Run:
     def read(cls, config: Mapping[str, Any], root: str) -> Run:
         run = cls(config, RunPaths(root))
         paths = run.paths
-        names = [one["name"] for one in config["ablation"]["recipes"]]
+        names = [ablation["name"] for ablation in config["ablation"]["recipes"]]
         present = [name for name in names if Path(paths.drops(name)).is_file()]
         if present:
             tables = {name: read_drops(paths, name) for name in present}
@@ -86,11 +86,11 @@ class Run:
                 pa.concat_tables(parts[kind]).to_pandas() if parts[kind] else None for kind in (False, True)
             )
             stability = {name: read_stability(paths.stability(name), name)[1] for name in present}
-            run.stability = {name: one for name, one in stability.items() if one is not None}
+            run.stability = {name: parts for name, parts in stability.items() if parts is not None}
             run.weights = {
-                one["name"]: weights_of_run(paths.head_weights(one["name"]))
-                for one in config["weights"]["recipes"]
-                if Path(paths.head_weights(one["name"])).is_file()
+                recipe["name"]: weights_of_run(paths.head_weights(recipe["name"]))
+                for recipe in config["weights"]["recipes"]
+                if Path(paths.head_weights(recipe["name"])).is_file()
             }
         if Path(paths.table("retention", "parquet")).is_file():
             run.retention, run.settings = read_retention(root)

@@ -118,7 +118,7 @@ def fewer_samples(
         rows = rows[rows["samples"] < wanted].to_dict("records")
         shortages += [f"{row['benchmark']} {row['samples']} of {wanted} for calibration" for row in rows]
     if frame is not None:
-        shortages += [f"{one} for evaluation" for one in tables.fewer_samples(frame)]
+        shortages += [f"{shortage} for evaluation" for shortage in tables.fewer_samples(frame)]
     return (
         [Statement("warning", f"Fewer samples than asked for: {'; '.join(shortages)}.")] if shortages else []
     )

@@ -55,11 +55,11 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
             f"the config has {token_score}. Delete the older and run again."
         )
     groups: list[str] = []
-    for one in names:
+    for bench in names:
         table = files.read_table(
-            paths.samples("calibration", one),
+            paths.samples("calibration", bench),
             schemas.SAMPLES,
-            {"benchmark": one, "role": "calibration"},
+            {"benchmark": bench, "role": "calibration"},
             ["group_id"],
         )
         groups += table.column("group_id").to_pylist()
@@ -71,7 +71,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
         weight_normalization=normalization,
         intervention=ablation["intervention"],
         token_score=token_score,
-        per_benchmark={one: tuple(float(w) for w in part) for one, part in parts.items()},
+        per_benchmark={bench: tuple(float(w) for w in part) for bench, part in parts.items()},
         samples=samples,
         calibration_groups=groups_hash(groups),
         provenance=provenance(
@@ -80,10 +80,10 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
             ablation=dict(ablation),
             benchmarks=names,
             data={
-                one: files.sample_provenance(paths.samples("calibration", one), "calibration", one)
-                for one in names
+                bench: files.sample_provenance(paths.samples("calibration", bench), "calibration", bench)
+                for bench in names
             },
-            left_out=[one for one in names if one not in parts],
+            left_out=[bench for bench in names if bench not in parts],
             statistics=dict(config["statistics"]),
             seed=config["seed"],
         ),

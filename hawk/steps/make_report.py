@@ -36,9 +36,9 @@ def make_report(
     compare: folders of other runs, whose heads the explorer shows beside this run's.
     """
     output = output or RunPaths(root).report()
-    run, *rest = (Run.read(config, one) for one in (root, *compare))
-    for one in (run, *rest):
-        one.answers = answers_of(one)
+    run, *rest = (Run.read(config, folder) for folder in (root, *compare))
+    for each in (run, *rest):
+        each.answers = answers_of(each)
     others = {Path(name).name: other for name, other in zip(compare, rest, strict=True)}
     atomic.write_text(output, report(run, others))
     return output

@@ -111,11 +111,11 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
     for name in wanted or ():
         if name not in names:
             raise unknown("variant in cost.variants", name, names)
-    own = own_weights(config)
+    names_of_weights = own_weights(config)
 
     def uniform(variant: Mapping[str, Any]) -> Mapping[str, Any]:
         """The variant, or the scorer in it, with uniform weights where it has the run's own."""
-        if variant.get("weights") in own:
+        if variant.get("weights") in names_of_weights:
             return {**variant, "weights": "uniform"}
         scorer = variant.get("scorer")
         return {**variant, "scorer": uniform(scorer)} if isinstance(scorer, Mapping) else variant
@@ -128,7 +128,7 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
             log.info("cost: %s is left out; it takes other images", variant["name"])
             continue
         if any_fact(variant, "uses_relevant"):
-            log.info("cost: %s is left out; nobody can be told where the object is", variant["name"])
+            log.info("cost: %s is left out; it needs to know where the asked object is", variant["name"])
             continue
         for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
             pruners[variant["name"], ratio] = build(config, uniform(variant), ratio, 0, vlm.geometry)

@@ -89,10 +89,10 @@ def weights_sha256(pruner: Pruner) -> str | None:
 
 def needs_tower(variant: Mapping[str, Any]) -> bool:
     """Whether a variant, or the scorer in it, looks at images and not at stored features."""
-    chosen = [(one, facts(one["method"]).uses_tower_with) for one in with_scorers(variant)]
+    chosen = [(entry, facts(entry["method"]).uses_tower_with) for entry in with_scorers(variant)]
     return any_fact(variant, "uses_tower") or any(
-        one.get(option[0]) in option[1:] if option[1:] else one.get(option[0]) is not None
-        for one, option in chosen
+        entry.get(option[0]) in option[1:] if option[1:] else entry.get(option[0]) is not None
+        for entry, option in chosen
         if option
     )
 

@@ -30,14 +30,14 @@ def groupings(config: Mapping[str, Any], count: Callable[[str, str], int], timin
 
     Heads of a later layer that share a job share the layers below it: not counted, so an upper bound.
     """
-    ablated = [len(ablated_heads(config, one)) for one in measured(config)]
+    ablated = [len(ablated_heads(config, ablation)) for ablation in measured(config)]
     heads, configured = max(ablated, default=0), config["ablation"]["heads_per_job"]
     samples = [count("calibration", name) for name in config["calibration"]["benchmarks"]]
     each = timing.score + (0.0 if config["features"] == "stored" else timing.encode)
     sizes = sorted({1, min(7, heads), heads, heads if configured == "all" else min(configured, heads)})
     choices = []
     for size in sizes:
-        jobs = len(samples) * sum(math.ceil(one / size) for one in ablated)
+        jobs = len(samples) * sum(math.ceil(number / size) for number in ablated)
         starts = jobs * timing.start
         work = sum(samples) * sum(ablated) * each
         longest = timing.start + size * max(samples, default=0) * each
@@ -50,19 +50,18 @@ def groupings(config: Mapping[str, Any], count: Callable[[str, str], int], timin
 
 def recommended(choices: Sequence[Grouping]) -> Grouping:
     """The smallest group that spends little on starts, if its jobs fit; else the largest whose jobs fit."""
-    fitting = [one for one in choices if one.longest <= LONGEST] or list(choices[:1])
-    return next((one for one in fitting if one.starts <= STARTS), fitting[-1])
+    fitting = [choice for choice in choices if choice.longest <= LONGEST] or list(choices[:1])
+    return next((choice for choice in fitting if choice.starts <= STARTS), fitting[-1])
 
 
 def grouping_table(choices: Sequence[Grouping]) -> str:
     """The choices as a person reads them; the recommended one is marked."""
     best = recommended(choices)
     lines = ["heads_per_job    jobs  hours  longest job  of it starting jobs"]
-    for one in choices:
-        cells = (
-            f"{one.per_job:>13}{one.jobs:>8,}{one.hours:>7.1f}{60 * one.longest:>9.0f} min{one.starts:>20.0%}"
-        )
-        lines.append(cells + ("  recommended" if one is best else ""))
+    for choice in choices:
+        jobs = f"{choice.per_job:>13}{choice.jobs:>8,}{choice.hours:>7.1f}{60 * choice.longest:>9.0f} min"
+        cells = f"{jobs}{choice.starts:>20.0%}"
+        lines.append(cells + ("  recommended" if choice is best else ""))
     return "\n".join(lines)
 
 

@@ -10,9 +10,10 @@ from string import Template
 import yaml
 from transformers import AutoConfig
 
+from hawk.benchmarks.sources.hub import commit
 from hawk.core.atomic import check_output, write_text
 from hawk.core.errors import InputError
-from hawk.core.shipped import check_model_folder
+from hawk.core.shipped import check_model_folder, resolve
 from hawk.core.values import one_line
 from hawk.models import family_by_type
 from hawk.models.loading import read
@@ -27,7 +28,9 @@ def write_config(model: str, output: str | None = None, force: bool = False) -> 
     if Path(model).is_file():
         raise InputError(f"model {model!r} is a file; init takes the model's folder, or a Hub id.")
     check_model_folder(model)
-    config = read(AutoConfig, model, "config")
+    # One request: transformers would repeat its own for half a minute where the Hub cannot be reached.
+    revision = None if Path(resolve(model)).is_dir() else commit(model, None, "model")
+    config = read(AutoConfig, model, "config", revision)
     family = family_by_type(config.model_type)
     geometry = family.config_geometry(config)
     run = re.sub(r"[^a-z0-9._-]+", "-", Path(model).name.lower()).strip("-.")[:64] or "model"

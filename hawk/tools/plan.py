@@ -63,7 +63,7 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     evaluation, role = config["evaluation"]["benchmarks"], config["evaluation"]["role"]
     ablations = measured(config)
     screens = len(config["ablation"]["recipes"]) - len(ablations)
-    heads = [len(ablated_heads(config, one)) for one in ablations]
+    heads = [len(ablated_heads(config, ablation)) for ablation in ablations]
     per_job = config["ablation"]["heads_per_job"]
     jobs = sum(1 if per_job == "all" else math.ceil(count / per_job) for count in heads)
     drawn = sum(count("calibration", name) for name in calibration)
@@ -77,12 +77,12 @@ def stages(config: Mapping[str, Any], count: Count) -> list[Stage]:
     planned = [Stage("samples", roles, samples=drawn + evaluated)]
     if stored:
         planned.append(Stage("features", roles, gpu=True, images=drawn + evaluated))
-    if any(one["intervention"] == "mean" for one in ablations):
+    if any(ablation["intervention"] == "mean" for ablation in ablations):
         planned.append(Stage("head means", len(calibration), gpu=True, scorings=drawn))
-    own = [name for name in own_weights(config) if has_query(config, name)]
-    if own:
+    queries = [name for name in own_weights(config) if has_query(config, name)]
+    if queries:
         planned.append(
-            Stage("mean queries", len(calibration) * len(own), gpu=True, scorings=drawn * len(own))
+            Stage("mean queries", len(calibration) * len(queries), gpu=True, scorings=drawn * len(queries))
         )
     if screens:
         passes = SCREEN_PASSES * drawn * screens
@@ -144,7 +144,7 @@ def plan(
             "an estimate, or --measure 8, which times 8 samples on this machine, with the model loaded."
         )])  # fmt: skip
     parts = [table(planned, timing, stored), *map(_paragraph, [*_screening(config), *remarks])]
-    if any(len(ablated_heads(config, one)) > 1 for one in measured(config)):
+    if any(len(ablated_heads(config, ablation)) > 1 for ablation in measured(config)):
         choices = groupings(config, count, timing)
         parts += [grouping_table(choices), _paragraph(advice(choices))]
     return "\n\n".join(parts)
@@ -153,13 +153,13 @@ def plan(
 def _screening(config: Mapping[str, Any]) -> list[str]:
     """What estimating heads saves against switching each off."""
     words = []
-    for one in config["ablation"]["recipes"]:
-        if one["intervention"] == ESTIMATE:
-            of, heads = len(layers(one)), config["model"]["heads"]
+    for ablation in config["ablation"]["recipes"]:
+        if ablation["intervention"] == ESTIMATE:
+            of, heads = len(layers(ablation)), config["model"]["heads"]
             words.append(
-                f"{one['name']}: {of} x {heads} = {of * heads} heads are estimated for about {SCREEN_PASSES} "
-                f"forward passes a sample (one forward, one backward); switching each off would take "
-                f"{of * heads}."
+                f"{ablation['name']}: {of} x {heads} = {of * heads} heads are estimated for about "
+                f"{SCREEN_PASSES} forward passes a sample (one forward, one backward); switching each off "
+                f"would take {of * heads}."
             )
     return words
 

@@ -44,7 +44,7 @@ def score_predictions(
     """
     if rows is not None:
         check_output(rows)
-        refuse_overwriting("--rows", rows, *(one for one in (predictions, samples) if one is not None))
+        refuse_overwriting("--rows", rows, *(file for file in (predictions, samples) if file is not None))
     predicted, provenance = read(predictions, samples)
     recorded = provenance.get("settings", {}).get("protocol")
     protocol = protocol or recorded or DEFAULT_PROTOCOL
@@ -60,7 +60,7 @@ def score_predictions(
         raise InputError(
             f"{predictions}: predictions for benchmark {written_for!r}; --benchmark is {name!r}."
         )
-    scored = [one(bench, protocol, item, number) for number, item in enumerate(predicted)]
+    scored = [scored_row(bench, protocol, item, number) for number, item in enumerate(predicted)]
     refuse_doubled(bench, predicted, scored, str(predictions))
     table = _table(bench, scored)
     if rows is not None:
@@ -73,7 +73,7 @@ def score_predictions(
     return results
 
 
-def one(bench: Benchmark, protocol: str, item: Prediction, number: int) -> dict[str, Any]:
+def scored_row(bench: Benchmark, protocol: str, item: Prediction, number: int) -> dict[str, Any]:
     """A row's sample, parsed answer and score."""
     sample = item.sample
     if sample is None:

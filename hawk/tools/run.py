@@ -59,12 +59,12 @@ def run(configfile: str | None, arguments: Sequence[str] = (), full_output: bool
     a cluster, with an option about output, or with ``full_output``, Snakemake speaks itself.
     """
     options = [word.partition("=")[0] for word in takewhile(lambda word: word != "--", arguments)]
-    own = full_output or not OUTPUT_OPTIONS.isdisjoint(options)
-    if not own and not DRY_RUN.isdisjoint(options):
+    snakemakes_words = full_output or not OUTPUT_OPTIONS.isdisjoint(options)
+    if not snakemakes_words and not DRY_RUN.isdisjoint(options):
         # --quiet takes every word up to the next option, which a target must not be. "rules": the table.
         return count_jobs(command(configfile, ["--quiet", "rules", "--nocolor", *arguments]))
     elsewhere = not ELSEWHERE.isdisjoint(options) or "SNAKEMAKE_PROFILE" in os.environ
-    if not own and not elsewhere:
+    if not snakemakes_words and not elsewhere:
         return follow(command(configfile, arguments), _logs(configfile, arguments))[0]
     process = subprocess.Popen(command(configfile, arguments))
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())

@@ -35,7 +35,7 @@ def overview(folder: Path) -> list[tuple[str, str]]:
         rows.append((str(file.relative_to(folder)), _said(_about_weights, file)))
     evaluated = sorted(folder.glob("evaluation/*/*.parquet"))
     if evaluated:
-        variants, benchmarks = ({one.stem for one in evaluated}, {one.parent.name for one in evaluated})
+        variants, benchmarks = ({file.stem for file in evaluated}, {file.parent.name for file in evaluated})
         rows.append(("evaluation/*/*.parquet", f"{len(variants)} variants on {len(benchmarks)} benchmarks"))
     if Path(run.table("retention", "parquet")).is_file():
         rows.append(("tables/retention.parquet", _said(_about_retention, folder)))

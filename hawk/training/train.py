@@ -1,6 +1,6 @@
 """Train an embedded model from nothing and save it as a Hugging Face folder with its card.
 
-Run as `hawk train-tiny --family qwen2_5_vl --seed 0 FOLDER`, or through `snakemake train_tiny`. Interrupted,
+Run as `hawk train-tiny --family qwen2_5_vl --seed 0 FOLDER`, or by Snakemake, as the card says. Interrupted,
 the same command goes on after the last finished stage. The folder appears only when it is complete.
 """
 

@@ -44,9 +44,10 @@ def test_rule_step_command_and_file_have_one_name() -> None:
     files = {path.stem for path in (ROOT / "hawk" / "steps").glob("*.py") if "\nREADS = " in path.read_text()}
     assert len(files) >= 12
     assert rules > SCORING
-    named = rules - SCORING - {"cost", "train_tiny", "train_model", "train_sibling"}
-    assert named | {"score_samples"} == files
-    for name in files:
+    named = rules - SCORING - {"cost"}
+    # hawk/training/train.py, below the floor of steps: it knows neither a config nor a run.
+    assert named | {"score_samples"} == files | {"train_tiny"}
+    for name in files | {"train_tiny"}:
         assert name.replace("_", "-") in cli.commands, name
         called = set(re.findall(r"-m hawk ([a-z-]+)", text))
         assert name.replace("_", "-") in called, name

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import EMBEDDED, ROOT
 from hub_server import TOKEN, Hub, serve
 
 from hawk.core.head_weights import HeadWeights
@@ -167,3 +167,16 @@ def test_what_cannot_be_loaded(hub: Hub, tmp_path: Path) -> None:
     assert f"at revision '{'0' * 40}'" in line
     assert "404" in line
     assert "401, the token is missing or wrong" in only_line(load(hub, tmp_path, repo="someone/none"))
+
+
+def test_init_reads_a_config_from_the_hub_and_fails_at_once_without_it(hub: Hub, tmp_path: Path) -> None:
+    hub.add("maker/model", {"config.json": (EMBEDDED / "config.json").read_bytes()})
+    done = hawk(hub, tmp_path, "init", "maker/model", token=None)
+    assert done.returncode == 0, done.stderr
+    assert "layers: 4" in (tmp_path / "config/model.yaml").read_text()
+
+    hub.endpoint = "http://127.0.0.1:9"  # nobody listens
+    done = hawk(hub, tmp_path, "init", "maker/other", token=None)
+    assert done.returncode == 2
+    assert "Retrying" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: model 'maker/other': the Hub cannot be reached: ")

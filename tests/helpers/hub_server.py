@@ -96,11 +96,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(f"{self.command} {path}")
-        repo, _, rest = path.lstrip("/").partition("/resolve/")
+        about = path.startswith("/api/models/")  # which commit it is
+        repo, _, rest = (
+            path.removeprefix("/api/models").lstrip("/").partition("/revision/" if about else "/resolve/")
+        )
         revision, _, name = rest.partition("/")
         known = self.hub.commits.get(repo)
         if known is None:
             self._answer(401, b"", X_Error_Message="Invalid username or password.")
+            return
+        if about:
+            self._answer(200, {"id": repo, "sha": self.hub.heads[repo]})
             return
         oid = self.hub.heads[repo] if revision == "main" else revision
         if oid not in known:

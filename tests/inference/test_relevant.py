@@ -132,7 +132,7 @@ def test_boxes_of_the_scenes_and_of_easy_vqa_hold_their_object(folder: Path) -> 
     vlm = hawk.load(str(folder), device="cpu")
     digits = benchmark("digits_busy")
     for index in range(6):
-        scene, question = digits.made(index)
+        scene, question = digits.scene_and_question(index)
         (box,) = question.relevant
         content = png(scene.image)
         item = encode(vlm, VisualFile.of({"bytes": content, "path": None}), {})

@@ -71,7 +71,8 @@ def test_a_clear_win() -> None:
     assert said(found) == [
         "Calibrated head weights beat uniform weights at every ratio. Best: zero, 84 % at 60 % removed.",
         "Against uniform, zero is better at every ratio.",
-        "Other controls (described, not tested): where zero beats uniform it is also above random.",
+        "Other controls (confidence intervals, no significance tests): "
+        "where zero beats uniform it also exceeds random.",
     ]
     assert headline(found).kind == "better"
 
@@ -82,7 +83,8 @@ def test_a_win_that_another_control_matches_is_none_over_that_control() -> None:
         "Calibrated head weights beat uniform weights at every ratio, but not grid. "
         "Highest: zero, 84 % at 60 % removed.",
         "Against uniform, zero is better at every ratio.",
-        "Other controls (described, not tested): zero is not above grid at 80 % and 90 % removed.",
+        "Other controls (confidence intervals, no significance tests): "
+        "zero does not exceed grid at 80 % and 90 % removed.",
         "Controls that are better than uniform: grid at every ratio.",
     ]
 
@@ -145,7 +147,8 @@ def test_only_weak_controls() -> None:
         "Calibrated head weights beat random at every ratio, which shows little: uniform weights were not "
         "evaluated. Best: zero, 84 % at 60 % removed.",
         "Against random, zero is better at every ratio.",
-        "Other controls (described, not tested): where zero beats random it is also above blind.",
+        "Other controls (confidence intervals, no significance tests): "
+        "where zero beats random it also exceeds blind.",
     ]
 
 

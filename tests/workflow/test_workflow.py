@@ -42,6 +42,14 @@ def test_one_job_per_head_benchmark_and_ablation(tmp_path: Path, small_model: Pa
     assert jobs["evaluate_pruned"] == BENCHMARKS * len(SMALL["evaluation"]["variants"])
 
 
+def test_the_embedded_internvl_is_trained_after_the_qwen_of_its_seed(
+    tmp_path: Path, small_model: Path
+) -> None:
+    workflow = Workflow(tmp_path / "trained", small_model)
+    assert workflow.planned("outputs/trained/seed3/tiny-qwen2.5-vl") == {"train_tiny": 1}
+    assert workflow.planned("outputs/trained/seed3/tiny-internvl3") == {"train_tiny": 2}
+
+
 def test_a_whole_run_makes_what_it_promises(finished: Workflow) -> None:
     root = finished.folder / "outputs" / "small"
     for path in (

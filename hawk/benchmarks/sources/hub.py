@@ -17,7 +17,7 @@ import yaml
 
 from hawk.core.atomic import write_text
 from hawk.core.errors import InputError
-from hawk.core.hub import told
+from hawk.core.hub import in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def commit(repo: str, revision: str | None, repo_type: str = "dataset") -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    with told(f"{repo_type} {repo!r}: the Hub cannot be reached"):
+    with in_one_line(f"{repo_type} {repo!r}: the Hub cannot be reached"):
         try:
             sha = str(HfApi().repo_info(repo, repo_type=repo_type, revision=name).sha)
         except RevisionNotFoundError:
@@ -101,7 +101,7 @@ def snapshot(repo: str, revision: str, patterns: list[str] | None, repo_type: st
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RevisionNotFoundError
 
-    with told(f"{repo_type} {repo!r}: the download failed"):
+    with in_one_line(f"{repo_type} {repo!r}: the download failed"):
         try:
             root = snapshot_download(repo, repo_type=repo_type, revision=revision, allow_patterns=patterns)
         except LocalEntryNotFoundError:
@@ -117,7 +117,7 @@ def snapshot(repo: str, revision: str, patterns: list[str] | None, repo_type: st
 def _listed(repo: str, revision: str) -> list[str]:
     from huggingface_hub import HfApi
 
-    with told(f"dataset {repo!r}: its files cannot be listed"):
+    with in_one_line(f"dataset {repo!r}: its files cannot be listed"):
         return sorted(HfApi().list_repo_files(repo, repo_type="dataset", revision=revision))
 
 

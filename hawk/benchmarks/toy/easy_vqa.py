@@ -44,9 +44,9 @@ class EasyVqaImage:
             words = question.text.rstrip("?").split()
             negated = "not" in words or "no" in words
             affirmed = question.answer == ("no" if negated else "yes")
-            told = {question.answer} | (set(words) if affirmed or words[0] == "what" else set())
-            shape = next((name for name in EASY_VQA_SHAPES if name in told), shape)
-            color = next((name for name in EASY_VQA_COLORS if name in told), color)
+            known = {question.answer} | (set(words) if affirmed or words[0] == "what" else set())
+            shape = next((name for name in EASY_VQA_SHAPES if name in known), shape)
+            color = next((name for name in EASY_VQA_COLORS if name in known), color)
         return shape, color
 
 

@@ -282,7 +282,7 @@ def _divide(values: Tensor, by: Tensor) -> Tensor:
 
 def _beyond_prior(question: Tensor, prior: Tensor, reduction: str) -> Tensor:
     """P · log(P / Q) from the head scores of the question and of the prior, [heads, n] → [heads, n]."""
-    p, q = (one if reduction in DISTRIBUTIONS else one.softmax(-1) for one in (question, prior))
+    p, q = (scores if reduction in DISTRIBUTIONS else scores.softmax(-1) for scores in (question, prior))
     least = torch.finfo(p.dtype).tiny  # of 0, P gives 0 and Q no infinity
     return p * (p.clamp_min(least).log() - q.clamp_min(least).log())
 
@@ -311,8 +311,8 @@ def _fast(layer: ScoringLayer, query: Tensor, hidden: Tensor, visual: Tensor) ->
     weight = layer.k_proj.weight.to(query.dtype).view(layer.kv_heads, layer.head_dim, -1)
     directions = (grouped @ weight).flatten(0, 1)  # [heads, hidden]
     parts = [
-        directions @ layer.norm(take(hidden, some)).to(query.dtype).T
-        for some in visual.split(_at_once(TOKENS_AT_ONCE, hidden))
+        directions @ layer.norm(take(hidden, places)).to(query.dtype).T
+        for places in visual.split(_at_once(TOKENS_AT_ONCE, hidden))
     ]
     out = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
     if layer.k_proj.bias is not None:

@@ -32,8 +32,8 @@ def _controls(run: Run) -> str:
     if run.controls is None or not len(run.controls):
         return ""
     listed = html_table(columns.CONTROLS, run.controls.to_dict("records"))
-    title = "Table: calibrated weights against every control, overall (described, not tested)"
-    return f"<details><summary>{title}</summary>{listed}</details>"
+    title = "calibrated weights against every control, overall (confidence intervals, no significance tests)"
+    return f"<details><summary>Table: {title}</summary>{listed}</details>"
 
 
 def _retention_table(frame: pd.DataFrame, name: str, reference_variant: str | None) -> str:

@@ -20,7 +20,8 @@ _RULE = (
     "comparisons with the reference variant (all variants, ratios and benchmarks, and overall). Beats: "
     "better, with a paired {confidence:g} % interval above 0, and above the majority answer. Best: beats the "
     "reference, or is it, and its interval lies above those of all others; otherwise the highest is named. "
-    "Other controls are described by paired intervals and not tested."
+    "Other controls have a paired interval and no significance test: a variant exceeds one where the whole "
+    "interval of their difference lies above 0."
 )
 
 
@@ -31,11 +32,11 @@ def verdict(run: Run) -> str:
         return notes + _statements([*weights, *verdicts.fewer_samples(run.config, run.drops, None)])
     compared = Comparison.of(run.retention, run.controls, run.settings)
     first = headline(compared)
-    said = sentences(compared, paper_variants(run.config))
+    spoken = sentences(compared, paper_variants(run.config))
     beside = verdicts.of_the_comparison(run.config, run.drops, run.retention)
-    about = bool(said) and bool(compared.calibrated)  # then the first sentence is about calibrated weights
+    about = bool(spoken) and bool(compared.calibrated)  # then the first sentence is about calibrated weights
     listed = "".join(
-        _item(sentence, weights if about and place == 0 else []) for place, sentence in enumerate(said)
+        _item(sentence, weights if about and place == 0 else []) for place, sentence in enumerate(spoken)
     )
     if weights and not about and compared.names():
         listed += "".join(_item(warning) for warning in weights)
@@ -51,15 +52,16 @@ def verdict(run: Run) -> str:
 
 def paper_variants(config: Mapping[str, Any]) -> list[str]:
     """Variants that are the paper's recipe: heads set to zero, min-shift of the drop in value."""
-    zero = {one["name"] for one in config["ablation"]["recipes"] if one["intervention"] == "zero"}
+    zero = {recipe["name"] for recipe in config["ablation"]["recipes"] if recipe["intervention"] == "zero"}
     paper = {"normalization": "min_shift", "measure": "value"}
     recipes = {
-        one["name"]
-        for one in config["weights"]["recipes"]
-        if one["ablation"] in zero and paper.items() <= one.items()
+        recipe["name"]
+        for recipe in config["weights"]["recipes"]
+        if recipe["ablation"] in zero and paper.items() <= recipe.items()
     }
     variants = config["evaluation"]["variants"]
-    return [one["name"] for one in variants if is_calibrated(one) and one.get("weights") in recipes]
+    calibrated = [variant for variant in variants if is_calibrated(variant)]
+    return [variant["name"] for variant in calibrated if variant.get("weights") in recipes]
 
 
 def _statements(items: Iterable[Statement]) -> str:
