@@ -13,12 +13,9 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
-from pathlib import Path
 
 from hawk.core import extras
-from hawk.core.paths import RunPaths
 from hawk.core.shipped import config_file, profile, shipped
-from hawk.core.yaml_files import read_yaml
 from hawk.tools.follow import count_jobs, follow
 
 DEFAULT = "config"  # the demo: config/config.yaml
@@ -60,7 +57,7 @@ def run(configfile: str | None, arguments: Sequence[str] = (), full_output: bool
         return count_jobs(command(configfile, ["--quiet", "rules", "--nocolor", *arguments]))
     elsewhere = not ELSEWHERE.isdisjoint(options) or "SNAKEMAKE_PROFILE" in os.environ
     if not own and not elsewhere:
-        return follow(command(configfile, arguments), _logs(configfile))[0]
+        return follow(command(configfile, arguments))[0]
     process = subprocess.Popen(command(configfile, arguments))
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
@@ -68,11 +65,6 @@ def run(configfile: str | None, arguments: Sequence[str] = (), full_output: bool
             return process.wait()
         except KeyboardInterrupt:
             continue  # the terminal sent it to Snakemake too, which ends its jobs and says so
-
-
-def _logs(configfile: str | None) -> Path:
-    name = read_yaml(config_file(DEFAULT if configfile is None else configfile)).get("run")
-    return Path(RunPaths(f"outputs/{name}").root, "logs")
 
 
 def _with_profiles(arguments: Iterable[str]) -> list[str]:
