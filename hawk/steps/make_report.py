@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hawk.core import atomic
+from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
 from hawk.report.answers import answers_of
 from hawk.report.explorer import explorer_data
@@ -39,9 +40,19 @@ def make_report(
     run, *rest = (Run.read(config, folder) for folder in (root, *compare))
     for each in (run, *rest):
         each.answers = answers_of(each)
-    others = {Path(name).name: other for name, other in zip(compare, rest, strict=True)}
-    atomic.write_text(output, report(run, others))
+    for folder, other in zip(compare, rest, strict=True):
+        if other.drops is None:
+            raise InputError(
+                f"--compare {folder}: there are no drops to show, expected {folder}/drops/*.parquet"
+            )
+    atomic.write_text(output, report(run, dict(zip(_short(compare), rest, strict=True))))
     return output
+
+
+def _short(folders: Sequence[str]) -> Sequence[str]:
+    """The last parts of the paths; the whole paths, if two of the last parts are the same."""
+    names = [Path(folder).resolve().name for folder in folders]
+    return names if len({*names}) == len(names) else folders
 
 
 def report(run: Run, others: Mapping[str, Run] | None = None) -> str:

@@ -23,7 +23,7 @@ def demo(cores: int) -> int:
         print("An earlier run was killed; unlocking. Finished work is kept.", flush=True)
         subprocess.run(command(None, ["--unlock", "--quiet", "all"]), check=True)
     with warm_process() as environment:
-        code, progress = follow(snakemake, Path(PATHS.root, "logs"), environment, beginning=False)
+        code, progress = follow(snakemake, environment, beginning=False)
     if code:
         return code
     _summary(progress.done, time.monotonic() - progress.begin)

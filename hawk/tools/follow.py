@@ -26,17 +26,19 @@ STAGES = {
 }
 
 _STARTED = re.compile(r"(?:local)?rule (\w+):")
+_FAILED = re.compile(r" +log: (.+) \(check log file")  # of a failed job; others are not told to be checked
 
 
 def follow(
-    command: Sequence[str], logs: Path, environment: Mapping[str, str] | None = None, beginning: bool = True
+    command: Sequence[str], environment: Mapping[str, str] | None = None, beginning: bool = True
 ) -> tuple[int, Progress]:
     """Run a Snakemake command and show how far it is; returns its exit code and what it did.
 
-    logs: folder of the run's logs; those of failed jobs end in the reason, which is printed.
+    Where it fails, the last lines say why each failed job did.
     beginning: also show what Snakemake says before its first job.
     """
-    progress, started, begun = Progress(time.monotonic()), time.time(), not beginning
+    progress, begun = Progress(time.monotonic()), not beginning
+    failed: dict[str, None] = {}  # logs; a job that is tried again fails twice
     last_lines: deque[str] = deque(maxlen=60)
     # In the process group of this one: Ctrl-C reaches Snakemake, which ends its jobs itself.
     with subprocess.Popen(
@@ -47,6 +49,8 @@ def follow(
         try:
             while (line := _next_line(run)) is not None:
                 last_lines.append(line)
+                if match := _FAILED.match(line):
+                    failed[match[1]] = None
                 text = progress.read(line, time.monotonic())
                 begun = begun or bool(_STARTED.match(line))
                 if text is not None:
@@ -58,9 +62,9 @@ def follow(
     if run.returncode and begun:
         # Snakemake says much, and all of it stands in .snakemake/log; the reasons are in the jobs' logs.
         print("\n", *last_lines, sep="", file=sys.stderr)
-        print("The run did not finish. The failed jobs said:", file=sys.stderr)
-        for path, reason in reasons(logs, started):
-            print(f"{path}: {reason}", file=sys.stderr)
+        print("The run did not finish." + " The failed jobs said:" * bool(failed), file=sys.stderr)
+        for path in failed:
+            print(f"{path}: {reason(Path(path))}", file=sys.stderr)
     return run.returncode, progress
 
 
@@ -107,14 +111,12 @@ def merged(lines: Iterable[str]) -> list[str]:
     return written
 
 
-def reasons(folder: Path, since: float) -> list[tuple[str, str]]:
-    """The logs under ``folder`` that were written after ``since`` and end in an error, with that line."""
-    reasons_found = []
-    for path in sorted(folder.rglob("*.log")):
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        if path.stat().st_mtime >= since and lines and lines[-1].startswith("error:"):
-            reasons_found.append((str(path), lines[-1]))
-    return reasons_found
+def reason(log: Path) -> str:
+    """Why the job that wrote a log failed: its last line, unless something else ended it."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    if lines and lines[-1].startswith("error:"):
+        return lines[-1]
+    return "nothing. It was killed: by someone, by a time limit, or because memory ran out."
 
 
 class Progress:

@@ -13,13 +13,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
-from pathlib import Path
 
 from hawk.core import extras
 from hawk.core.errors import InputError
-from hawk.core.paths import RunPaths
 from hawk.core.shipped import config_file, profile, shipped
-from hawk.core.yaml_files import read_yaml
 from hawk.tools.follow import count_jobs, follow
 
 DEFAULT = "config"  # the demo: config/config.yaml
@@ -65,7 +62,7 @@ def run(configfile: str | None, arguments: Sequence[str] = (), full_output: bool
         return count_jobs(command(configfile, ["--quiet", "rules", "--nocolor", *arguments]))
     elsewhere = not ELSEWHERE.isdisjoint(options) or "SNAKEMAKE_PROFILE" in os.environ
     if not snakemakes_words and not elsewhere:
-        return follow(command(configfile, arguments), _logs(configfile, arguments))[0]
+        return follow(command(configfile, arguments))[0]
     process = subprocess.Popen(command(configfile, arguments))
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
@@ -73,29 +70,6 @@ def run(configfile: str | None, arguments: Sequence[str] = (), full_output: bool
             return process.wait()
         except KeyboardInterrupt:
             continue  # the terminal sent it to Snakemake too, which ends its jobs and says so
-
-
-def _logs(configfile: str | None, arguments: Iterable[str]) -> Path:
-    """Where the run's jobs log: the run may be renamed, and lie elsewhere, by options of Snakemake."""
-    changed = dict(word.partition("=")[::2] for word in _values(arguments, "--config", "-C"))
-    name = changed.get("run") or read_yaml(config_file(configfile or DEFAULT)).get("run")
-    folder = _values(arguments, "--directory", "-d")
-    return Path(*folder[:1], RunPaths(f"outputs/{name}").root, "logs")
-
-
-def _values(arguments: Iterable[str], *names: str) -> list[str]:
-    """What an option of Snakemake is given; the last time it is, as Snakemake reads it."""
-    given: list[str] = []
-    inside = False
-    for word in takewhile(lambda word: word != "--", arguments):
-        option, equals, value = word.partition("=")
-        if option in names:
-            given, inside = [value] if equals else [], True
-        elif word.startswith("-"):
-            inside = False
-        elif inside:
-            given.append(word)
-    return given
 
 
 def _with_profiles(arguments: Iterable[str]) -> list[str]:

@@ -235,6 +235,32 @@ def test_the_cost_of_another_run_is_not_shown_beside_this_ones_retention(
             step(config, str(tmp_path / "run"))
 
 
+def test_runs_of_one_name_stand_side_by_side(made, tmp_path: Path) -> None:
+    root, config = made
+    for place in ("here", "there"):
+        shutil.copytree(root, tmp_path / place / "tiny")
+    first, second = str(tmp_path / "here" / "tiny"), str(tmp_path / "there" / "tiny")
+
+    def titles(*compare: str) -> set[str]:
+        text = Path(make_report(config, root, str(tmp_path / "page.html"), compare)).read_text(
+            encoding="utf-8"
+        )
+        return set(re.findall(r'"title": ?"([^"]*)"', text))
+
+    assert titles(first) == {"zero", "selection", "tiny: zero", "tiny: selection"}
+    both = {f"{name}: {ablation}" for name in (first, second) for ablation in ("zero", "selection")}
+    assert titles(first, second) == {"zero", "selection", *both}
+
+
+def test_a_folder_without_drops_is_not_compared_with(made, tmp_path: Path) -> None:
+    root, config = made
+    other = str(tmp_path / "other")
+    shutil.copytree(root, other)
+    shutil.rmtree(RunPaths(other).root + "/drops")
+    with pytest.raises(InputError, match=f"--compare {other}: there are no drops"):
+        make_report(config, root, str(tmp_path / "page.html"), [other])
+
+
 # --- what it says -----------------------------------------------------------------------------------
 
 

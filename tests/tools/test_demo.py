@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from hawk.tools.demo import spent
-from hawk.tools.follow import Progress, duration, reasons
+from hawk.tools.follow import Progress, duration
 
 # As Snakemake 9 prints with --quiet host.
 LINES = [
@@ -45,13 +42,3 @@ def test_the_last_line_does_not_contradict_itself() -> None:
 
 def test_durations() -> None:
     assert [duration(value) for value in (0.4, 59.6, 61.0)] == ["0 s", "1 min 0 s", "1 min 1 s"]
-
-
-def test_the_reasons_are_the_last_lines_of_the_logs_that_failed(tmp_path: Path) -> None:
-    (tmp_path / "scores").mkdir()
-    (tmp_path / "scores" / "a.log").write_text("began\nerror: out of disk\n")
-    (tmp_path / "fine.log").write_text("error: none\nwrote x\n")
-    (tmp_path / "old.log").write_text("error: of yesterday\n")
-    os.utime(tmp_path / "old.log", (1, 1))
-    (tmp_path / "empty.log").write_text("")
-    assert reasons(tmp_path, since=100.0) == [(str(tmp_path / "scores" / "a.log"), "error: out of disk")]

@@ -50,7 +50,7 @@ def test_a_dry_run_is_a_table_with_one_row_per_rule(capfd: pytest.CaptureFixture
 def test_a_run_shows_its_beginning_and_then_how_far_it_is(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code, progress = follow(printing(JOBS), tmp_path)
+    code, progress = follow(printing(JOBS))
     said = capfd.readouterr()
     assert (code, progress.done, progress.total) == (0, 4, 4)
     assert said.err == "Building DAG of jobs...\n"
@@ -58,12 +58,29 @@ def test_a_run_shows_its_beginning_and_then_how_far_it_is(
     assert "output: b" not in said.out + said.err
 
 
-def test_a_failed_run_ends_in_the_reason(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, _ = follow(printing([*JOBS[:3], "Error in rule"], code=1), tmp_path)
+def test_a_failed_run_ends_in_the_reasons(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    logs = {"refused": "began\nerror: out of disk\n", "killed": "", "stopped": "error: of a part\n8 of 9\n"}
+    for name, text in {**logs, "fine": "error: an old one\n"}.items():
+        (tmp_path / f"{name}.log").write_text(text)
+    lines = [*JOBS[:3], f"    log: {tmp_path}/fine.log"]
+    for name in [*logs, "refused", "unwritten"]:  # a job that is tried again fails twice
+        path = f"{tmp_path}/{name}.log"
+        lines += ["Error in rule a:", f"    log: {path} (check log file(s) for error details)"]
+    code, _ = follow(printing(lines, code=1))
     assert code == 1
-    assert "Error in rule" in capfd.readouterr().err
+    said = capfd.readouterr().err.splitlines()
+    end = said[said.index("The run did not finish. The failed jobs said:") + 1 :]
+    assert "Error in rule a:" in said
+    assert end[0] == f"{tmp_path}/refused.log: error: out of disk"
+    killed = "nothing. It was killed: by someone, by a time limit, or because memory ran out."
+    assert end[1:] == [f"{tmp_path}/{name}.log: {killed}" for name in ("killed", "stopped", "unwritten")]
+
+
+def test_without_a_failed_job_nothing_is_said_of_one(capfd: pytest.CaptureFixture[str]) -> None:
+    follow(printing(JOBS[:3], code=1))
+    assert capfd.readouterr().err.splitlines()[-1] == "The run did not finish."
     # What stops before any job is shown once, as it comes.
-    assert follow(printing(["no such file"], code=1), tmp_path)[0] == 1
+    assert follow(printing(["no such file"], code=1))[0] == 1
     assert capfd.readouterr().err == "no such file\n"
 
 
@@ -86,14 +103,12 @@ def test_who_speaks(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
-    seen: list[tuple[str, Path]] = []
+    seen: list[str] = []
     monkeypatch.setattr(tool, "command", lambda *_: printing([]))
-    monkeypatch.setattr(tool, "follow", lambda _, logs: seen.append(("follow", logs)) or (0, None))
-    monkeypatch.setattr(tool, "count_jobs", lambda _: seen.append(("count", Path())) or 0)
+    monkeypatch.setattr(tool, "follow", lambda _: seen.append("follow") or (0, None))
+    monkeypatch.setattr(tool, "count_jobs", lambda _: seen.append("count") or 0)
     assert tool.run(None, arguments, full) == 0
-    assert [name for name, _ in seen] == ([] if way == "snakemake" else [way])
-    if way == "follow":
-        assert seen[0][1] == Path("outputs/tiny/logs")
+    assert seen == ([] if way == "snakemake" else [way])
 
 
 def test_a_dry_run_keeps_its_targets(monkeypatch: pytest.MonkeyPatch) -> None:
