@@ -66,24 +66,3 @@ def test_a_second_config_is_refused(words: list[str]) -> None:
     """Snakemake takes the last of two, which is the demo's: another run than was asked for."""
     with pytest.raises(InputError, match=r"--configfiles.*: hawk run takes one config, as --configfile"):
         run(None, words)
-
-
-@pytest.mark.parametrize(
-    ("words", "logs"),
-    [
-        ([], "outputs/tiny/logs"),
-        (["--config", "seed=3", "run=other", "--cores", "2"], "outputs/other/logs"),
-        (["-C", "run=other"], "outputs/other/logs"),
-        (["--config=run=other", "seed=3"], "outputs/other/logs"),
-        (["--config", "run=a", "--config", "run=b"], "outputs/b/logs"),
-        (["--config", "seed=3", "--cores", "run=other"], "outputs/tiny/logs"),
-        (["--directory", "there"], "there/outputs/tiny/logs"),
-    ],
-)
-def test_the_reasons_are_read_from_the_run_that_runs(
-    words: list[str], logs: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    monkeypatch.setattr("hawk.tools.run.follow", lambda command, folder: (seen.append(folder), 0)[::-1])
-    run(None, words)
-    assert seen == [Path(logs)]
