@@ -153,7 +153,10 @@ def _pruner(method: str, weights: str, ratio: str, options: tuple[str, ...]) -> 
     """The pruner; every mistake in it is told before a model is loaded."""
     from hawk.pruning.written import written_pruner
 
-    return written_pruner(method, weights, ratio, split_options(options))
+    pruner = written_pruner(method, weights, ratio, split_options(options))
+    if pruner.other_images:
+        raise InputError(f"--method {method}: it works on images before the model; only evaluations use it.")
+    return pruner
 
 
 def _frames(item: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import click
@@ -54,6 +55,8 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
         raise InputError(f"--run-dir: a folder is given twice among {', '.join(roots)}.")
     if (len(roots) > 1) != (output is not None):
         raise InputError("--output: several --run-dir need it, and only they; one run's tables lie in it.")
+    if output == "":
+        raise InputError("--output: '' is no folder; give a name.")
     root = output or roots[0]
     if output is not None and any(Path(output, name).exists() for name in RESULTS):
         raise InputError(f"--output: {output!r} is the folder of a run, whose own tables would be replaced.")
@@ -134,12 +137,14 @@ def score(
 
     The text of each prediction is read anew: a score and parsed in a JSONL file's rows are ignored.
     """
-    from hawk.benchmarks import benchmark, require_data_file
+    from hawk.benchmarks import REGISTRY, benchmark, require_data_file
     from hawk.benchmarks.rules import protocols
     from hawk.tools.rescore import score_predictions
 
     if protocol is not None and protocol not in protocols.ALL:
         raise unknown("--protocol", protocol, protocols.ALL)
+    if definition is not None and name in REGISTRY:
+        raise InputError(f"--definition is for a benchmark of your own; {name!r} is one of hawk's.")
     options = {"definition": definition} if definition else {}
     if definition:
         require_data_file(benchmark(name, options))
@@ -195,6 +200,8 @@ def plan(config_source: str, measure: int | None, card: str | None, parameters: 
     from hawk.tools.plan import plan as text_of
 
     config = load_config(config_source)
+    if parameters is not None and not math.isfinite(parameters):
+        raise InputError(f"--parameters {parameters}: a finite number of billions is allowed.")
     if measure and card is not None:
         raise InputError("give --card, which estimates, or --measure, which times this machine; not both.")
     if measure:

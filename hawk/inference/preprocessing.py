@@ -11,6 +11,7 @@ from PIL import ImageOps
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
 from hawk.core.images import open_image, rgb
+from hawk.core.values import refuse
 from hawk.core.video import DEFAULT_FRAMES, Clip, decode_video
 from hawk.inference.visual_files import VisualFile, visual_files
 from hawk.models.base import VisionLanguageModel
@@ -184,9 +185,12 @@ def sample_text(
 def _chat_text(vlm: VisionLanguageModel, messages: Sequence[Mapping[str, Any]]) -> str:
     for message in messages:
         what = "system prompt" if message["role"] == "system" else "prompt"
-        for part in message["content"]:
+        texts = [part["text"] for part in message["content"] if part["type"] == "text"]
+        for words in texts:
+            if not isinstance(words, str) or words != words.encode("utf-8", "replace").decode("utf-8"):
+                raise refuse(f"the {what}", words, "text that UTF-8 can hold")
             for token in _placeholders(vlm):
-                if token in part.get("text", ""):
+                if token in words:
                     raise InputError(f"the {what} holds {token}, which stands for a picture in its prompts.")
     text: str = vlm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return text

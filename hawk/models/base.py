@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.core.heads import Geometry
+from hawk.core.values import whole
 from hawk.models.projections import refuse_sharded
 from hawk.models.turns import Markers, chatml_markers, remembered_markers
 
@@ -142,7 +143,7 @@ class Family(ABC):
     def config_geometry(self, config: Any) -> Geometry:
         """From the configuration alone; ``head_dim`` need not be hidden_size / heads."""
         text = getattr(config, "text_config", config)
-        heads = text.num_attention_heads
+        heads = whole(text.num_attention_heads, "the model's num_attention_heads", 1, 100_000)
         return Geometry(
             layers=text.num_hidden_layers,
             heads=heads,

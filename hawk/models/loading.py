@@ -16,6 +16,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import check_model_folder, resolve
+from hawk.core.values import refuse
 from hawk.models import family_by_type, packed
 from hawk.models.base import VisionLanguageModel
 from hawk.models.refused import check_attention
@@ -26,9 +27,15 @@ _CHECKED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 ATTENTION = ("eager", "sdpa", "flash_attention_2", packed.NAME)
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str | torch.device) -> str:
+    try:
+        device = device if device == "auto" else str(torch.device(device))
+    except (RuntimeError, TypeError):
+        raise refuse("model.device", device, "auto, cpu, cuda or cuda:NUMBER") from None
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "meta":
+        raise InputError("model.device is 'meta', which computes nothing; use auto or cpu.")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"model.device is {device!r}, but torch sees no CUDA device; use auto or cpu.")
     return device

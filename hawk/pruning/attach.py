@@ -264,8 +264,10 @@ def _check_tensors(model: nn.Module, ids: Tensor, given: dict[str, Any]) -> None
     """Refuse by name what the engine would trip over, or read as something else than was meant."""
     if ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool:
         raise InputError(f"input_ids are {ids.dtype}; whole numbers are allowed.")
+    if not ids.numel():
+        raise InputError(f"input_ids {list(ids.shape)} hold no token.")
     known = getattr(model.get_input_embeddings(), "num_embeddings", None)
-    if known is not None and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
+    if known is not None and not 0 <= int(ids.min()) <= int(ids.max()) < known:
         wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
         raise InputError(f"input_ids hold {wrong}; the model's vocabulary is 0-{known - 1}.")
     for name in (*PIXELS, *LIKE_IDS):

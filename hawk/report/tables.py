@@ -32,7 +32,10 @@ def read_retention(root: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         required(settings, "statistics", "ratios", "variants")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return table.to_pandas(), settings
+    frame = table.to_pandas()
+    if not (frame["benchmark"] == OVERALL).any():
+        raise InputError(f"{path}: it has no row over all benchmarks. Delete the file and run again.")
+    return frame, settings
 
 
 def read_controls(root: str) -> pd.DataFrame:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from string import Template
 
+import yaml
 from transformers import AutoConfig
 
-from hawk.core.atomic import write_text
+from hawk.core.atomic import check_output, write_text
 from hawk.core.errors import InputError
 from hawk.core.shipped import check_model_folder
+from hawk.core.values import one_line
 from hawk.models import family_by_type
 from hawk.models.loading import read
 
@@ -27,15 +30,16 @@ def write_config(model: str, output: str | None = None, force: bool = False) -> 
     config = read(AutoConfig, model, "config")
     family = family_by_type(config.model_type)
     geometry = family.config_geometry(config)
-    run = re.sub(r"[^a-z0-9._-]+", "-", Path(model).name.lower()).strip("-") or "model"
-    path = Path(output or f"config/{run}.yaml")
+    run = re.sub(r"[^a-z0-9._-]+", "-", Path(model).name.lower()).strip("-.")[:64] or "model"
+    path = check_output(f"config/{run}.yaml" if output is None else output)
     if path.exists() and not force:
         raise InputError(f"{path} exists; use --force to replace it or --output for another name.")
     write_text(
         path,
         Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-            model=model,
-            run=run,
+            model=one_line(model),
+            path=_scalar(model),
+            run=_scalar(run),
             family=family.name,
             layers=geometry.layers,
             heads=geometry.heads,
@@ -45,3 +49,8 @@ def write_config(model: str, output: str | None = None, force: bool = False) -> 
         ),
     )
     return path
+
+
+def _scalar(text: str) -> str:
+    """A text as YAML reads it back: in quotes where it must be."""
+    return yaml.safe_dump([text], default_flow_style=True, width=math.inf, allow_unicode=True)[1:-2]

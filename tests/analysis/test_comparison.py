@@ -375,6 +375,7 @@ def test_runs_of_other_images_or_rules_are_refused(two_models, tmp_path: Path) -
     [
         (["one", "two"], "several --run-dir need it"),
         (["one", "--output", "both"], "several --run-dir need it, and only they"),
+        (["one", "two", "--output", ""], "--output: '' is no folder"),  # it was the first run's
         (["one", "./one", "--output", "both"], "a folder is given twice among one, ./one"),
     ],
 )
@@ -383,7 +384,7 @@ def test_the_command_needs_a_place_for_several_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = [
-        word for one in words for word in ((one,) if one in ("--output", "both") else ("--run-dir", one))
+        word for one in words for word in ((one,) if one in ("--output", "both", "") else ("--run-dir", one))
     ]
     with pytest.raises(InputError, match=said):
         CliRunner().invoke(compare_command, ["--config", "{}", *given], catch_exceptions=False)

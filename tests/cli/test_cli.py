@@ -101,6 +101,19 @@ def test_init_reads_the_geometry_and_its_config_is_accepted(tmp_path: Path) -> N
     assert "exists; use --force" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "name", ["we ird: {x}", "a\nb", ".hidden", "x # y", "it's", "é" * 40, "a" * 200, "123", "null"]
+)
+def test_init_writes_what_can_be_read_whatever_the_folder_is_called(name: str, tmp_path: Path) -> None:
+    from hawk.config.load import load_config
+    from hawk.tools.init import write_config
+
+    folder = tmp_path / name
+    folder.symlink_to(EMBEDDED)
+    config = load_config(write_config(str(folder), str(tmp_path / "new.yaml")))
+    assert config["model"]["path"] == str(folder)
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_the_exit_code_of_a_command_run_by_hawk_is_its_own(
     code: int, monkeypatch: pytest.MonkeyPatch

@@ -218,6 +218,13 @@ def test_a_model_folder_whose_config_is_none_is_told_when_the_config_is_read(
             "--ablation is '../../x/y'; it must",
         ),
         (["head-drops", "--config", "config", "--ablation", ""], "--ablation is ''; it must be 1 to 64"),
+        (
+            ["score", "--benchmark", "gqa", "--definition", "mine.yaml", "--predictions", "p.jsonl"],
+            "--definition is for a benchmark of your own; 'gqa' is one of hawk's",
+        ),
+        (["init", str(EMBEDDED), "--output", ""], "'' is a folder; give the name of a file in it"),
+        (["plan", "--config", "config", "--parameters", "nan"], "--parameters nan: a finite number"),
+        ([*GENERATE[:2], "red\udcff?"], "the prompt is 'red\\udcff?'; it must be text that UTF-8 can hold"),
         (["run", "--configfile", "", "-n"], "config file '': there is no such file"),
         (["train-tiny", "new", "--seed", "-1"], "-1 is not in the range 0<=x<=4294967295"),
         (["train-tiny", "new", "--seed", str(2**32)], "4294967296 is not in the range"),

@@ -36,6 +36,29 @@ def q_proj(tensors: dict[str, torch.Tensor]) -> str:
     return next(name for name in tensors if name.endswith("layers.0.self_attn.q_proj.weight"))
 
 
+@pytest.mark.parametrize("device", [3.5, "tpu9", "meta", [], "cuda:x"])
+def test_what_is_no_device_is_refused(device) -> None:
+    with pytest.raises(InputError, match="^model.device is "):
+        hawk.load(EMBEDDED, device=device)
+
+
+def test_a_device_of_torch_is_one() -> None:
+    assert hawk.load(EMBEDDED, device=torch.device("cpu")).model.device.type == "cpu"
+
+
+@pytest.mark.parametrize("heads", [0, -8])
+def test_a_config_without_heads(tmp_path: Path, heads: int) -> None:
+    from hawk.tools.init import write_config
+
+    shutil.copytree(EMBEDDED, tmp_path / "model")
+    file = tmp_path / "model/config.json"
+    config = json.loads(file.read_text())
+    config["text_config"]["num_attention_heads"] = heads
+    file.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=f"the model's num_attention_heads is {heads}; it must be a whole"):
+        write_config(str(tmp_path / "model"), str(tmp_path / "out.yaml"))
+
+
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     """It used to be drawn at random, so that two runs with one seed gave different answers."""
     path = changed(tmp_path / "model", lambda tensors: tensors.pop(q_proj(tensors)))

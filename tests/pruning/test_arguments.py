@@ -83,6 +83,8 @@ def test_ids_that_are_no_batch_of_ids():
 
 GRID = torch.tensor([[1, 8, 8]])
 ODD = {  # name → (what is given in its place, the message)
+    "no token": ("input_ids", lambda x: x[:, :0], r"input_ids \[1, 0\] hold no token"),
+    "no row": ("input_ids", lambda x: x[:0], r"input_ids \[0, \d+\] hold no token"),
     "ids as floats": ("input_ids", lambda x: x.float(), "input_ids are torch.float32"),
     "complex ids": ("input_ids", lambda x: x.to(torch.complex64), "input_ids are torch.complex64"),
     "ids that are true or false": ("input_ids", lambda x: x.bool(), "input_ids are torch.bool"),

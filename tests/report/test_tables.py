@@ -278,6 +278,19 @@ def test_another_rule_of_pruning_is_not_compared(copy, key) -> None:
         make_tables(config, root)
 
 
+@pytest.mark.parametrize("part", ["nothing", "single benchmarks"])
+def test_a_table_without_its_overall_rows_is_refused(copy, part) -> None:
+    """Cut by hand, or by a tool: rankings and figures ended in a traceback."""
+    root, _ = copy
+    path = RunPaths(root).table("retention", "parquet")
+    table = files.read_table(path, RETENTION)
+    rows = table.to_pandas()
+    rows = rows[:0] if part == "nothing" else rows[rows["benchmark"] != "overall"]
+    files.write_table(path, rows, RETENTION, files.provenance_of(table, path))
+    with pytest.raises(InputError, match="retention.parquet: it has no row over all benchmarks"):
+        read_retention(root)
+
+
 def test_blind_needs_to_be_measured_only_once(copy, made) -> None:
     root, config = copy
     for name in BENCHMARKS:

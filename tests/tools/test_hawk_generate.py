@@ -113,6 +113,7 @@ def test_method_and_pixel_limits(folder):
         ),
         (["--video", "v.mp4", "--min-pixels", "1000000000"], "than max_pixels .*; the one"),
         (["--video", ""], "no such file"),
+        (["--image", "a.png", "--method", "downscale"], "--method downscale: it works on images before"),
         (["--image", "a.png", "--video", ""], "one or the other"),
         (["--image", "a.png", "--save-overlay", "a.png"], "--save-overlay: .*a.png is what is read"),
         (["--system", "see <|image_pad|>"], r"the system prompt holds <\|image_pad\|>"),
