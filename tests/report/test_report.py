@@ -216,7 +216,7 @@ def test_a_part_of_a_run_makes_a_part_of_a_report(made, tmp_path: Path) -> None:
         ({"model": {"id": "another"}}, "with model id another; the retention of this run is of"),
         (
             {"rules": {"rounding": "floor", "budget": "pooled", "position_policy": "keep"}},
-            "measured with rules ",
+            "with rules ",
         ),
         ({"variants": {"divprune": {"method": "random"}}}, "with variant divprune "),
     ],
