@@ -103,7 +103,7 @@ def test_init_reads_the_geometry_and_its_config_is_accepted(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["we ird: {x}", "a\nb", ".hidden", "x # y", "it's", "é" * 40, "a" * 200, "123"]
+    "name", ["we ird: {x}", "a\nb", ".hidden", "x # y", "it's", "é" * 40, "a" * 200, "123", "null"]
 )
 def test_init_writes_what_can_be_read_whatever_the_folder_is_called(name: str, tmp_path: Path) -> None:
     from hawk.config.load import load_config
