@@ -20,7 +20,7 @@ demo: .venv/ready ## the whole workflow on the embedded model
 test: .venv/ready ## what CI runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile
 
-test-long: .venv/ready ## everything, up to 80 minutes
+test-long: .venv/ready ## everything, up to 80 minutes and 2 demos more; one test installs snakedeploy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile -m "not gpu and not slurm and not plugins"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slurm -rs
 

@@ -120,7 +120,7 @@ def test_busy_benchmarks_ask_about_scenes_of_their_own(name: str) -> None:
     samples = list(islice(busy.load(), 20))
     assert not {s.group_id for s in samples} & {s.group_id for s in islice(usual.load(), 200)}
     for index, sample in enumerate(samples):
-        scene, question = busy.made(index)
+        scene, question = busy.scene_and_question(index)
         assert (sample.sample_id, sample.question) == (f"{index:04d}", question.text)
         assert sample.references == (answer_again(sample.question, scene),)
         assert len(scene.objects) >= 10
