@@ -113,7 +113,9 @@ def merged(lines: Iterable[str]) -> list[str]:
 
 def reason(log: Path) -> str:
     """Why the job that wrote a log failed: its last line, unless something else ended it."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    if not log.is_file():  # as with --directory, whose logs lie elsewhere
+        return "this log is not here; what Snakemake printed of the job stands above."
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     if lines and lines[-1].startswith("error:"):
         return lines[-1]
     return "nothing. It was killed: by someone, by a time limit, or because memory ran out."
