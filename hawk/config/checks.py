@@ -13,8 +13,9 @@ from hawk.config.recipes import check_recipes
 from hawk.config.variant_checks import check_variant
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
-from hawk.core.values import mapping, read_json
+from hawk.core.values import mapping, read_json, shown
 from hawk.core.yaml_places import Places
+from hawk.pruning.options import facts
 
 # Rows of the tables that are no variants: one of that name would get their scores.
 RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
@@ -161,7 +162,7 @@ def _check_cost(config: dict[str, Any]) -> None:
 
 
 def _check_model_folder(config: dict[str, Any]) -> None:
-    """Layers and heads against the model's own config.json, where the model is a folder here."""
+    """Layers, heads and methods against the model's own config.json, where the model is a folder here."""
     model = config["model"]
     folder = Path(resolve(model["path"]))
     if not folder.is_dir():
@@ -176,3 +177,10 @@ def _check_model_folder(config: dict[str, Any]) -> None:
     for key, name in (("layers", "num_hidden_layers"), ("heads", "num_attention_heads")):
         if name in text_config and text_config[name] != model[key]:
             raise InputError(f"model.{key} is {model[key]}, but {file} says {name} {text_config[name]}.")
+    for variant in config["evaluation"]["variants"]:
+        families = facts(variant["method"]).families
+        if families and model_config.get("model_type") not in families:
+            raise InputError(
+                f"evaluation.variants, {variant['name']!r}: {variant['method']} works on "
+                f"{', '.join(families)}; {file} says {shown(model_config.get('model_type'))}."
+            )

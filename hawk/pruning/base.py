@@ -71,6 +71,7 @@ class Pruner:
     uses_tower_with: ClassVar[tuple[str, ...]] = ()
     inside_model: ClassVar[bool] = False  # does it remove tokens in ``hooks``, while the model runs?
     needs_scorer: ClassVar[bool] = False  # must it be given a scorer?
+    families: ClassVar[tuple[str, ...]] = ()  # the model families that it works on; empty: all
     model_options: ClassVar[tuple[str, ...]] = ()  # options that are a model's folder or Hub id
     # For the config's checks: values of options that have few, and where numbers lie, as "1..", "0..1",
     # "above 0" or "0..layers" (below the model's number of layers).

@@ -47,6 +47,7 @@ class MethodFacts:
     uses_tower_with: tuple[str, ...]
     inside_model: bool
     needs_scorer: bool
+    families: tuple[str, ...]
     model_options: tuple[str, ...]
     allowed: Mapping[str, tuple[Any, ...]]
     bounds: Mapping[str, str]

@@ -230,6 +230,16 @@ def test_wrong_values_are_named(path: str, value: object, message: str, tmp_path
     assert re.search(message, text, re.DOTALL), text
 
 
+def test_a_method_that_does_not_work_on_the_model_is_refused_before_any_job(tmp_path: Path) -> None:
+    """It was told by the last jobs of a run."""
+    raw = changed("evaluation.variants", [{"name": "small", "method": "downscale"}])
+    del raw["evaluation"]["reference"], raw["cost"]
+    load(raw, tmp_path)
+    raw["model"]["path"] = "data/models/tiny-internvl3"
+    with pytest.raises(InputError, match="'small': downscale works on qwen2_vl, .*json says 'internvl'"):
+        load(raw, tmp_path)
+
+
 def test_missing_section_missing_file_broken_yaml(tmp_path: Path) -> None:
     raw = deepcopy(RAW)
     del raw["calibration"]["benchmarks"]

@@ -72,6 +72,7 @@ def test_the_facts_that_tables_rest_on():
     assert having("uses_tower_with", ("vision_features", "tower")) == {"mmtok"}
     assert having("reads_other_question") == {"hawk", "cdpruner", "mmtok"}
     assert having("inside_model") == {"fastv"}
+    assert having("families", ()) == {*REGISTRY} - {"downscale"}
 
 
 def test_no_torch_is_imported_for_them():

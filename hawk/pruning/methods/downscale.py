@@ -66,6 +66,7 @@ class Downscale(Pruner):
     keeps_budget = "at most"  # not every count is a grid of the image's shape
     other_images = True
     uses_tower = True
+    families = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # others cut an image into tiles of one size
 
     def kept_indices(self, context: PruningContext) -> Tensor:
         return torch.arange(context.tokens)
