@@ -158,7 +158,7 @@ def test_a_call_in_the_middle_of_another(family, pairs):
 
 def test_without_the_guard_every_hook_meets_the_others_passes(monkeypatch):
     """The control: what the test above finds when hooks act on every pass."""
-    monkeypatch.setattr(Hooks, "own", True)
+    monkeypatch.setattr(Hooks, "opened_here", True)
     wrong = interleaved("qwen2_5_vl", [(first, "forward") for first in HOOKED])
     assert set(wrong) == {f"{first} | forward" for first in HOOKED}
 
