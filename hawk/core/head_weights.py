@@ -55,7 +55,13 @@ class HeadWeights:
     def __post_init__(self) -> None:
         if not isinstance(self.geometry, Geometry):
             raise values.refuse("head weights: geometry", self.geometry, "a Geometry, such as vlm.geometry")
+        if isinstance(self.token_score, Mapping) and self.token_score:
+            # Older files do not say the reduction: there was no other.
+            object.__setattr__(self, "token_score", {"reduction": "mean", **self.token_score})
         self._check_values()
+        # Other libraries' whole numbers are taken, and none of them can be written.
+        object.__setattr__(self, "layer", int(self.layer))
+        object.__setattr__(self, "samples", {name: int(count) for name, count in self.samples.items()})
 
     def _check_values(self) -> None:
         """Refuse what no file may hold: names become parts of paths, and words are printed."""
@@ -172,7 +178,7 @@ class HeadWeights:
 
 def weights_of_run(path: str) -> HeadWeights:
     """A run's own weights; refuses a file that says another recipe or subset than its path."""
-    _, _, names = RunPaths.parse(path, "head_weights")
+    _, _, names = RunPaths.parse(os.path.abspath(path), "head_weights")  # a run's folder may be "."
     weights = HeadWeights.load(path)
     identity = weights.provenance.get("identity")
     for key, value in names.items():
@@ -282,10 +288,14 @@ def _fields(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: values.member(raw, key) for key in as_written},
         "weights": tuple(values.listed(values.member(raw, "weights"), "weights")),
-        "geometry": Geometry(**{key: values.member(model, key, "model") for key in SIZES}),
+        "geometry": Geometry(
+            **{
+                key: values.whole(values.member(model, key, "model"), f"model.{key}", 1, 100_000)
+                for key in SIZES
+            }
+        ),
         "model": {key: value for key, value in model.items() if key not in SIZES},
-        # Older files do not say the reduction: there was no other.
-        "token_score": {"reduction": "mean", **score} if score else {},
+        "token_score": score,
         "per_benchmark": {
             name: tuple(values.listed(part, f"per_benchmark.{name}")) for name, part in parts.items()
         },

@@ -45,7 +45,8 @@ class Geometry:
 
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "kv_heads", "head_dim"):
-            values.whole(getattr(self, name), f"geometry: {name}", 1, 100_000)
+            # Other libraries' whole numbers are taken, and none of them can be written.
+            object.__setattr__(self, name, values.whole(getattr(self, name), f"geometry: {name}", 1, 100_000))
         if self.heads % self.kv_heads:
             raise InputError(
                 f"geometry: {self.heads} heads cannot share {self.kv_heads} key-value heads evenly."

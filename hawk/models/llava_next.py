@@ -24,6 +24,10 @@ class LlavaNext(LlavaOneVision):
     several_differ = False
     takes_video = False
 
+    def pixel_shape(self, config: Any) -> tuple[int, ...]:
+        grid_side(config)  # refuses a tower whose images have no one size
+        return super().pixel_shape(config)
+
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id}
 

@@ -71,10 +71,14 @@ class LlavaOneVision(Family):
 
     def _check_views(self, model: nn.Module, pixels: Tensor, sizes: Tensor, tiled: Sequence[Any]) -> None:
         """As many images as sizes, each with as many views as its size asks for."""
-        most = max((_views(model, size) for size, tile in zip(sizes, tiled, strict=True) if tile), default=1)
-        if len(pixels) != len(sizes) or (pixels.ndim == 5 and pixels.shape[1] < most):
+        views = [_views(model, size) if tile else 1 for size, tile in zip(sizes, tiled, strict=True)]
+        if pixels.ndim == 5:
+            fits = len(pixels) == len(sizes) and pixels.shape[1] >= max(views, default=1)
+        else:  # the views of all images, one after another
+            fits = len(pixels) == sum(views)
+        if not fits:
             raise InputError(
-                f"image_sizes are of {len(sizes)} images with up to {most} views; pixel_values has shape "
+                f"image_sizes are of {len(sizes)} images with {shown(views)} views; pixel_values has shape "
                 f"{list(pixels.shape)}."
             )
 

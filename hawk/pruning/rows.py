@@ -64,7 +64,7 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any], devi
         raise InputError(f"attention_mask {list(mask.shape)} does not fit input_ids {list(ids.shape)}.")
     if not mask[:, -1].all():
         raise InputError("a row ends in padding: decoder-only models need left padding to generate.")
-    _check_pixels(family.pixel_shape(model.config), inputs)
+    _check_pixels(family, model.config, inputs)
     # The caller's stored features, or the vision tower of a model split over GPUs, may be elsewhere.
     encoded = {
         modality: [item.to(device) for item in found]
@@ -82,11 +82,12 @@ def take_apart(model: nn.Module, family: Family, inputs: Mapping[str, Any], devi
     return Rows(ids, mask, positions, rows, columns, device)
 
 
-def _check_pixels(shape: tuple[int, ...], inputs: Mapping[str, Any]) -> None:
+def _check_pixels(family: Family, config: Any, inputs: Mapping[str, Any]) -> None:
     for name in ("pixel_values", "pixel_values_videos"):
         pixels = inputs.get(name)
         if pixels is None:
             continue
+        shape = family.pixel_shape(config)
         fits = pixels.ndim > len(shape) and tuple(pixels.shape[-len(shape) :]) == shape
         if not fits or not pixels.is_floating_point():
             raise InputError(

@@ -26,6 +26,8 @@ STAGES = {
 }
 
 _STARTED = re.compile(r"(?:local)?rule (\w+):")
+_JOB = re.compile(r" +jobid: (\d+)")
+_FINISHED = re.compile(r"Finished jobid: (\d+)")
 _FAILED = re.compile(r" +log: (.+) \(check log file")  # of a failed job; others are not told to be checked
 
 
@@ -38,7 +40,10 @@ def follow(
     beginning: also show what Snakemake says before its first job.
     """
     progress, begun = Progress(time.monotonic()), not beginning
-    failed: dict[str, None] = {}  # logs; a job that is tried again fails twice
+    failed: dict[
+        str, str
+    ] = {}  # the logs of jobs by their number; one that is tried again may still end well
+    job = ""
     last_lines: deque[str] = deque(maxlen=60)
     # In the process group of this one: Ctrl-C reaches Snakemake, which ends its jobs itself.
     with subprocess.Popen(
@@ -49,8 +54,12 @@ def follow(
         try:
             while (line := _next_line(run)) is not None:
                 last_lines.append(line)
-                if match := _FAILED.match(line):
-                    failed[match[1]] = None
+                if match := _JOB.match(line):
+                    job = match[1]
+                elif match := _FAILED.match(line):
+                    failed[job] = match[1]
+                elif match := _FINISHED.match(line):
+                    failed.pop(match[1], None)
                 text = progress.read(line, time.monotonic())
                 begun = begun or bool(_STARTED.match(line))
                 if text is not None:
@@ -63,7 +72,7 @@ def follow(
         # Snakemake says much, and all of it stands in .snakemake/log; the reasons are in the jobs' logs.
         print("\n", *last_lines, sep="", file=sys.stderr)
         print("The run did not finish." + " The failed jobs said:" * bool(failed), file=sys.stderr)
-        for path in failed:
+        for path in failed.values():
             print(f"{path}: {reason(Path(path))}", file=sys.stderr)
     return run.returncode, progress
 
@@ -116,9 +125,10 @@ def reason(log: Path) -> str:
     if not log.is_file():  # as with --directory, whose logs lie elsewhere
         return "this log is not here; what Snakemake printed of the job stands above."
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    if lines and lines[-1].startswith("error:"):
+    if lines and lines[-1].lower().startswith("error:"):
         return lines[-1]
-    return "nothing. It was killed: by someone, by a time limit, or because memory ran out."
+    last = f"{lines[-1]}, and no error" if lines else "nothing"
+    return f"{last}. It may have been killed: by someone, by a time limit, or because memory ran out."
 
 
 class Progress:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hawk.core.errors import InputError
@@ -51,8 +52,8 @@ BAD = {
     "layer as float": (put("layer", value=0.0), "layer is 0.0"),
     "layer null": (put("layer", value=None), "layer is None"),
     "layer out of range": (put("layer", value=3), "layer 3 is outside the model's 0-2"),
-    "heads as float": (put("model", "heads", value=4.5), "geometry: heads is 4.5"),
-    "head_dim negative": (put("model", "head_dim", value=-1), "geometry: head_dim is -1"),
+    "heads as float": (put("model", "heads", value=4.5), "model.heads is 4.5"),
+    "head_dim negative": (put("model", "head_dim", value=-1), "model.head_dim is -1"),
     "kv_heads that do not divide": (put("model", "kv_heads", value=3), "3 key-value heads"),
     "model a list": (put("model", value=[]), r"model is \[\]"),
     "NaN per benchmark": (put("per_benchmark", "colors", 1, value=float("nan")), "per_benchmark.colors"),
@@ -214,9 +215,8 @@ def test_tables_that_were_changed_into_what_no_file_holds_are_not_saved(tmp_path
         ("model", "id", "\x1b[2J"),
         ("per_benchmark", "colors", None),
     ):
-        table = dict(getattr(GOOD, name))
-        weights = replace(GOOD, **{name: table})
-        table[key] = value
+        weights = replace(GOOD, **{name: dict(getattr(GOOD, name))})
+        getattr(weights, name)[key] = value
         with pytest.raises(InputError, match="^head weights: "):
             weights.save(tmp_path / "w.json")
     assert not list(tmp_path.iterdir())
@@ -232,6 +232,25 @@ def test_a_file_to_write_is_named_by_a_path(path: Any) -> None:
 def test_a_name_that_no_disk_can_hold_is_no_weights(name: str) -> None:
     with pytest.raises(InputError, match="unknown head weights .no such file or shipped name. '[^']+'"):
         HeadWeights.load(name)
+
+
+def test_whole_numbers_of_numpy_and_a_score_without_its_reduction_are_written(tmp_path: Path) -> None:
+    geometry = Geometry(np.int64(2), np.int64(2), np.int64(1), np.int64(8))
+    score = {key: value for key, value in GOOD.token_score.items() if key != "reduction"}
+    weights = HeadWeights(
+        (0.5, 0.5), geometry, layer=np.int64(1), samples={"a": np.int64(3)}, token_score=score
+    )
+    weights.save(tmp_path / "w.json")
+    read = HeadWeights.load(tmp_path / "w.json")
+    assert (read.layer, read.samples, read.token_score) == (1, {"a": 3}, {**score, "reduction": "mean"})
+    assert weights.sha256 == read.sha256 == replace(read, provenance={"from": "elsewhere"}).sha256
+    assert weights.sha256 != replace(read, layer=0).sha256
+
+
+def test_a_run_may_be_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    GOOD.save(RunPaths(".").head_weights("zero"))
+    assert weights_of_run(RunPaths(".").head_weights("zero")) == GOOD
 
 
 def test_a_runs_weights_are_those_that_their_path_says(tmp_path: Path) -> None:

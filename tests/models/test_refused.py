@@ -11,7 +11,8 @@ from tiny_random import MODELS
 import hawk
 from hawk.core.errors import InputError
 from hawk.models import family_by_type, family_of
-from hawk.models.llava import grid_side, turn_markers
+from hawk.models.llava import Llava, grid_side, turn_markers
+from hawk.models.llava_next import LlavaNext
 from hawk.models.turns import Markers, instruction_index
 
 
@@ -55,6 +56,8 @@ def test_llava_towers_that_are_no_square_are_refused() -> None:
     assert "class token" in refusal(grid_side, config)
     other = SimpleNamespace(model_type="llava", vision_config=SimpleNamespace(model_type="pixtral"))
     assert "'pixtral'" in refusal(grid_side, other)
+    for family in (Llava(), LlavaNext()):  # before their pixels are compared with a size that it has not
+        assert "'pixtral'" in refusal(family.pixel_shape, other)
 
 
 class Words:

@@ -162,9 +162,20 @@ def test_an_image_with_fewer_views_than_its_size():
         inputs["pixel_values"] = inputs["pixel_values"][:, :2]
         with (
             KEPT.attach(model),
-            pytest.raises(InputError, match="with up to 5 views; pixel_values has"),
+            pytest.raises(InputError, match=r"images with \[5\] views; pixel_values has"),
         ):
             model.generate(**inputs, max_new_tokens=1)
+
+
+@pytest.mark.parametrize("family", ["llava_onevision", "llava_next"])
+def test_views_may_be_given_one_after_another(family):
+    """As the model itself takes them; the processor stacks them by image."""
+    model, inputs = MODELS[family](), build(family, [[Image(2, 2), 20]])
+    stacked = {**inputs, "pixel_values": inputs["pixel_values"][0, :5]}  # more is padding
+    assert torch.equal(pruned(model, KEPT, stacked).sequences, pruned(model, KEPT, inputs).sequences)
+    stacked["pixel_values"] = stacked["pixel_values"][:4]
+    with KEPT.attach(model), pytest.raises(InputError, match=r"with \[5\] views"):
+        model.generate(**stacked, max_new_tokens=1)
 
 
 def test_times_of_other_videos():

@@ -63,17 +63,21 @@ def test_a_failed_run_ends_in_the_reasons(capfd: pytest.CaptureFixture[str], tmp
     for name, text in {**logs, "fine": "error: an old one\n"}.items():
         (tmp_path / f"{name}.log").write_text(text)
     lines = [*JOBS[:3], f"    log: {tmp_path}/fine.log"]
-    for name in [*logs, "refused", "unwritten"]:  # a job that is tried again fails twice
+    names = ["fine", *logs, "unwritten"]
+    for name in [*names, "refused"]:  # a job that is tried again fails twice, or ends well
         path = f"{tmp_path}/{name}.log"
-        lines += ["Error in rule a:", f"    log: {path} (check log file(s) for error details)"]
+        lines += ["Error in rule a:", "    message: None", f"    jobid: {names.index(name)}"]
+        lines += [f"    log: {path} (check log file(s) for error details)"]
+    lines += ["Finished jobid: 0 (Rule: a)"]
     code, _ = follow(printing(lines, code=1))
     assert code == 1
     said = capfd.readouterr().err.splitlines()
     end = said[said.index("The run did not finish. The failed jobs said:") + 1 :]
     assert "Error in rule a:" in said
     assert end[0] == f"{tmp_path}/refused.log: error: out of disk"
-    killed = "nothing. It was killed: by someone, by a time limit, or because memory ran out."
-    assert end[1:3] == [f"{tmp_path}/{name}.log: {killed}" for name in ("killed", "stopped")]
+    killed = "It may have been killed: by someone, by a time limit, or because memory ran out."
+    assert end[1] == f"{tmp_path}/killed.log: nothing. {killed}"
+    assert end[2] == f"{tmp_path}/stopped.log: 8 of 9, and no error. {killed}"
     assert end[3].startswith(f"{tmp_path}/unwritten.log: this log is not here")
 
 
