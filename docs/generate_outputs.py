@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from hawk.analysis import comparison, controls, cost, stability
+from hawk.analysis import comparison, controls, cost, hypotheses, stability
 from hawk.core import schemas
 from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
@@ -115,6 +115,15 @@ TABLES = [
         controls.CONTROLS,
         "Also as `.csv`.",
         meanings=controls.CONTROLS_MEANINGS,
+    ),
+    Table(
+        "Hypotheses",
+        PATHS.table("hypotheses", "parquet"),
+        "hypothesis of `evaluation.hypotheses` and ratio",
+        "The comparisons that the config declares, tested as one family. Only if it declares any.",
+        hypotheses.HYPOTHESES,
+        "Also as `.csv` and `.md`.",
+        meanings=hypotheses.HYPOTHESES_MEANINGS,
     ),
     Table(
         "Cost",

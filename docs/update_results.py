@@ -16,7 +16,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.analysis.blocks import BASELINE, MAJORITY
+from hawk.analysis.comparison import OVERALL
 from hawk.config.load import load_config
 from hawk.report.headline import Comparison, headline, sentences
 from hawk.report.sections.verdict import paper_variants

@@ -2,6 +2,8 @@
 
 TABLES = [PATHS.table("retention", ending) for ending in ("parquet", "csv", "md")]
 TABLES += [PATHS.table("controls", ending) for ending in ("parquet", "csv")]
+if config["evaluation"]["hypotheses"]:
+    TABLES += [PATHS.table("hypotheses", ending) for ending in ("parquet", "csv", "md")]
 COST_TABLES = [PATHS.table("cost", ending) for ending in ("csv", "md")]
 RUN_PICTURES = list(pictures(RUN_PARTS, MEASURED))
 USED = queries.with_variants(config, VARIANTS)  # without weights that no variant uses

@@ -16,25 +16,25 @@ import numpy as np
 import pyarrow as pa
 
 from hawk.analysis import statistics
-from hawk.analysis.controls import Cell, control_rows
-from hawk.analysis.evaluation_files import Evaluated, Scored
-from hawk.analysis.resampling import (
-    JointGroups,
-    Pairing,
-    bootstrap_counts,
-    flips_needed,
-    percentile_interval,
-    resampled_stack,
-    resampled_values,
-    rng_of,
-    sign_flip_pvalues,
+from hawk.analysis.blocks import (
+    BASELINE,
+    MAJORITY,
+    Blocks,
+    Cell,
+    blocks_of,
+    joint_groups,
+    pairing,
+    retention_by_seed,
+    retention_draws,
+    scored_of,
 )
+from hawk.analysis.controls import control_rows
+from hawk.analysis.evaluation_files import Evaluated
+from hawk.analysis.resampling import flips_needed, percentile_interval, rng_of, sign_flip_pvalues
 from hawk.core.schemas import described
 from hawk.pruning.budget import ratio_text
 
 OVERALL = "overall"
-BASELINE = "baseline"
-MAJORITY = "majority"
 
 # The columns of tables/retention, and what each holds.
 RETENTION, RETENTION_MEANINGS = described(
@@ -83,24 +83,17 @@ RETENTION, RETENTION_MEANINGS = described(
 )
 
 
-Blocks = Mapping[str, Sequence[Evaluated]]  # benchmark → what each run measured on it
-
-
 def compare(
     config: Mapping[str, Any], evaluated: Sequence[Evaluated]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of ``tables/retention`` and of ``tables/controls``.
 
-    A benchmark may be there several times, of several runs (models): then a row is the mean over them. They
-    were asked about the same images, so an image is drawn, and swapped in tests, in all models and seeds at
-    once: models and seeds are blocks, never units that would make n larger.
+    Of several runs (models) a row is the mean over them.
     """
-    blocks: dict[str, list[Evaluated]] = {}
-    for entry in evaluated:
-        blocks.setdefault(entry.name, []).append(entry)
-    draws = _draws(config, blocks)
+    blocks, conditions = blocks_of(evaluated), _conditions(config)
+    draws = retention_draws(config, blocks, [(variant, ratio) for variant, _, ratio in conditions])
     rows = []
-    for variant, method, ratio in _conditions(config):
+    for variant, method, ratio in conditions:
         cells = [_row(config, runs, variant, ratio, draws) for runs in blocks.values()]
         for row in [*cells, _overall_row(config, blocks, cells, variant, ratio, draws)]:
             rows.append({"variant": variant, "method": method, "pruning_ratio": ratio, **row})
@@ -134,54 +127,9 @@ def _conditions(config: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
     return [*conditions, (MAJORITY, MAJORITY, None)]
 
 
-def scored_of(results: Evaluated, variant: str, ratio: str | None) -> Scored:
-    if variant in (BASELINE, MAJORITY):
-        return results.baseline if variant == BASELINE else results.majority
-    return results.variants[variant][str(ratio)]
-
-
 def _is_tested(config: Mapping[str, Any], variant: str) -> bool:
     reference_variant = config["evaluation"].get("reference")
     return reference_variant is not None and variant not in (reference_variant, BASELINE, MAJORITY)
-
-
-# --- resampling ---------------------------------------------------------------------------------------
-
-
-def _joint(blocks: Blocks) -> JointGroups:
-    return JointGroups([runs[0].samples.groups for runs in blocks.values()])
-
-
-def _draws(config: Mapping[str, Any], blocks: Blocks) -> dict[str, dict[Cell, np.ndarray]]:
-    """Retention in every resample, ``[resamples]``: ``own`` drawn per benchmark, ``joint`` together."""
-    resamples, seed = config["statistics"]["resamples"], config["seed"]
-    joint = _joint(blocks)
-    counts = joint.counts(resamples, rng_of(seed, "retention"))
-    alone = len(joint.pools) == len(blocks)  # then a joint draw is a draw within each benchmark
-    draws: dict[str, dict[Cell, np.ndarray]] = {"own": {}, "joint": {}}
-    for (name, runs), drawn in zip(blocks.items(), counts, strict=True):
-        alone_counts = drawn
-        if not alone:
-            rng = rng_of(seed, "retention", name)
-            alone_counts = bootstrap_counts(len(runs[0].samples.groups), resamples, rng)
-        draws["joint"].update(_retention_draws(config, name, runs, drawn))
-        draws["own"].update(draws["joint"] if alone else _retention_draws(config, name, runs, alone_counts))
-    return draws
-
-
-def _retention_draws(
-    config: Mapping[str, Any], name: str, runs: Sequence[Evaluated], counts: np.ndarray
-) -> dict[Cell, np.ndarray]:
-    value = runs[0].samples.benchmark.value
-    bases = [resampled_values(counts, results.baseline.sums[0], value) for results in runs]
-    drawn = {}
-    for variant, _, ratio in _conditions(config):
-        kept = []
-        for results, base in zip(runs, bases, strict=True):
-            seeds = list(resampled_stack(counts, scored_of(results, variant, ratio).sums, value))
-            kept.append(statistics.retention(np.mean(seeds, axis=0), base))
-        drawn[variant, ratio, name] = np.mean(kept, axis=0)
-    return drawn
 
 
 # --- rows ---------------------------------------------------------------------------------------------
@@ -197,8 +145,10 @@ def _row(
     results = runs[0]  # samples are the same in all runs
     benchmark, scored = results.samples.benchmark, [scored_of(run, variant, ratio) for run in runs]
     natives = np.concatenate([benchmark.value(of.sums.sum(axis=1)) for of in scored])  # [runs · seeds]
-    kept = np.concatenate([_by_seed(run, variant, ratio) for run in runs])
-    low, high = percentile_interval(draws["own"][variant, ratio, results.name], _level(config))
+    kept = np.concatenate([retention_by_seed(run, variant, ratio) for run in runs])
+    low, high = percentile_interval(
+        draws["own"][variant, ratio, results.name], config["statistics"]["confidence"]
+    )
     published = _published(config, variant, ratio, results.name)
     row: dict[str, Any] = {
         "benchmark": results.name,
@@ -229,7 +179,7 @@ def _row(
     }
     if _is_tested(config, variant):
         name = config["evaluation"]["reference"]
-        ours = float(np.mean([_by_seed(run, name, ratio).mean() for run in runs]))
+        ours = float(np.mean([retention_by_seed(run, name, ratio).mean() for run in runs]))
         gap = draws["own"][variant, ratio, results.name] - draws["own"][name, ratio, results.name]
         wins = [
             statistics.win_tie_loss(a, b)
@@ -238,7 +188,7 @@ def _row(
         ]
         row["difference"] = row["retention"] - ours
         row["difference_low"], row["difference_high"] = (
-            float(end) for end in percentile_interval(gap, _level(config))
+            float(end) for end in percentile_interval(gap, config["statistics"]["confidence"])
         )
         row["wins"], row["ties"], row["losses"] = (float(x) for x in np.mean(wins, axis=0))
     return row
@@ -260,9 +210,9 @@ def _overall_row(
 
     runs = zip(*blocks.values(), strict=True)
     seeds = np.concatenate(
-        [np.mean([_by_seed(results, variant, ratio) for results in run], axis=0) for run in runs]
+        [np.mean([retention_by_seed(results, variant, ratio) for results in run], axis=0) for run in runs]
     )
-    low, high = percentile_interval(drawn(variant), _level(config))
+    low, high = percentile_interval(drawn(variant), config["statistics"]["confidence"])
     row: dict[str, Any] = {
         "benchmark": OVERALL,
         "native_value": mean("points"),  # natives of different scales have no mean
@@ -277,7 +227,7 @@ def _overall_row(
         "visual_tokens": mean("visual_tokens"),
         "samples": sum(cell["samples"] for cell in cells),
         "requested": _sum_if_all([cell["requested"] for cell in cells]),
-        "groups": len(_joint(blocks).union),
+        "groups": len(joint_groups(blocks).union),
         "unparsed": sum(cell["unparsed"] for cell in cells),
         **{
             key: None if any(cell[key] is None for cell in cells) else mean(key)
@@ -290,7 +240,7 @@ def _overall_row(
         gap = drawn(variant) - drawn(config["evaluation"]["reference"])
         row["difference"] = mean("difference")
         row["difference_low"], row["difference_high"] = (
-            float(end) for end in percentile_interval(gap, _level(config))
+            float(end) for end in percentile_interval(gap, config["statistics"]["confidence"])
         )
         for key in ("wins", "ties", "losses"):
             row[key] = sum(cell[key] for cell in cells)
@@ -307,12 +257,6 @@ def _sum_if_all(numbers: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(numbers) else None
 
 
-def _by_seed(results: Evaluated, variant: str, ratio: str | None) -> np.ndarray:
-    value = results.samples.benchmark.value
-    natives = value(scored_of(results, variant, ratio).sums.sum(axis=1))
-    return statistics.retention(natives, value(results.baseline.sums[0].sum(axis=0)))
-
-
 def _nothing() -> dict[str, Any]:
     keys = ("difference", "difference_low", "difference_high", "wins", "ties", "losses")
     return {**dict.fromkeys(keys), "p_value": None, "p_adjusted": None, "verdict": None}
@@ -322,10 +266,6 @@ def _pairs(first: np.ndarray, second: np.ndarray) -> list[tuple[np.ndarray, np.n
     if len(first) == len(second):
         return list(zip(first, second, strict=True))
     return [(a, b) for a in first for b in second]
-
-
-def _level(config: Mapping[str, Any]) -> float:
-    return config["statistics"]["confidence"]
 
 
 def _published(config: Mapping[str, Any], variant: str, ratio: str | None, benchmark: str) -> float | None:
@@ -344,8 +284,8 @@ def _add_tests(config: Mapping[str, Any], blocks: Blocks, rows: Sequence[dict[st
     tested = [row for row in rows if _is_tested(config, row["variant"])]
     if not tested:
         return
-    flips = flips_needed(len(tested))
-    joint = _joint(blocks)
+    reference, flips = config["evaluation"]["reference"], flips_needed(len(tested))
+    joint = joint_groups(blocks)
     places = dict(zip(blocks, joint.index, strict=True))
     # The overall mean of one benchmark is that benchmark: one hypothesis, tested once.
     tested_names = [*places, OVERALL] if len(places) > 1 else [*places]
@@ -354,7 +294,10 @@ def _add_tests(config: Mapping[str, Any], blocks: Blocks, rows: Sequence[dict[st
         members = [results for runs in blocks.values() for results in runs if name in (results.name, OVERALL)]
         comparisons = []
         for row in family:
-            pairings = [_pairing(config, results, row, len(members)) for results in members]
+            pairings = [
+                pairing(results, row["variant"], reference, row["pruning_ratio"], len(members))
+                for results in members
+            ]
             index = [
                 places[results.name] if name == OVERALL else np.arange(len(results.samples.groups))
                 for results in members
@@ -380,15 +323,3 @@ def _add_tests(config: Mapping[str, Any], blocks: Blocks, rows: Sequence[dict[st
             same = row_for.get((row["variant"], row["pruning_ratio"]))
             if row["benchmark"] == OVERALL and same is not None:
                 row.update({key: same[key] for key in ("p_value", "p_adjusted", "verdict")})
-
-
-def _pairing(config: Mapping[str, Any], results: Evaluated, row: Mapping[str, Any], parts: int) -> Pairing:
-    """In points of retention, so that benchmarks of different scales add up to the overall mean."""
-    value, ratio = results.samples.benchmark.value, row["pruning_ratio"]
-    base = float(value(results.baseline.sums[0].sum(axis=0)))
-    return Pairing.of(
-        results.variants[row["variant"]][ratio].sums,
-        results.variants[config["evaluation"]["reference"]][ratio].sums,
-        value,
-        scale=100.0 / (base * parts) if base else float("nan"),
-    )

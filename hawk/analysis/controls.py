@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hawk.analysis.blocks import Cell
 from hawk.analysis.resampling import percentile_interval
 from hawk.core.schemas import described
 from hawk.pruning import REGISTRY
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import facts
-
-Cell = tuple[str, str | None, str]  # variant, ratio, benchmark
 
 # The columns of tables/controls, and what each holds.
 CONTROLS, CONTROLS_MEANINGS = described(

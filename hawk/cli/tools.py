@@ -48,6 +48,7 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
 
     From the evaluation files that exist. Several runs (one config, several models) are compared together:
     a row is then the mean over runs, and p-values are corrected over all variants, ratios and benchmarks.
+    Hypotheses that the config declares are a family of their own.
     """
     compute_alone()
     roots = [run_of(config_source, folder).root for folder in run_dirs or (None,)]
@@ -61,7 +62,7 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
     if output is not None and any(Path(output, name).exists() for name in RESULTS):
         raise InputError(f"--output: {output!r} is the folder of a run, whose own tables would be replaced.")
     from hawk.config.load import load_config
-    from hawk.report.tables import read_retention, text_table
+    from hawk.report.tables import hypotheses_text, read_hypotheses, read_retention, text_table
     from hawk.steps.make_figures import retention_figures
     from hawk.steps.make_tables import make_tables
 
@@ -71,6 +72,8 @@ def compare(config_source: str, run_dirs: tuple[str, ...], output: str | None, b
     paths = [*make_tables(config, root, roots), *retention_figures(root)]
     frame, settings = read_retention(root)
     click.echo(text_table(frame, benchmark, settings))
+    if (declared := read_hypotheses(root)) is not None:
+        click.echo(f"\n{hypotheses_text(*declared)}")
     for path in paths:
         log.info("wrote %s", path)
 

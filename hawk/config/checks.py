@@ -106,6 +106,21 @@ def _check_evaluation(config: dict[str, Any]) -> None:
     reference_variant = evaluation.get("reference")
     if reference_variant is not None and reference_variant not in names:
         raise unknown("evaluation.reference (a variant's name)", reference_variant, names)
+    _check_hypotheses(evaluation, names)
+
+
+def _check_hypotheses(evaluation: Mapping[str, Any], names: list[str]) -> None:
+    for number, hypothesis in enumerate(evaluation["hypotheses"], 1):
+        where = f"evaluation.hypotheses, number {number}:"
+        for key in ("variant", "against"):
+            if hypothesis[key] not in names:
+                raise unknown(f"{where} {key} (a variant's name)", hypothesis[key], names)
+        if hypothesis["variant"] == hypothesis["against"]:
+            raise InputError(f"{where} {hypothesis['variant']!r} is compared with itself.")
+        for key, word in (("ratios", "ratio"), ("benchmarks", "benchmark")):
+            for value in hypothesis.get(key, ()):
+                if value not in evaluation[key]:
+                    raise unknown(f"{where} {word} (one of evaluation.{key})", value, evaluation[key])
 
 
 def _check_published(config: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hawk.analysis import comparison, controls, cost
+from hawk.analysis import comparison, controls, cost, hypotheses
 from hawk.report.numbers import interval, number, p_text
 
 Row = Mapping[str, Any]
@@ -51,6 +51,10 @@ def _as_is(key: str) -> Column:
 
 def _word(key: str) -> Callable[[Row], str]:
     return lambda row: row[key] if isinstance(row[key], str) else ""  # pandas may have made None a NaN
+
+
+def _listed(key: str) -> Callable[[Row], str]:
+    return lambda row: ", ".join(row[key])
 
 
 def _number(key: str, digits: int = 1, sign: bool = False, before: str = "") -> Callable[[Row], str]:
@@ -161,6 +165,26 @@ CONTROLS: list[Column] = [
     Column("difference", "difference", _number("difference", sign=True), (TERMINAL, HTML)),
     Column("difference_low", "interval", _interval("difference", sign=True), (HTML,)),
     Column("difference_low", "", _interval("difference", sign=True), (TERMINAL,), left=True),
+]
+
+HYPOTHESES: list[Column] = [
+    *map(_as_is, hypotheses.HYPOTHESES.names),
+    Column("variant", "variant", _word("variant"), (MARKDOWN, TERMINAL, HTML), left=True),
+    Column("against", "against", _word("against"), (MARKDOWN, TERMINAL, HTML), left=True),
+    Column("pruning_ratio", "removed", _word("pruning_ratio"), (MARKDOWN, HTML)),
+    Column("pruning_ratio", "cut", _word("pruning_ratio"), (TERMINAL,)),
+    Column("benchmarks", "benchmarks", _listed("benchmarks"), (MARKDOWN, HTML), left=True),
+    Column("benchmarks", "on", lambda row: str(len(row["benchmarks"])), (TERMINAL,)),
+    Column("retention", "retention %", _number("retention"), (MARKDOWN, HTML)),
+    Column("against_retention", "of the other", _number("against_retention"), (MARKDOWN, HTML)),
+    Column("difference", "difference", _number("difference", sign=True), (MARKDOWN, HTML)),
+    Column("difference", "diff.", _number("difference", sign=True), (TERMINAL,)),
+    Column("difference_low", "interval", _interval("difference", sign=True), (MARKDOWN, HTML)),
+    Column("difference_low", "", _narrow("difference"), (TERMINAL,), left=True),
+    Column("p_adjusted", "p (Holm)", lambda row: p_text(row["p_adjusted"]), (MARKDOWN, HTML)),
+    Column("p_adjusted", "p", lambda row: p_text(row["p_adjusted"]), (TERMINAL,)),
+    Column("verdict", "verdict", _word("verdict"), (MARKDOWN, HTML)),
+    Column("verdict", "", _word("verdict"), (TERMINAL,), left=True),
 ]
 
 COST: list[Column] = [

@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.analysis.blocks import BASELINE, MAJORITY
+from hawk.analysis.comparison import OVERALL
 from hawk.analysis.controls import is_ceiling, is_floor
 from hawk.report import columns
 from hawk.report.figures.looks import looks

@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.analysis.blocks import BASELINE, MAJORITY
+from hawk.analysis.comparison import OVERALL
 from hawk.analysis.controls import is_calibrated, is_ceiling, is_control, is_floor
 from hawk.core.variants import weight_source
 from hawk.pruning.options import facts

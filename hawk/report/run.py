@@ -20,7 +20,7 @@ from hawk.core.head_weights import HeadWeights, weights_of_run
 from hawk.core.paths import RunPaths
 from hawk.core.settings_checks import required
 from hawk.report.examples import read_examples
-from hawk.report.tables import read_controls, read_retention
+from hawk.report.tables import read_controls, read_hypotheses, read_retention
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Run:
     retention: pd.DataFrame | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     controls: pd.DataFrame | None = None
+    hypotheses: tuple[pd.DataFrame, Mapping[str, Any]] | None = None  # with their settings
     cost: pd.DataFrame | None = None
     cost_made: Mapping[str, Any] = field(default_factory=dict)
     # Questions that heads win and lose, by ablation and benchmark; report.answers reads them.
@@ -96,6 +97,7 @@ class Run:
             run.retention, run.settings = read_retention(root)
             if Path(paths.table("controls", "parquet")).is_file():
                 run.controls = read_controls(root)
+            run.hypotheses = read_hypotheses(root)
         if Path(paths.cost()).is_file():
             cost = files.read_table(paths.cost(), schemas.COST, {"table": "cost"})
             run.cost, run.cost_made = cost.to_pandas(), files.provenance_of(cost, paths.cost())

@@ -6,12 +6,15 @@ import csv
 import io
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL, RETENTION
+from hawk.analysis.blocks import BASELINE, MAJORITY
+from hawk.analysis.comparison import OVERALL, RETENTION
 from hawk.analysis.controls import CONTROLS
+from hawk.analysis.hypotheses import HYPOTHESES
 from hawk.core import files
 from hawk.core.errors import InputError
 from hawk.core.paths import RunPaths
@@ -42,6 +45,15 @@ def read_controls(root: str) -> pd.DataFrame:
     """Calibrated variants against every control."""
     path = RunPaths(root).table("controls", "parquet")
     return files.read_table(path, CONTROLS, {"table": "controls"}).to_pandas()
+
+
+def read_hypotheses(root: str) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The declared hypotheses with their tests, and the settings of both; None if there is none."""
+    path = RunPaths(root).table("hypotheses", "parquet")
+    if not Path(path).is_file():
+        return None
+    table = files.read_table(path, HYPOTHESES, {"table": "hypotheses"})
+    return table.to_pandas(), files.provenance_of(table, path)["settings"]
 
 
 # --- any table --------------------------------------------------------------------------------------
@@ -225,6 +237,32 @@ def markdown(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         lines += ["", "## " + name.replace("|", "\\|"), "", counts, ""]
         lines += markdown_rows(columns.RETENTION, rows, name == OVERALL)
     return "\n".join(lines) + "\n"
+
+
+# --- hypotheses -------------------------------------------------------------------------------------
+
+
+def hypotheses_about(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
+    """One sentence on how the declared hypotheses were tested."""
+    confidence, runs = 100 * settings["statistics"]["confidence"], rows[0]["runs"]
+    models = f", averaged over {runs} models" if runs > 1 else ""
+    return (
+        f"Declared hypotheses: differences in points of retention{models}, with {confidence:g} % intervals "
+        f"over images; p: paired sign flips over images, Holm over these {len(rows)} tests."
+    )
+
+
+def hypotheses_text(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+    """For a terminal, at most 80 columns."""
+    rows: list[Row] = frame.to_dict("records")  # type: ignore[assignment]
+    about = textwrap.wrap(f"{hypotheses_about(rows, settings)} on: benchmarks averaged.", WIDTH)
+    return "\n".join([*terminal_rows(columns.HYPOTHESES, rows, gap=" "), "", *about])
+
+
+def hypotheses_markdown(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
+    """The declared hypotheses, in the config's order."""
+    table = markdown_rows(columns.HYPOTHESES, rows)
+    return "\n".join(["# Hypotheses", "", hypotheses_about(rows, settings), "", *table, ""])
 
 
 # --- cost -------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, OVERALL
+from hawk.analysis.blocks import BASELINE
+from hawk.analysis.comparison import OVERALL
 from hawk.analysis.controls import is_calibrated, is_floor
 from hawk.core.variants import weight_source
 from hawk.report import tables

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from hawk.analysis.comparison import RETENTION, compare
 from hawk.analysis.controls import CONTROLS
-from hawk.analysis.evaluation_files import read_runs
+from hawk.analysis.evaluation_files import Evaluated, read_runs
+from hawk.analysis.hypotheses import HYPOTHESES, hypothesis_rows
 from hawk.core import atomic, files
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
 from hawk.core.variants import COMPARISON_KEYS
 from hawk.report import columns
-from hawk.report.tables import csv_text, markdown
+from hawk.report.tables import csv_text, hypotheses_markdown, markdown
 
 READS = ("seed", "data", "generation.protocol", "statistics", "evaluation")
 
 
 def make_tables(config: Mapping[str, Any], root: str, runs: Sequence[str] = ()) -> list[str]:
-    """Compare all variants of a run and write ``tables/retention`` and ``tables/controls``.
+    """Compare all variants of a run and write ``tables/retention``, ``controls`` and ``hypotheses``.
 
-    ``retention`` as parquet, CSV and Markdown, ``controls`` as parquet and CSV; returns the paths.
+    As parquet and CSV, and as Markdown but for ``controls``; ``hypotheses`` if the config declares any.
+    Returns the paths.
     runs: folders of several runs (models) to compare together; the tables then go below ``root``.
     """
     runs = runs or [root]
@@ -59,4 +62,23 @@ def make_tables(config: Mapping[str, Any], root: str, runs: Sequence[str] = ()) 
     frame = pa.Table.from_pylist(rows, schema=RETENTION).to_pandas()
     atomic.write_text(out[1], markdown(frame, file_provenance["settings"]))
     files.write_table(out[2], rows, RETENTION, file_provenance)
+    return out + _hypotheses(config, evaluated, paths, file_provenance)
+
+
+def _hypotheses(
+    config: Mapping[str, Any],
+    evaluated: Sequence[Evaluated],
+    paths: RunPaths,
+    file_provenance: Mapping[str, Any],
+) -> list[str]:
+    """Write the declared hypotheses, and remove those of an earlier config that declared some."""
+    out = [paths.table("hypotheses", ending) for ending in ("csv", "md", "parquet")]
+    rows = hypothesis_rows(config, evaluated)
+    if not rows:
+        for path in out:
+            Path(path).unlink(missing_ok=True)
+        return []
+    atomic.write_text(out[0], csv_text(columns.HYPOTHESES, rows))
+    atomic.write_text(out[1], hypotheses_markdown(rows, file_provenance["settings"]))
+    files.write_table(out[2], rows, HYPOTHESES, {**file_provenance, "identity": {"table": "hypotheses"}})
     return out

@@ -41,6 +41,8 @@ def overview(folder: Path) -> list[tuple[str, str]]:
         rows.append(("tables/retention.parquet", _said(_about_retention, folder)))
     if Path(run.table("controls", "parquet")).is_file():
         rows.append(("tables/controls.parquet", "calibrated against controls"))
+    if Path(run.table("hypotheses", "parquet")).is_file():
+        rows.append(("tables/hypotheses.parquet", "declared hypotheses, tested as one family"))
     if Path(run.cost()).is_file():
         rows.append(("cost.parquet", "measured time, KV cache and memory"))
     if not rows:

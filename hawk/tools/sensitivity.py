@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from hawk.analysis import statistics
-from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.analysis.blocks import BASELINE, MAJORITY
+from hawk.analysis.comparison import OVERALL
 from hawk.core.errors import InputError
 from hawk.report.numbers import number
 from hawk.report.tables import read_retention

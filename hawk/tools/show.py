@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from hawk.analysis.comparison import RETENTION
 from hawk.analysis.controls import CONTROLS
 from hawk.analysis.cost import cost_table
+from hawk.analysis.hypotheses import HYPOTHESES
 from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
@@ -22,7 +23,7 @@ from hawk.core.values import read_json
 from hawk.report import columns
 from hawk.report.noise import inside_null
 from hawk.report.numbers import interval, number
-from hawk.report.tables import terminal_rows, text_table
+from hawk.report.tables import hypotheses_text, terminal_rows, text_table
 from hawk.tools.run_overview import overview
 from hawk.tools.weights_null import stability_of
 
@@ -243,6 +244,10 @@ def _controls(table: pa.Table, path: str) -> str:
     return "\n".join(terminal_rows(columns.CONTROLS, table.to_pylist()))
 
 
+def _hypotheses(table: pa.Table, path: str) -> str:
+    return hypotheses_text(table.to_pandas(), files.provenance_of(table, path)["settings"])
+
+
 def _cost(table: pa.Table, path: str) -> str:
     rows: list[columns.Row] = cost_table(table.to_pandas()).to_dict("records")  # type: ignore[assignment]
     return "\n".join(terminal_rows(columns.COST, rows))
@@ -256,6 +261,7 @@ _WORDS: list[tuple[pa.Schema, Callable[[pa.Table, str], str]]] = [
     (schemas.COST, _cost),
     (RETENTION, _retention),
     (CONTROLS, _controls),
+    (HYPOTHESES, _hypotheses),
 ]
 
 

@@ -61,6 +61,18 @@ WRONG = [
     ("evaluation.benchmarks", ["mne"], r"unknown benchmark .*'mne'.*Did you mean 'mme'"),
     ("evaluation.reference", "hawk", r"unknown evaluation.reference .*'hawk'.*Allowed: .*hawk-uniform"),
     ("evaluation.variants", [{"name": "a", "method": "hwk"}], r"unknown method .*Did you mean 'hawk'"),
+    *[
+        ("evaluation.hypotheses", [{"variant": "random", "against": "divprune", **wrong}], said)
+        for wrong, said in (
+            ({"variant": "rnd"}, r"hypotheses, number 1: variant \(a variant's name\).*'rnd'"),
+            ({"against": "baseline"}, r"number 1: against \(a variant's name\).*'baseline'.*Allowed: "),
+            ({"against": "random"}, r"number 1: 'random' is compared with itself"),
+            ({"ratios": [0.7]}, r"number 1: ratio \(one of evaluation.ratios\).*0.7.*Allowed: "),
+            ({"ratios": []}, r"hypotheses.0.ratios: \[\] should be non-empty"),
+            ({"benchmarks": ["pope"]}, r"number 1: benchmark \(one of evaluation.benchmarks\).*'pope'"),
+            ({"ratio": [0.8]}, r"unknown key 'evaluation.hypotheses.0.ratio'.*Did you mean 'ratios'"),
+        )
+    ],
     ("evaluation.rounding", "up", r"evaluation.rounding: 'up' is not one of \['ceil', 'floor', 'round'\]"),
     (
         "evaluation.variants",

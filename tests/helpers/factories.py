@@ -139,6 +139,7 @@ def make_config(**changes: Any) -> dict[str, Any]:
             "ratios": [0.6, 0.8, 0.9],
             "role": "evaluation",
             "reference": "hawk-uniform",
+            "hypotheses": [],
             "variants": [dict(one) for one in VARIANTS],  # a test may change its own
         },
         "generation": {"protocol": "vlmevalkit", "batch_size": 8},

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.lines import Line2D
 
-from hawk.analysis.comparison import MAJORITY, OVERALL
+from hawk.analysis.blocks import MAJORITY
+from hawk.analysis.comparison import OVERALL
 from hawk.analysis.controls import is_ceiling, is_floor
 from hawk.report.figures.looks import looks
 from hawk.report.figures.style import GREY, new_figure

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hawk.analysis.comparison import BASELINE, MAJORITY
+from hawk.analysis.blocks import BASELINE, MAJORITY
 from hawk.analysis.controls import is_ceiling, is_floor
 
 if TYPE_CHECKING:

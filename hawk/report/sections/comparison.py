@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, MAJORITY, OVERALL
+from hawk.analysis.blocks import BASELINE, MAJORITY
+from hawk.analysis.comparison import OVERALL
 from hawk.analysis.controls import is_ceiling, is_floor
 from hawk.report import columns
 from hawk.report.columns import Row
 from hawk.report.page import escape
 from hawk.report.pictures import section_pictures
 from hawk.report.run import Run
-from hawk.report.tables import benchmark_rows, html_table, shown_benchmarks
+from hawk.report.tables import benchmark_rows, html_table, hypotheses_about, shown_benchmarks
 
 # --- retention --------------------------------------------------------------------------------------
 
@@ -25,7 +26,17 @@ def retention(run: Run) -> str:
         listed = _retention_table(frame, name, reference_variant)
         mark = " open" if name == OVERALL else ""
         text += f"<details{mark}><summary>Table: {escape(name)}</summary>{listed}</details>"
-    return text + _controls(run)
+    return text + _hypotheses(run) + _controls(run)
+
+
+def _hypotheses(run: Run) -> str:
+    if run.hypotheses is None:
+        return ""
+    frame, settings = run.hypotheses
+    rows: list[Row] = frame.to_dict("records")  # type: ignore[assignment]
+    listed = html_table(columns.HYPOTHESES, rows)
+    about = f"<p>{escape(hypotheses_about(rows, settings))}</p>"
+    return f"<details open><summary>Table: declared hypotheses</summary>{about}{listed}</details>"
 
 
 def _controls(run: Run) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from hawk.analysis.comparison import BASELINE, OVERALL
+from hawk.analysis.blocks import BASELINE
+from hawk.analysis.comparison import OVERALL
 from hawk.report import columns
 from hawk.report.numbers import number
 from hawk.report.page import escape, table
