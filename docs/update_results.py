@@ -1,9 +1,9 @@
 """Write results of finished runs into the documentation, so that no number there is typed.
 
 README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``; docs/findings.md
-those of both by kind of scene; docs/rivals.md those of config/rivals.yaml and docs/study.md those of
-config/study/evaluation.yaml, by the commands on those pages. A page whose runs are not all there is left
-alone.
+those of both by kind of scene; docs/rivals.md those of config/rivals.yaml, docs/study.md and docs/seeds.md
+those of config/study/evaluation.yaml, by the commands on those pages. A page whose runs are not all there is
+left alone.
 
 make demo && .venv/bin/hawk warm .venv/bin/snakemake --cores 2 --configfile config/tiny_internvl.yaml
 .venv/bin/python docs/update_results.py
@@ -21,7 +21,14 @@ from hawk.analysis.comparison import OVERALL
 from hawk.config.load import load_config
 from hawk.report.headline import Comparison, headline, sentences
 from hawk.report.sections.verdict import paper_variants
-from hawk.report.tables import hypotheses, read_controls, read_retention, text_table
+from hawk.report.tables import (
+    hypotheses,
+    hypotheses_about,
+    read_controls,
+    read_hypotheses,
+    read_retention,
+    text_table,
+)
 
 ROOT = Path(__file__).parent.parent
 DEMO, INTERNVL = ROOT / "outputs" / "tiny", ROOT / "outputs" / "tiny-internvl"
@@ -94,7 +101,7 @@ def rivals() -> list[str]:
     lines: list[str] = []
     for title, run in RIVALS.items():
         frame, settings = read_retention(str(run))
-        ratios = [one for one in settings["ratios"] if float(one) > 0]
+        ratios = ratios_of(settings)
         rows = frame[(frame["benchmark"] == OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])]
         overall = rows[rows["variant"] != settings["reference"]].set_index(["variant", "pruning_ratio"])
         order = overall.xs(ratios[-1], level="pruning_ratio")["difference"].sort_values(ascending=False).index
@@ -116,59 +123,111 @@ def rivals() -> list[str]:
     return lines[:-1]
 
 
-# Which question → variant, and what it is compared with.
-QUESTIONS = {
-    "Weights of a head's own choice (`keep`) against uniform weights and the paper's": [
-        ("keep", "uniform"),
-        ("zero", "uniform"),
-        ("keep-attention", "uniform-attention"),
-        ("keep-layer1", "uniform-layer1"),
-        ("dpp-keep", "dpp-uniform"),
-        ("dpp-keep-layer1", "dpp-uniform-layer1"),
-    ],
-    "Attention in layer 1 against CDPruner": [("uniform-layer1", "cdpruner"), ("keep-layer1", "cdpruner")],
-    "The weighted score as a relevance, against DivPrune and CDPruner": [
-        ("dpp-keep", "divprune"),
-        ("dpp-keep", "cdpruner"),
-        ("dpp-keep-layer1", "divprune"),
-        ("dpp-keep-layer1", "cdpruner"),
-        ("dpp-uniform-layer1", "cdpruner"),
-    ],
-}
-REFERENCES = list(dict.fromkeys(other for pairs in QUESTIONS.values() for _, other in pairs))
-STUDY = {other: ROOT / "outputs" / f"study-vs-{other}" for other in REFERENCES}
+# The study over trainings: a run of config/study/evaluation.yaml per model, and their joint comparison.
+STUDY = ROOT / "outputs" / "study"
+SHOWN = "0.9"  # variants are listed by what they retain at this pruning ratio
+FAMILIES = {"qwen": "Qwen2.5-VL's classes", "internvl": "InternVL3's classes"}
+
+
+def study_runs() -> dict[str, Path]:
+    """The runs that were compared together, by title; seed 0 is the model that ships."""
+    runs = {}
+    for folder in read_retention(str(STUDY))[1]["runs"]:
+        family, seed = Path(folder).name.removeprefix("study-").split("-")
+        runs[f"{FAMILIES[family]}, seed {seed}{' (ships)' if seed == '0' else ''}"] = ROOT / folder
+    return runs
 
 
 def study() -> list[str]:
-    """Both models together: retention by kind of scene, then the paired comparisons by question."""
-    frame, settings = read_retention(str(STUDY["divprune"]))
-    ratios = [one for one in settings["ratios"] if float(one) > 0]
+    """All models together: retention by kind of scene, then the declared hypotheses."""
+    runs = study_runs()
+    tests, settings = read_hypotheses(str(STUDY))  # type: ignore[misc]
+    each = [read_hypotheses(str(run))[0] for run in runs.values()]  # type: ignore[index]
+    lines = [
+        f"{len(runs)} models: {'; '.join(runs)}.",
+        "",
+        f"Mean retention in percent over the {len(runs)} models, on usual scenes (4 to 7 objects) and on "
+        "busy ones (10 to 13), by pruning ratio:",
+        "",
+        *by_scenes(STUDY),
+        "",
+        f"{hypotheses_about(tests.to_dict('records'), settings)} *models*: in how many of them the variant "
+        "retains more, and the range of the difference over them.",
+        "",
+        "| variant | against | on | removed | difference | p (Holm) | verdict | models |",
+        "|---|---|---|---:|---:|---:|---|---|",
+    ]
+    for place, row in enumerate(tests.to_dict("records")):
+        gaps = [frame["difference"].iloc[place] for frame in each]
+        scenes = "busy" if all(name.endswith("_busy") for name in row["benchmarks"]) else "all"
+        cells = [
+            row["variant"],
+            row["against"],
+            scenes,
+            row["pruning_ratio"],
+            f"{row['difference']:+.1f} [{row['difference_low']:+.1f}, {row['difference_high']:+.1f}]",
+            f"{row['p_adjusted']:.3f}",
+            row["verdict"],
+            f"{sum(gap > 0 for gap in gaps)} of {len(gaps)}, {min(gaps):+.1f} to {max(gaps):+.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def seeds() -> list[str]:
+    """Each model of the study by itself: accuracy and stopping without pruning, then every variant."""
+    lines: list[str] = []
+    for title, run in study_runs().items():
+        frame, settings = read_retention(str(run))
+        whole = frame[(frame["variant"] == BASELINE) & (frame["benchmark"] != OVERALL)]
+        accuracies = ", ".join(f"{row.benchmark} {row.native_value:.1f}" for row in whole.itertuples())
+        rows = frame[(frame["benchmark"] == OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])]
+        still = rows.loc[rows["not_stopped"].idxmax()]
+        overall = rows.set_index(["variant", "pruning_ratio"])
+        reference, ratios = settings["reference"], ratios_of(settings)
+        lines += [
+            f"## {title}",
+            "",
+            f"{whole['samples'].sum()} questions. Unpruned, percent right: {accuracies}; at most "
+            f"{whole['not_stopped'].max():.1f} % of the answers to a benchmark do not stop. Pruned, over all "
+            f"benchmarks: at most {still['not_stopped']:.1f} % ({still['variant']} at "
+            f"{still['pruning_ratio']}).",
+            "",
+            *by_scenes(run),
+            "",
+            f"Difference to {reference} over all benchmarks, in points, with its interval and p (sign "
+            f"flips over images, Holm over {hypotheses(frame)}):",
+            "",
+            f"| variant | {' | '.join(ratios)} |",
+            "|---|" + "---|" * len(ratios),
+        ]
+        order = overall.xs(SHOWN, level="pruning_ratio")["difference"].sort_values(ascending=False).index
+        for variant in order:
+            if variant != reference:
+                cells = [paired(overall.loc[(variant, ratio)]) for ratio in ratios]
+                lines.append(f"| {variant} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines[:-1]
+
+
+def ratios_of(settings: Any) -> list[str]:
+    return [one for one in settings["ratios"] if float(one) > 0]
+
+
+def by_scenes(run: Path) -> list[str]:
+    """Mean retention of every variant on usual scenes and on busy ones, best first."""
+    frame, settings = read_retention(str(run))
+    ratios = ratios_of(settings)
     rows = frame[(frame["benchmark"] != OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])]
     busy = rows["benchmark"].str.endswith("_busy")
     means = rows.groupby(["variant", "pruning_ratio", busy])["retention"].mean()
     lines = [
-        "Mean retention in percent over both models, on usual scenes (4 to 7 objects) and on busy ones "
-        "(10 to 13), by pruning ratio:",
-        "",
         f"| variant | {' | '.join(f'{kind}, {ratio}' for kind in ('usual', 'busy') for ratio in ratios)} |",
         "|---|" + "---|" * (2 * len(ratios)),
     ]
-    for variant in sorted(rows["variant"].unique(), key=lambda one: -means[one, ratios[1], True]):
+    for variant in sorted(rows["variant"].unique(), key=lambda one: -means[one, SHOWN, True]):
         cells = [f"{means[variant, ratio, kind]:.1f}" for kind in (False, True) for ratio in ratios]
         lines.append(f"| {variant} | {' | '.join(cells)} |")
-    for question, pairs in QUESTIONS.items():
-        lines += [
-            "",
-            f"{question}: difference in points, interval, Holm-adjusted p, over all eight benchmarks:",
-            "",
-        ]
-        lines += [f"| variant | against | {' | '.join(ratios)} |", "|---|---|" + "---|" * len(ratios)]
-        for variant, other in pairs:
-            against = read_retention(str(STUDY[other]))[0].set_index(
-                ["variant", "benchmark", "pruning_ratio"]
-            )
-            cells = [paired(against.loc[(variant, OVERALL, ratio)]) for ratio in ratios]
-            lines.append(f"| {variant} | {other} | {' | '.join(cells)} |")
     return lines
 
 
@@ -184,7 +243,7 @@ def few_and_many(run: Path, config: str) -> list[str]:
     names = [one for one in frame["benchmark"].unique() if one != OVERALL]
     many = [one for one in names if one.endswith("_busy")]
     few = [one for one in names if one not in many]
-    ratios = [one for one in settings["ratios"] if float(one) > 0]
+    ratios = ratios_of(settings)
     rows = frame[~frame["variant"].isin([BASELINE, MAJORITY])]
     means = [
         rows[rows["benchmark"].isin(group)].groupby(["variant", "pruning_ratio"])["retention"].mean()
@@ -223,7 +282,8 @@ def main() -> None:
         ((INTERNVL,), ROOT / "docs" / "models.md", internvl),
         ((DEMO, INTERNVL), ROOT / "docs" / "findings.md", findings),
         (tuple(RIVALS.values()), ROOT / "docs" / "rivals.md", rivals),
-        (tuple(STUDY.values()), ROOT / "docs" / "study.md", study),
+        ((STUDY,), ROOT / "docs" / "study.md", study),
+        ((STUDY,), ROOT / "docs" / "seeds.md", seeds),
     ):
         if all((run / "tables" / "retention.parquet").exists() for run in runs):
             write(page, lines())

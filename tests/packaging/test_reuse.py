@@ -13,6 +13,7 @@ import pytest
 import yaml
 from building import tracked
 from conftest import ROOT
+from small_run import SMALL
 from warming import warmed
 
 SNAKEDEPLOY = "snakedeploy==0.17.1"
@@ -60,26 +61,6 @@ rule mine:
     input:
         "{target}",
 """
-# As few jobs as a run has.
-SMALL = {
-    "run": "small",
-    "model": {"path": "data/models/tiny-qwen2.5-vl", "device": "cpu", "layers": 4, "heads": 8},
-    "ablation": {"recipes": [{"name": "zero", "intervention": "zero"}], "heads_per_job": "all"},
-    "calibration": {"benchmarks": ["digits"], "samples": 8},
-    "evaluation": {
-        "benchmarks": ["digits"],
-        "samples": 8,
-        "ratios": [0.8],
-        "reference": "grid",
-        "variants": [
-            {"name": "hawk-zero", "method": "hawk", "weights": "zero"},
-            {"name": "grid", "method": "grid"},
-        ],
-    },
-    "generation": {"batch_size": 8},
-    "statistics": {"resamples": 100},
-    "cost": {"measure": False},
-}
 
 
 @pytest.fixture(scope="module")

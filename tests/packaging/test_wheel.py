@@ -16,6 +16,7 @@ import pytest
 import yaml
 from building import build, tracked
 from conftest import ROOT
+from small_run import SMALL
 
 SHIPPED = ("Snakefile", "rules", "config", "profiles", "data", "environment.yml")
 
@@ -154,26 +155,6 @@ def test_an_unknown_config_is_one_line(installed: dict[str, str], tmp_path: Path
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: config file 'nope'")
-
-
-SMALL = {
-    "run": "small",
-    "model": {"path": "data/models/tiny-qwen2.5-vl", "device": "cpu", "layers": 4, "heads": 8},
-    "ablation": {"recipes": [{"name": "zero", "intervention": "zero"}], "heads_per_job": "all"},
-    "calibration": {"benchmarks": ["digits"], "samples": 8},
-    "evaluation": {
-        "benchmarks": ["digits"],
-        "samples": 8,
-        "ratios": [0.8],
-        "reference": "hawk-uniform",
-        "variants": [
-            {"name": "hawk-zero", "method": "hawk", "weights": "zero"},
-            {"name": "hawk-uniform", "method": "hawk", "weights": "uniform"},
-        ],
-    },
-    "generation": {"batch_size": 8},
-    "statistics": {"resamples": 100},
-}
 
 
 @pytest.mark.long

@@ -46,7 +46,7 @@ def verdict(run: Run) -> str:
         + dot_plot(run.retention, run.settings, run.confidence)
         + _statements(beside)
         + (f'<ul class="statements">{listed}</ul>' if listed else "")
-        + f"<details><summary>What these words mean</summary><p>{escape(rule)}</p></details>"
+        + f"<details class=words><summary>What these words mean</summary><p>{escape(rule)}</p></details>"
     )
 
 
