@@ -12,7 +12,7 @@ from torch import Tensor
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
 from hawk.inference.margins import FirstTokens
-from hawk.inference.preprocessing import sample_text
+from hawk.inference.preprocessing import adds_special_tokens, sample_text
 from hawk.inference.relevant import relevant_tokens
 from hawk.inference.visual_files import VisualFile, in_prompt_order, visual_files
 from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem, by_modality
@@ -55,7 +55,7 @@ class Prompts:
             text = sample_text(vlm, bench, sample, messages)
             text = _with_frames(text, vlm.processor, items)
             state.update(f"{text}\0".encode())
-            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids = tokenizer(text, add_special_tokens=adds_special_tokens(tokenizer, text))["input_ids"]
             self.ids.append(vlm.family.expand(ids, items, vlm.model.config))
             answer = tokenizer(sample.references[0], add_special_tokens=False)["input_ids"]
             self.answers.append(answer or [tokenizer.eos_token_id])

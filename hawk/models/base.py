@@ -251,8 +251,12 @@ class Family(ABC):
         """
         return None
 
+    def visible(self, processor: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Which part of an image of (height, width) the model sees: left, top, right, bottom."""
+        return 0, 0, size[1], size[0]
+
     def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
-        """Where an image's tokens lie on it, for drawing; ``size`` is (height, width) in pixels.
+        """Where an image's tokens lie on its visible part, for drawing; ``size`` is (height, width) of that.
 
         For a video: where a frame's tokens lie on that frame.
         """
@@ -262,7 +266,7 @@ class Family(ABC):
     def layouts(
         self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
     ) -> list[Layout]:
-        """Every grid of tokens that lies over an image: its layout, and the thumbnail's if it has one.
+        """Every grid over an image's visible part: its layout, and that of its thumbnail if it has one.
 
         Of tiles of one square each a thumbnail, if there is one, stands last.
         """

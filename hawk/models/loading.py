@@ -48,7 +48,15 @@ def read(kind: Any, path: str, what: str, revision: str | None = None, option: s
     """
     try:
         return kind.from_pretrained(resolve(path), revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ImportError,
+        StrictDataclassError,
+    ) as error:
         reason = str(error).strip().split("\n")[0]
         if "trust_remote_code" in str(error):
             reason = (
