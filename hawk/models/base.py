@@ -184,6 +184,9 @@ class Family(ABC):
     def placeholders(self, config: Any) -> dict[str, int]:
         """Modality → the token id that stands once for every visual token."""
 
+    def check_config(self, config: Any) -> None:  # noqa: B027
+        """Raise InputError for a model of this family that hawk does not know."""
+
     def pixel_shape(self, config: Any) -> tuple[int, ...]:
         """The last sizes of ``pixel_values``, which the vision tower fixes: channels, rows and columns."""
         vision = config.vision_config

@@ -35,9 +35,8 @@ class Llava(Family):
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id}
 
-    def pixel_shape(self, config: Any) -> tuple[int, ...]:
-        grid_side(config)  # refuses a tower whose images have no one size
-        return super().pixel_shape(config)
+    def check_config(self, config: Any) -> None:
+        grid_side(config)
 
     def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
         output = (inputs.get("mm_encoder_outputs") or {}).get("image")
