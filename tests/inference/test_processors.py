@@ -7,6 +7,7 @@ tokens are masked, which knows nothing of images, tiles or templates.
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
 from hawk.inference.encoding import Recomputed
 from hawk.inference.preprocessing import prompt_inputs, sample_inputs
-from hawk.inference.prompts import Prompts
+from hawk.inference.prompts import AnswerTokenizer, Prompts
 from hawk.pruning import pruner
 from hawk.pruning.methods.hawk import Hawk
 from hawk.pruning.methods.random import Random
@@ -160,6 +161,40 @@ def test_one_item_per_picture_and_the_question_between(family):
             asked = context.ids[context.query_index("instruction")]
             words = vlm.processor.tokenizer.decode(asked).split()
             assert words == f"yes {QUESTION}".split()
+
+
+class Blanks:
+    """A tokenizer that takes a blank with the word behind it, as byte-pair vocabularies do."""
+
+    eos_token_id = 0
+
+    def __init__(self):
+        self.words = {}
+
+    def __call__(self, text, add_special_tokens=False):
+        return {
+            "input_ids": [self.words.setdefault(w, len(self.words)) for w in re.findall(r" ?\w+|\W", text)]
+        }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_are_tokens_as_the_template_writes_them(family):
+    made = tiny_prompts.processor(family)
+    blanks = Blanks()
+    answers = AnswerTokenizer(made)
+    answers.tokenizer = blanks
+    ids = answers("yes")["input_ids"]
+    (found,) = [word for word, i in blanks.words.items() if [i] == ids]
+    assert found == (" yes" if family in ("llava", "idefics3", "smolvlm") else "yes")
+    assert answers("")["input_ids"] == []
+
+
+def test_prompts_take_their_answers_from_it(monkeypatch):
+    monkeypatch.setattr(AnswerTokenizer, "__call__", lambda self, text, **_: {"input_ids": [len(text)]})
+    vlm = tiny_prompts.vlm("idefics3")
+    prompts = Prompts(vlm, Ask(), SAMPLES[:1], Recomputed(vlm, SAMPLES, {}), "vlmevalkit")
+    assert prompts.answers == [[3]]
+    assert prompts.first_tokens[0].right == (3,)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
