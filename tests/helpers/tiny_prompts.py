@@ -482,9 +482,12 @@ def processor(family: str) -> Any:
     return PROMPTS[family].processor()
 
 
-def vlm(family: str) -> VisionLanguageModel:
-    """A random model with its processor: one of its own, for markers are remembered by model."""
-    model, made = copy.deepcopy(MODELS[family]()), processor(family)
+def vlm(family: str, model: torch.nn.Module | None = None) -> VisionLanguageModel:
+    """A random model with its processor: one of its own, for markers are remembered by model.
+
+    model: another of the family.
+    """
+    model, made = copy.deepcopy(MODELS[family]()) if model is None else model, processor(family)
     handle = family_of(model)
     remember_markers(model, handle.markers(made.tokenizer, model.config), made.tokenizer)
     return VisionLanguageModel(model, made, handle, {"id": family, "revision": None, "dtype": "float32"})

@@ -15,7 +15,7 @@ import tiny_prompts
 import torch
 from oracles import contexts_of, masked, pruned, stacked, swapped
 from PIL import Image as Picture
-from tiny_random import MODELS
+from tiny_random import MODELS, internvl3_5
 
 import hawk
 from hawk.benchmarks import Benchmark, Sample
@@ -95,9 +95,12 @@ def batch(vlm, samples, bench=None):
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "internvl3_5"])
 def test_pruned_is_masked(family):
-    vlm = tiny_prompts.vlm(family)
+    if family == "internvl3_5":
+        vlm = tiny_prompts.vlm("internvl", internvl3_5())
+    else:
+        vlm = tiny_prompts.vlm(family)
     inputs = batch(vlm, SAMPLES)
     given = Random(pruning_ratio=0.6)
     out = pruned(vlm.model, given, inputs)
