@@ -496,6 +496,7 @@ def test_a_processor_without_grid(key):
             '{"model_type": "internvl", "text_config": {"model_type": "qwen3_next"}}',
             r"^model.path .*linear attention.*Allowed: full attention",
         ),
+        ('{"model_type": "internvl", "text_config": {"model_type": "gpt_oss"}}', r"windows of 128 tokens"),
         (
             '{"model_type": "llava_next", "text_config": {"model_type": "mistral"}}',
             r"^model.path .*windows of 4096 tokens.*Allowed: full attention",
