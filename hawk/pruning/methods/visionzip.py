@@ -197,7 +197,9 @@ def _idefics3(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterat
 
 def _layer(layers: nn.ModuleList, number: int) -> nn.Module:
     if not -len(layers) <= number < len(layers):
-        raise InputError(f"visionzip: the vision tower has {len(layers)} layers, no {number}.")
+        raise InputError(
+            f"visionzip: layer {number} is outside the vision tower's {-len(layers)} to {len(layers) - 1}."
+        )
     return layers[number]
 
 
