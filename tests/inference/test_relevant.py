@@ -34,6 +34,7 @@ from hawk.pruning.methods.oracle import Oracle
 from hawk.pruning.methods.random import Random
 from hawk.steps.encode_images import encode_images
 from hawk.steps.evaluate_pruned import evaluate_pruned, open_session
+from hawk.steps.kept_tokens import picture
 from hawk.steps.prepare_samples import prepare_samples
 from hawk.steps.session import Session
 
@@ -129,10 +130,14 @@ def test_tokens_of_a_box_are_those_that_painting_it_changes(family, size, padded
 def test_what_a_processor_cuts_off_has_no_tokens() -> None:
     vlm = tiny_prompts.vlm("llava")
     content = png(np.zeros((40, 100, 3), dtype=np.uint8))
-    item = encode(vlm, VisualFile.of({"bytes": content, "path": None}), {})
+    file = VisualFile.of({"bytes": content, "path": None})
+    item = encode(vlm, file, {})
     for padded in (False, True):
         shown = relevant_tokens(vlm, content, item, [(2, 0, 20, 40)], {"pad_to_square": padded})
         assert bool(shown.any()) == padded
+        seen, layout, _ = picture(vlm, file, item, {"pad_to_square": padded})
+        assert seen.size == ((100, 100) if padded else (40, 40))
+        assert (layout.rows, layout.columns) == (4, 4)
     middle = relevant_tokens(vlm, content, item, [(0, 0, 35, 20)], {})  # up to 5 pixels into the square
     assert middle.nonzero().flatten().tolist() == [0, 4]
 
