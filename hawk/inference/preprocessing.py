@@ -28,7 +28,7 @@ def sample_inputs(
 ) -> dict[str, Any]:
     """What the processor makes of a sample, pixels included."""
     text = sample_text(vlm, bench, sample, bench.messages(sample, protocol))
-    call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
+    call = _call(vlm, text)
     if sample.images:
         pictures = [prepare_image(vlm, image["bytes"], preprocessing) for image in sample.images]
         call.update(images=[pictures], **image_arguments(vlm, preprocessing))
@@ -156,7 +156,7 @@ def prompt_inputs(
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
     text = _chat_text(vlm, messages)
-    call: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
+    call = _call(vlm, text)
     if images:
         # Nested: the images of the one sample.
         call.update(images=[list(images)], **image_arguments(vlm, preprocessing or {}))
@@ -167,6 +167,20 @@ def prompt_inputs(
         if name in inputs:
             inputs[name] = inputs[name].to(vlm.model.dtype)
     return inputs
+
+
+def _call(vlm: VisionLanguageModel, text: str) -> dict[str, Any]:
+    """The processor's arguments for one conversation, without its pictures."""
+    adds = adds_special_tokens(vlm.processor.tokenizer, text)
+    return {"text": [text], "return_tensors": "pt", "add_special_tokens": adds}
+
+
+def adds_special_tokens(tokenizer: Any, text: str) -> bool:
+    """Whether the tokenizer adds its own to a conversation, as ``apply_chat_template`` decides it.
+
+    LLaVA's template leaves the first token of a text to the tokenizer, that of Idefics3 writes it.
+    """
+    return not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
 
 
 def sample_text(

@@ -12,7 +12,7 @@ from torch import Tensor
 from hawk.benchmarks import Benchmark, Sample
 from hawk.core.errors import InputError
 from hawk.inference.margins import FirstTokens
-from hawk.inference.preprocessing import sample_text
+from hawk.inference.preprocessing import adds_special_tokens, sample_text
 from hawk.inference.relevant import relevant_tokens
 from hawk.inference.visual_files import VisualFile, in_prompt_order, visual_files
 from hawk.models.base import MODALITIES, VisionLanguageModel, VisualItem, by_modality
@@ -25,6 +25,32 @@ class Features(Protocol):
 
     def outline(self, key: str) -> VisualItem:
         """The same for whoever asks only for sizes and grids: its tensors may hold no data."""
+
+
+class AnswerTokenizer:
+    """Answers as they stand behind a prompt: some templates write a blank between "Assistant:" and answer.
+
+    To a tokenizer that takes blanks with words, "yes" and " yes" are other tokens, and a model of such a
+    template answers with the second. Called as a tokenizer is.
+    """
+
+    def __init__(self, processor: Any) -> None:
+        self.tokenizer = processor.tokenizer
+        self.eos_token_id = self.tokenizer.eos_token_id
+        turns = [{"role": r, "content": [{"type": "text", "text": "@"}]} for r in ("user", "assistant")]
+        opened: str = processor.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+        whole: str = processor.apply_chat_template(turns, tokenize=False)
+        blank = whole.removeprefix(opened).partition("@")[0]
+        self.before, self.blank = (opened[-1:], blank) if blank.isspace() else ("", "")
+
+    def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
+        def ids(text: str) -> list[int]:
+            return list(self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
+
+        before, whole = ids(self.before), ids(self.before + self.blank + text)
+        if not text or whole[: len(before)] != before:
+            return {"input_ids": ids(text)}
+        return {"input_ids": whole[len(before) :]}
 
 
 class Prompts:
@@ -47,7 +73,7 @@ class Prompts:
         self.answers: list[list[int]] = []
         self.first_tokens: list[FirstTokens] = []
         state = hashlib.sha256()
-        tokenizer = vlm.processor.tokenizer
+        tokenizer, answers = vlm.processor.tokenizer, AnswerTokenizer(vlm.processor)
         for number, sample in enumerate(samples):
             messages = bench.messages(sample, protocol)
             self.files.append(in_prompt_order(messages, visual_files(vlm.family, sample)))
@@ -55,11 +81,11 @@ class Prompts:
             text = sample_text(vlm, bench, sample, messages)
             text = _with_frames(text, vlm.processor, items)
             state.update(f"{text}\0".encode())
-            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids = tokenizer(text, add_special_tokens=adds_special_tokens(tokenizer, text))["input_ids"]
             self.ids.append(vlm.family.expand(ids, items, vlm.model.config))
-            answer = tokenizer(sample.references[0], add_special_tokens=False)["input_ids"]
+            answer = answers(sample.references[0])["input_ids"]
             self.answers.append(answer or [tokenizer.eos_token_id])
-            self.first_tokens.append(FirstTokens.of(tokenizer, bench, sample))
+            self.first_tokens.append(FirstTokens.of(answers, bench, sample))
         self.sha256 = state.hexdigest()  # of the texts as the model reads them, template included
 
     def items(self, number: int) -> list[VisualItem]:

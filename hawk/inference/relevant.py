@@ -30,16 +30,19 @@ def relevant_tokens(
     prepared = prepare_image(vlm, content, preprocessing)
     # Padding to a square puts the image in the middle, as ImageOps.pad rounds it.
     right, down = round((prepared.width - width) * 0.5), round((prepared.height - height) * 0.5)
+    x_first, y_first, x_last, y_last = vlm.family.visible(vlm.processor, (prepared.height, prepared.width))
+    size = (y_last - y_first, x_last - x_first)
     shown = torch.zeros(item.tokens, dtype=torch.bool)
-    for layout in vlm.family.layouts(vlm.model, vlm.processor, item, (prepared.height, prepared.width)):
+    for layout in vlm.family.layouts(vlm.model, vlm.processor, item, size):
         tokens = torch.tensor(layout.tokens).view(layout.rows, layout.columns)
         for x0, y0, x1, y1 in boxes:
-            rows = _touched(y0 + down, y1 + down, prepared.height, layout.rows)
-            columns = _touched(x0 + right, x1 + right, prepared.width, layout.columns)
+            rows = _touched(y0 + down - y_first, y1 + down - y_first, size[0], layout.rows)
+            columns = _touched(x0 + right - x_first, x1 + right - x_first, size[1], layout.columns)
             shown[tokens[rows, columns].flatten()] = True
     return shown
 
 
 def _touched(begin: int, end: int, pixels: int, cells: int) -> slice:
     """The cells, of ``cells`` equal ones along a side, that the pixels from begin up to end lie in."""
-    return slice(begin * cells // pixels, -(-end * cells // pixels))
+    begin, end = (min(max(place, 0), pixels) for place in (begin, end))
+    return slice(begin * cells // pixels, -(-end * cells // pixels)) if begin < end else slice(0)

@@ -184,6 +184,9 @@ class Family(ABC):
     def placeholders(self, config: Any) -> dict[str, int]:
         """Modality → the token id that stands once for every visual token."""
 
+    def check_config(self, config: Any) -> None:  # noqa: B027
+        """Raise InputError for a model of this family that hawk does not know."""
+
     def pixel_shape(self, config: Any) -> tuple[int, ...]:
         """The last sizes of ``pixel_values``, which the vision tower fixes: channels, rows and columns."""
         vision = config.vision_config
@@ -251,8 +254,12 @@ class Family(ABC):
         """
         return None
 
+    def visible(self, processor: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Which part of an image of (height, width) the model sees: left, top, right, bottom."""
+        return 0, 0, size[1], size[0]
+
     def layout(self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]) -> Layout:
-        """Where an image's tokens lie on it, for drawing; ``size`` is (height, width) in pixels.
+        """Where an image's tokens lie on its visible part, for drawing; ``size`` is (height, width) of that.
 
         For a video: where a frame's tokens lie on that frame.
         """
@@ -262,7 +269,7 @@ class Family(ABC):
     def layouts(
         self, model: nn.Module, processor: Any, item: VisualItem, size: tuple[int, int]
     ) -> list[Layout]:
-        """Every grid of tokens that lies over an image: its layout, and the thumbnail's if it has one.
+        """Every grid over an image's visible part: its layout, and that of its thumbnail if it has one.
 
         Of tiles of one square each a thumbnail, if there is one, stands last.
         """

@@ -1,14 +1,18 @@
 """Idefics3 and SmolVLM: tiles of one size with their places as text between them, the whole image last.
 
 An image is one item of several runs, each run one tile of ``side`` x ``side`` tokens; the last shows the
-whole image and follows ``<global-img>``. Which runs make one image is read off the prompt: the last run of
-a prompt is always a whole image, so the id before it is that of ``<global-img>``. Text between the tiles of
-one image is no query. The chat template has no user token: "User:" … ``<end_of_utterance>``.
+whole image. Before every run stand ``<fake_token_around_image>`` and the tile's place, which is one token in
+some vocabularies (SmolVLM-256M) and many in others (Idefics3-8B); behind an image's last run stands one more
+fake token. Which runs make one image is read off the prompt: between two runs of one image there is one fake
+token, between two images there are at least two. Text between the tiles of one image is no query. The chat
+template has no user token: "User:" … ``<end_of_utterance>``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,8 +21,6 @@ from torch import Tensor, nn
 from hawk.core.errors import InputError
 from hawk.models.base import Family, Layout, VisualItem
 from hawk.models.turns import Markers, token_id
-
-LEAD = 2  # ids before an image's first visual token: the token around tiles, and the tile's place
 
 
 class Idefics3(Family):
@@ -61,7 +63,7 @@ class Idefics3(Family):
                 VisualItem(
                     features=features,
                     grid=(len(image.runs), side, side),
-                    meta={"runs": image.runs, "written": image.written, "lead": LEAD},
+                    meta={"runs": image.runs, "written": image.written, "lead": image.lead},
                 )
                 for features, image in zip(flat.split(lengths), images, strict=True)
             ]
@@ -93,8 +95,7 @@ class Idefics3(Family):
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         user = tokenizer("User:", add_special_tokens=False)["input_ids"]
         end = token_id(tokenizer, "<end_of_utterance>")
-        visual = {token_id(tokenizer, "<fake_token_around_image>"), token_id(tokenizer, "<global-img>")}
-        return Markers(tuple(user), (end,), frozenset(visual))
+        return Markers(tuple(user), (end,), frozenset({token_id(tokenizer, "<fake_token_around_image>")}))
 
 
 class SmolVLM(Idefics3):
@@ -103,11 +104,17 @@ class SmolVLM(Idefics3):
     name = "smolvlm"
 
 
+@dataclass(frozen=True)
 class _Image:
-    """One image of a prompt: the lengths of its runs, and all its ids, closing token included."""
+    """One image of a prompt.
 
-    def __init__(self, runs: list[int], written: list[int]) -> None:
-        self.runs, self.written = runs, written
+    runs: the lengths of its runs. written: all its ids, from its first fake token to its closing one. lead:
+    how many of them stand before its first visual token.
+    """
+
+    runs: list[int]
+    written: list[int]
+    lead: int
 
 
 def _images(row: Sequence[int], config: Any) -> list[_Image]:
@@ -115,14 +122,27 @@ def _images(row: Sequence[int], config: Any) -> list[_Image]:
     runs = _runs(row, config.image_token_id)
     if not runs:
         return []
-    whole = row[runs[-1][0] - 1]
-    images, first = [], 0
-    for i, (begin, end) in enumerate(runs):
-        if row[begin - 1] == whole:
-            written = [*row[runs[first][0] - LEAD : end + 1]]
-            images.append(_Image([stop - start for start, stop in runs[first : i + 1]], written))
-            first = i + 1
-    return images
+    fake = row[runs[-1][1]] if runs[-1][1] < len(row) else None
+    groups = [runs[:1]]
+    for before, after in pairwise(runs):
+        if row[before[1] : after[0]].count(fake) > 1:  # one closes an image, one opens the next
+            groups.append([])
+        groups[-1].append(after)
+    return [_image(row, group, fake) for group in groups]
+
+
+def _image(row: Sequence[int], runs: Sequence[tuple[int, int]], fake: int | None) -> _Image:
+    begin, end = runs[0][0], runs[-1][1]
+    openings = [i for i in range(begin) if row[i] == fake]
+    if not openings:
+        raise InputError(
+            "an image has no <fake_token_around_image> on both sides; make prompts with the processor."
+        )
+    return _Image(
+        runs=[stop - start for start, stop in runs],
+        written=[*row[openings[-1] : end + 1]],
+        lead=begin - openings[-1],
+    )
 
 
 def _runs(row: Sequence[int], token: int) -> list[tuple[int, int]]:
@@ -132,10 +152,8 @@ def _runs(row: Sequence[int], token: int) -> list[tuple[int, int]]:
 
 
 def _tile_rows(written: Sequence[int], token: int) -> int:
-    """Rows of tiles: a line break ends a row, so more than a fake token and a place follow it."""
-    runs = _runs(written, token)
-    gaps = [after[0] - before[1] for before, after in zip(runs[:-1], runs[1:], strict=True)]
-    return sum(gap > 2 for gap in gaps)
+    """Rows of tiles: behind the last of a row stands a line break, behind the others a fake token."""
+    return sum(written[end] != written[0] for _, end in _runs(written, token))
 
 
 def _side(config: Any) -> int:

@@ -1,7 +1,9 @@
 """LLaVA-1.5: one square of tokens per image, plain 2-D positions, a prompt without turn tokens.
 
 Its vision tower is CLIP's, whose class token is left out of the features (``default``). Its chat template
-is Vicuna's, plain words: "USER: …" up to "ASSISTANT:". There is no video, and no image is tiled.
+is Vicuna's, plain words: "USER: …" up to "ASSISTANT:". There is no video, and no image is tiled: the
+processor of the ``-hf`` checkpoints cuts out the middle square. (LLaVA's own code pads to a square instead;
+``preprocessing.pad_to_square`` does that.)
 """
 
 from __future__ import annotations
@@ -33,9 +35,8 @@ class Llava(Family):
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id}
 
-    def pixel_shape(self, config: Any) -> tuple[int, ...]:
-        grid_side(config)  # refuses a tower whose images have no one size
-        return super().pixel_shape(config)
+    def check_config(self, config: Any) -> None:
+        grid_side(config)
 
     def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
         output = (inputs.get("mm_encoder_outputs") or {}).get("image")
@@ -53,6 +54,14 @@ class Llava(Family):
         self, model: nn.Module, inputs: Mapping[str, Any], seen: Sequence[Tensor]
     ) -> list[Tensor]:
         return [values.flatten(0, 1) for values in seen]  # [images, patches, ...]
+
+    def visible(self, processor: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        height, width = size
+        if not getattr(processor.image_processor, "do_center_crop", False):
+            return super().visible(processor, size)
+        side = min(size)
+        left, top = (width - side) // 2, (height - side) // 2
+        return left, top, left + side, top + side
 
     def markers(self, tokenizer: Any, config: Any) -> Markers:
         return turn_markers(tokenizer, config)

@@ -24,16 +24,11 @@ class LlavaNext(LlavaOneVision):
     several_differ = False
     takes_video = False
 
-    def pixel_shape(self, config: Any) -> tuple[int, ...]:
-        grid_side(config)  # refuses a tower whose images have no one size
-        return super().pixel_shape(config)
+    def check_config(self, config: Any) -> None:
+        grid_side(config)
 
     def placeholders(self, config: Any) -> dict[str, int]:
         return {"image": config.image_token_id}
-
-    def encode(self, model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, list[VisualItem]]:
-        grid_side(model.config)  # refuses towers that are not CLIP's or SigLIP's
-        return super().encode(model, inputs)
 
     def image_features(self, model: nn.Module, inputs: Mapping[str, Any], sizes: Tensor) -> Any:
         return model.model.get_image_features(inputs["pixel_values"], sizes, return_dict=True)

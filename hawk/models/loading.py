@@ -17,9 +17,8 @@ from transformers.utils import is_flash_attn_2_available
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import check_model_folder, resolve
 from hawk.core.values import refuse
-from hawk.models import family_by_type, packed
-from hawk.models.base import VisionLanguageModel
-from hawk.models.refused import check_attention
+from hawk.models import allowed_types, family_by_config, packed
+from hawk.models.base import Family, VisionLanguageModel
 from hawk.models.turns import remember_markers
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -48,16 +47,35 @@ def read(kind: Any, path: str, what: str, revision: str | None = None, option: s
     """
     try:
         return kind.from_pretrained(resolve(path), revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ImportError,
+        StrictDataclassError,
+    ) as error:
         reason = str(error).strip().split("\n")[0]
         if "trust_remote_code" in str(error):
             reason = (
                 "it comes with code of its own, which hawk never runs. Take the checkpoint in "
                 "transformers' format; InternVL's names end in -hf."
             )
+        elif "does not recognize this architecture" in reason and option == "model.path":
+            reason = f"{reason.split('. This could')[0]}. {allowed_types()}"
         elif isinstance(error, OSError) and not Path(path).is_dir():
             reason += " Is the name right, and was it downloaded (`hawk fetch`)?"
         raise InputError(f"{option} {path!r}: its {what} cannot be read: {reason}") from None
+
+
+def read_config(path: str, revision: str | None = None) -> tuple[Any, Family]:
+    """A checkpoint's config and its family; a model that hawk cannot prune or measure is refused."""
+    config = read(AutoConfig, path, "config", revision)
+    try:
+        return config, family_by_config(config)
+    except InputError as error:
+        raise InputError(f"model.path {path!r}: {error}") from None
 
 
 def read_weights(kind: Any, path: str, option: str = "model.path", **kwargs: Any) -> Any:
@@ -161,9 +179,7 @@ def load(
         )
     if attention == "flash_attention_2" and dtype == "float32":
         raise InputError("flash_attention_2 computes in bfloat16 or float16; the model's dtype is 'float32'.")
-    config = read(AutoConfig, path, "config", revision)
-    family = family_by_type(config.model_type)
-    check_attention(config)
+    config, family = read_config(path, revision)
     varlen = attention == packed.NAME
     if varlen:
         packed.check(family, dtype, resolve_device(device))

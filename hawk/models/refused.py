@@ -8,9 +8,9 @@ from hawk.core.errors import InputError
 
 # config.model_type → why it is no family.
 REASONS = {
-    "qwen3_5": "its first layers are linear attention and have no heads; the first full one is layer 3",
-    "gemma3": "its layers attend in sliding windows, in which a pruned prompt would see further back",
-    "gemma4": "its layers attend in sliding windows, in which a pruned prompt would see further back",
+    "qwen3_5": "their first layers are linear attention and have no heads; the first full one is layer 3",
+    "gemma3": "their layers attend in sliding windows, in which a pruned prompt would see further back",
+    "gemma4": "their layers attend in sliding windows, in which a pruned prompt would see further back",
 }
 
 
@@ -26,7 +26,10 @@ def check_attention(config: Any) -> None:
     window = getattr(text, "sliding_window", None)
     name = f"{config.model_type!r} model"
     if "linear_attention" in kinds:
-        raise InputError(f"{name}: some of its layers are linear attention, which has no heads.")
+        raise InputError(
+            f"{name}: some layers of its language model are linear attention, which has no heads. Allowed: "
+            "full attention in every layer."
+        )
     if window is not None and (not kinds or "sliding_attention" in kinds):
         raise InputError(
             f"{name}: its language model attends in sliding windows of {window} tokens, in which a pruned "

@@ -150,10 +150,11 @@ def _shown(image: Image.Image) -> dict[str, Any]:
 def picture(
     vlm: VisionLanguageModel, file: VisualFile, item: VisualItem, preprocessing: Mapping[str, Any]
 ) -> tuple[Any, Layout, str]:
-    """The first image of a sample, or the middle frame of its video; its tokens; what is shown."""
+    """What the model sees of a sample's first image, or its video's middle frame; its tokens; its title."""
     if file.modality == "image":
         assert isinstance(file.source, bytes)
         image = prepare_image(vlm, file.source, preprocessing)
+        image = image.crop(vlm.family.visible(vlm.processor, image.size[::-1]))
         return image, vlm.family.layout(vlm.model, vlm.processor, item, image.size[::-1]), ""
 
     clip = read_clip(vlm, file, preprocessing)

@@ -57,6 +57,7 @@ def save_overlay(
         frames = item.grid[0] if item.modality == "video" else 1
         for frame in range(frames):
             picture = next(remaining)
+            picture = picture.crop(vlm.family.visible(vlm.processor, picture.size[::-1]))
             layout = vlm.family.layout(vlm.model, vlm.processor, item, picture.size[::-1])
             begin = offset + frame * (item.grid[1] * item.grid[2])
             cells = [i for i, token in enumerate(layout.tokens) if begin + token in chosen]

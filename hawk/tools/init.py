@@ -8,15 +8,13 @@ from pathlib import Path
 from string import Template
 
 import yaml
-from transformers import AutoConfig
 
 from hawk.benchmarks.sources.hub import commit
 from hawk.core.atomic import check_output, write_text
 from hawk.core.errors import InputError
 from hawk.core.shipped import check_model_folder, resolve
 from hawk.core.values import one_line
-from hawk.models import family_by_type
-from hawk.models.loading import read
+from hawk.models.loading import read_config
 
 # "$name" is filled in, "$$" is a dollar sign.
 TEMPLATE = Path(__file__).with_name("init_template.yaml")
@@ -30,8 +28,7 @@ def write_config(model: str, output: str | None = None, force: bool = False) -> 
     check_model_folder(model)
     # One request: transformers would repeat its own for half a minute where the Hub cannot be reached.
     revision = None if Path(resolve(model)).is_dir() else commit(model, None, "model")
-    config = read(AutoConfig, model, "config", revision)
-    family = family_by_type(config.model_type)
+    config, family = read_config(model, revision)
     geometry = family.config_geometry(config)
     run = re.sub(r"[^a-z0-9._-]+", "-", Path(model).name.lower()).strip("-.")[:64] or "model"
     path = check_output(f"config/{run}.yaml" if output is None else output)

@@ -44,14 +44,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("llava")
     tiny_random.build(LlavaForConditionalGeneration, config, "sdpa", 0).save_pretrained(folder)
     size = {"height": 96, "width": 96}
-    words, template = tiny_prompts._words_and_template("llava_onevision")
     LlavaProcessor(
         CLIPImageProcessor(size={"shortest_edge": 96}, crop_size=size),
-        words,
+        tiny_prompts.tokenizer("vicuna"),
         patch_size=4,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,  # the class token
-        chat_template=template,
+        chat_template=tiny_prompts.VICUNA_TEMPLATE,
     ).save_pretrained(folder)
     return folder
 

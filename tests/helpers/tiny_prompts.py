@@ -171,19 +171,60 @@ def _llava_onevision_inputs(rows: list[list[Any]], draws: Sequence[int]) -> dict
 
 
 # --- the processors of transformers ---
-# What the ids of tiny_random.START to VIDEO are called, by family.
+# What the ids of tiny_random.START to VIDEO are called, by kind of prompt.
+CHATML = ["<|im_start|>", "user", "\n", "<|im_end|>", "<|endoftext|>"]
 SPECIAL = {
-    "qwen": ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"],
-    "internvl": ["<img>", "</img>", "<IMG_CONTEXT>", "<video>"],
-    "llava_onevision": ["<none>", "</none>", "<image>", "<video>"],
-}
+    "qwen": [*CHATML, "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"],
+    "internvl": [*CHATML, "<img>", "</img>", "<IMG_CONTEXT>", "<video>"],
+    "llava_onevision": [*CHATML, "<none>", "</none>", "<image>", "<video>"],
+    "vicuna": ["<s>", "USER", "\n", "</s>", "<pad>", "<none>", "</none>", "<image>", "<video>"],
+    "mistral": ["<s>", "INST", "\n", "</s>", "<pad>", "<none>", "</none>", "<image>", "<video>"],
+    "idefics3": [
+        "<|begin_of_text|>", "User", "\n", "<end_of_utterance>", "<pad>",
+        "<fake_token_around_image>", "<none>", "<image>", "<video>",
+    ],
+    "smolvlm": [
+        "<|im_start|>", "User", "\n", "<end_of_utterance>", "<pad>",
+        "<fake_token_around_image>", "<global-img>", "<image>", "<video>",
+    ],
+}  # fmt: skip
 PLACES = {
     "qwen": ("<|vision_start|><|image_pad|><|vision_end|>", "<|vision_start|><|video_pad|><|vision_end|>"),
     "internvl": ("<IMG_CONTEXT>\n", "<video>\n"),
     "llava_onevision": ("<image>\n", "<video>\n"),
 }
-WORDS = [*"0123456789<>.:-?", "seconds", "Frame", "which", "one", "is", "red", "before", "yes"]
+# Tokenizers that begin every text with the first special token, by themselves.
+BEGIN = {"vicuna", "mistral", "idefics3"}
+# Of SmolVLM a tile's place is one token; of Idefics3 it is many, as is the sign of the whole image.
+PLACE_TOKENS = {"smolvlm": [f"<row_{y}_col_{x}>" for y in range(1, 5) for x in range(1, 5)]}
+WORDS = [
+    *"0123456789<>.:-?[]/_", "\n\n", "seconds", "Frame", "which", "one", "is", "red", "before", "yes",
+    "ASSISTANT", "Assistant", "row", "col", "global", "img",
+]  # fmt: skip
 
+# As the checkpoints write them: LLaVA-1.5 (images first), LLaVA-NeXT with Mistral, Idefics3 and SmolVLM.
+VICUNA_TEMPLATE = """\
+{%- for message in messages -%}
+{{- message['role'].upper() + ': ' -}}
+{%- for part in message['content'] if part['type'] == 'image' -%}{{- '<image>\n' -}}{%- endfor -%}
+{%- for part in message['content'] if part['type'] == 'text' -%}{{- part['text'] + ' ' -}}{%- endfor -%}
+{%- endfor -%}{%- if add_generation_prompt -%}{{- 'ASSISTANT:' -}}{%- endif -%}
+"""
+MISTRAL_TEMPLATE = """\
+{%- for message in messages -%}{{- '[INST] ' -}}
+{%- for part in message['content'] if part['type'] == 'image' -%}{{- '<image>\n' -}}{%- endfor -%}
+{%- for part in message['content'] if part['type'] == 'text' -%}{{- part['text'] -}}{%- endfor -%}
+{{- ' [/INST]' -}}{%- endfor -%}
+"""
+IDEFICS3_TEMPLATE = """\
+{{- BEGIN -}}{%- for message in messages -%}{{- message['role'].capitalize() -}}
+{{- ':' if message['content'][0]['type'] == 'image' else ': ' -}}
+{%- for part in message['content'] -%}
+{%- if part['type'] == 'text' -%}{{- part['text'] -}}
+{%- elif part['type'] == 'image' -%}{{- '<image>' -}}{%- endif -%}
+{%- endfor -%}{{- '<end_of_utterance>\n' -}}{%- endfor -%}
+{%- if add_generation_prompt -%}{{- 'Assistant:' -}}{%- endif -%}
+"""
 TEMPLATE = """\
 {%- for message in messages -%}{{- '<|im_start|>' + message['role'] + '\\n' -}}
 {%- for part in message['content'] -%}
@@ -269,27 +310,34 @@ def _idefics3_inputs(rows: list[list[Any]], draws: Sequence[int]) -> dict[str, T
 
 
 def tokenizer(kind: str) -> Any:
-    from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+    from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    names = ["<|im_start|>", "user", "\n", "<|im_end|>", "<|endoftext|>", *SPECIAL[kind], "[UNK]", *WORDS]
+    own = SPECIAL[kind]
+    names = [*own, "[UNK]", *WORDS, *PLACE_TOKENS.get(kind, [])]
     assert len(names) <= VOCAB
     made = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(" "), "removed"),
-            pre_tokenizers.Split(Regex(r"\n|[0-9]|[a-zA-Z]+|[^\w\s]"), "isolated"),
+            pre_tokenizers.Split(Regex(r"\n+|[0-9]|[a-zA-Z]+|[^\w\s]"), "isolated"),
         ]
     )
-    special = [name for name in names[:9] if name not in ("user", "\n")]
+    special = [name for i, name in enumerate(own) if i not in (USER, NEWLINE)] + PLACE_TOKENS.get(kind, [])
     made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special])
-    start, end, image, video = SPECIAL[kind]
-    known = {"image_token": image, "video_token": video}
+    if kind in BEGIN:
+        made.post_processor = processors.TemplateProcessing(
+            single=f"{own[START]} $A", special_tokens=[(own[START], START)]
+        )
+    known = {"image_token": own[IMAGE], "video_token": own[VIDEO]}
     if kind == "internvl":
-        known = {"start_image_token": start, "end_image_token": end, "context_image_token": image}
-        known["video_token"] = video
+        known = {
+            "start_image_token": own[VISION_START], "end_image_token": own[VISION_END],
+            "context_image_token": own[IMAGE], "video_token": own[VIDEO],
+        }  # fmt: skip
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, unk_token="[UNK]", pad_token="<|endoftext|>", eos_token="<|im_end|>",
+        tokenizer_object=made, unk_token="[UNK]", pad_token=own[PAD], eos_token=own[END],
+        bos_token=own[START] if own[PAD] == "<pad>" else None,
         padding_side="left", extra_special_tokens=known,
     )  # fmt: skip
 
@@ -345,12 +393,69 @@ def _llava_onevision_processor() -> Any:
     )
 
 
+def _llava_processor() -> Any:
+    from transformers import CLIPImageProcessor, LlavaProcessor
+
+    square = {"height": 16, "width": 16}
+    return LlavaProcessor(
+        CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=square),
+        tokenizer("vicuna"),
+        patch_size=4,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=VICUNA_TEMPLATE,
+    )
+
+
+def _llava_next_processor() -> Any:
+    from transformers import LlavaNextImageProcessor, LlavaNextProcessor
+
+    pinpoints = [[16 * h, 16 * w] for h in (1, 2, 3) for w in (1, 2, 3)]
+    square = {"height": 16, "width": 16}
+    return LlavaNextProcessor(
+        LlavaNextImageProcessor(size={"shortest_edge": 16}, crop_size=square, image_grid_pinpoints=pinpoints),
+        tokenizer("mistral"),
+        patch_size=4,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=MISTRAL_TEMPLATE,
+    )
+
+
+TILES = {"size": {"longest_edge": 48}, "max_image_size": {"longest_edge": 16}}
+
+
+def _idefics3_processor() -> Any:
+    from transformers import Idefics3ImageProcessor, Idefics3Processor
+
+    template = IDEFICS3_TEMPLATE.replace("BEGIN", "'<|begin_of_text|>'")
+    return Idefics3Processor(
+        Idefics3ImageProcessor(**TILES), tokenizer("idefics3"), image_seq_len=4, chat_template=template
+    )
+
+
+def _smolvlm_processor() -> Any:
+    from transformers import SmolVLMImageProcessor, SmolVLMProcessor, SmolVLMVideoProcessor
+    from transformers.models.smolvlm import processing_smolvlm
+
+    # It asks for the package, which only prompts with a video need.
+    processing_smolvlm.num2words = processing_smolvlm.num2words or str
+    template = IDEFICS3_TEMPLATE.replace("BEGIN", "'<|im_start|>'")
+    return SmolVLMProcessor(
+        SmolVLMImageProcessor(**TILES),
+        tokenizer("smolvlm"),
+        SmolVLMVideoProcessor(),
+        image_seq_len=4,
+        chat_template=template,
+    )
+
+
 @dataclass(frozen=True)
 class Maker:
     """How a family's prompts are made."""
 
     inputs: Callable[[list[list[Any]], Sequence[int]], dict[str, Tensor]]
-    processor: Callable[[], Any] | None = None
+    processor: Callable[[], Any]
 
 
 PROMPTS = {
@@ -361,10 +466,10 @@ PROMPTS = {
     ),
     "internvl": Maker(_internvl_inputs, _internvl_processor),
     "llava_onevision": Maker(_llava_onevision_inputs, _llava_onevision_processor),
-    "llava": Maker(_llava_inputs),
-    "llava_next": Maker(_llava_next_inputs),
-    "idefics3": Maker(_idefics3_inputs),
-    "smolvlm": Maker(_idefics3_inputs),
+    "llava": Maker(_llava_inputs, _llava_processor),
+    "llava_next": Maker(_llava_next_inputs, _llava_next_processor),
+    "idefics3": Maker(_idefics3_inputs, _idefics3_processor),
+    "smolvlm": Maker(_idefics3_inputs, _smolvlm_processor),
 }
 
 
@@ -374,14 +479,15 @@ def build(family: str, rows: list[list[Any]], draws: Sequence[int] | None = None
 
 
 def processor(family: str) -> Any:
-    made = PROMPTS[family].processor
-    assert made is not None, f"{family} has no processor here"
-    return made()
+    return PROMPTS[family].processor()
 
 
-def vlm(family: str) -> VisionLanguageModel:
-    """A random model with its processor: one of its own, for markers are remembered by model."""
-    model, made = copy.deepcopy(MODELS[family]()), processor(family)
+def vlm(family: str, model: torch.nn.Module | None = None) -> VisionLanguageModel:
+    """A random model with its processor: one of its own, for markers are remembered by model.
+
+    model: another of the family.
+    """
+    model, made = copy.deepcopy(MODELS[family]()) if model is None else model, processor(family)
     handle = family_of(model)
-    remember_markers(model, handle.markers(made.tokenizer, model.config))
+    remember_markers(model, handle.markers(made.tokenizer, model.config), made.tokenizer)
     return VisionLanguageModel(model, made, handle, {"id": family, "revision": None, "dtype": "float32"})

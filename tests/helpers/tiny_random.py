@@ -119,6 +119,24 @@ def internvl(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
     return build(InternVLForConditionalGeneration, config, attention, seed)
 
 
+def internvl3_5() -> torch.nn.Module:
+    """InternVL's class with Qwen3's language model."""
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+
+    vision = {
+        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 48, "image_size": [32, 32], "patch_size": [4, 4],
+    }  # fmt: skip
+    config = InternVLConfig(
+        text_config={**TEXT, "model_type": "qwen3", "head_dim": 24},
+        vision_config=vision,
+        image_token_id=IMAGE,
+        image_seq_length=16,
+        tie_word_embeddings=False,
+    )
+    return build(InternVLForConditionalGeneration, config, "sdpa", 0)
+
+
 @cache
 def llava_onevision(attention: str = "sdpa", seed: int = 0) -> torch.nn.Module:
     from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration

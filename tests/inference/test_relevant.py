@@ -13,6 +13,7 @@ import tiny_prompts
 import torch
 from conftest import EMBEDDED, ROOT
 from PIL import Image
+from tiny_prompts import PROMPTS
 
 import hawk
 from hawk.benchmarks import benchmark
@@ -33,6 +34,7 @@ from hawk.pruning.methods.oracle import Oracle
 from hawk.pruning.methods.random import Random
 from hawk.steps.encode_images import encode_images
 from hawk.steps.evaluate_pruned import evaluate_pruned, open_session
+from hawk.steps.kept_tokens import picture
 from hawk.steps.prepare_samples import prepare_samples
 from hawk.steps.session import Session
 
@@ -68,12 +70,16 @@ def painted_tokens(vlm, pixels: np.ndarray, box, preprocessing) -> set[int]:
         )
         values.append(inputs["pixel_values"].float())
     change = (values[0] - values[1]).abs()
-    if vlm.family.name == "internvl":  # [tiles, 3, pixels, pixels]: squares of a tile, tile by tile
-        side = int(vlm.model.config.image_seq_length**0.5)
+    name, config = vlm.family.name, vlm.model.config
+    if name in ("internvl", "llava", "idefics3", "smolvlm"):  # squares of a tile, tile by tile
+        change = change.flatten(0, -4)  # [tiles, 3, pixels, pixels]
+        of_a_side = config.vision_config.image_size, config.vision_config.patch_size
+        side = int(config.image_seq_length**0.5) if name == "internvl" else of_a_side[0] // of_a_side[1]
+        side //= getattr(config, "scale_factor", 1)
         block = change.shape[-1] // side
         of_token = change.amax(1).unfold(1, block, block).unfold(2, block, block).amax((-1, -2)).flatten()
-    elif vlm.family.name == "llava_onevision":  # the model's own packing; newlines get 0
-        side = change.shape[-1] // vlm.model.config.vision_config.patch_size
+    elif name in ("llava_next", "llava_onevision"):  # the model's own packing; newlines get 0
+        side = change.shape[-1] // config.vision_config.patch_size
         block = change.shape[-1] // side
         views = change[0].amax(1).unfold(1, block, block).unfold(2, block, block).amax((-1, -2)).flatten(1)
         (of_token,) = vlm.family.place_observed(vlm.model, inputs, [views])
@@ -88,7 +94,7 @@ SIZES = [(150, 100), (90, 200), (64, 64), (211, 203)]
 
 @pytest.mark.parametrize("padded", [False, True], ids=["", "padded"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "internvl", "llava_onevision"])
+@pytest.mark.parametrize("family", sorted(set(PROMPTS) - {"qwen2_vl"}))  # its images are Qwen2.5-VL's
 def test_tokens_of_a_box_are_those_that_painting_it_changes(family, size, padded) -> None:
     vlm = tiny_prompts.vlm(family)
     width, height = size
@@ -98,6 +104,8 @@ def test_tokens_of_a_box_are_those_that_painting_it_changes(family, size, padded
     content = png(pixels)
     item = encode(vlm, VisualFile.of({"bytes": content, "path": None}), preprocessing)
     shape = (max(size), max(size)) if padded else (height, width)
+    if family == "llava" and not padded:  # the processor cuts out the middle square
+        shape = (min(size), min(size))
     grids = vlm.family.layouts(vlm.model, vlm.processor, item, shape)
     rows, columns = max(one.rows for one in grids), max(one.columns for one in grids)
     differing = 0
@@ -117,6 +125,21 @@ def test_tokens_of_a_box_are_those_that_painting_it_changes(family, size, padded
         assert found == expected
         differing += elsewhere != expected
     assert differing  # the negative control: boxes turned by half
+
+
+def test_what_a_processor_cuts_off_has_no_tokens() -> None:
+    vlm = tiny_prompts.vlm("llava")
+    content = png(np.zeros((40, 100, 3), dtype=np.uint8))
+    file = VisualFile.of({"bytes": content, "path": None})
+    item = encode(vlm, file, {})
+    for padded in (False, True):
+        shown = relevant_tokens(vlm, content, item, [(2, 0, 20, 40)], {"pad_to_square": padded})
+        assert bool(shown.any()) == padded
+        seen, layout, _ = picture(vlm, file, item, {"pad_to_square": padded})
+        assert seen.size == ((100, 100) if padded else (40, 40))
+        assert (layout.rows, layout.columns) == (4, 4)
+    middle = relevant_tokens(vlm, content, item, [(0, 0, 35, 20)], {})  # up to 5 pixels into the square
+    assert middle.nonzero().flatten().tolist() == [0, 4]
 
 
 def middles(rng: np.random.Generator, own: int, side: int, cells: int) -> list[int]:

@@ -21,13 +21,12 @@ from hawk.inference.feature_store import FeatureStore, feature_writer
 from hawk.inference.prompts import Prompts
 from hawk.inference.scoring import prepared, score_samples
 from hawk.inference.visual_files import VisualFile, visual_files
+from hawk.models import family_by_type
 from hawk.pruning import pruner
 from hawk.pruning.methods.random import Random
 from hawk.pruning.prompt import prune
 
-FAMILIES = [
-    family for family in MODELS if tiny_prompts.PROMPTS[family].processor
-]  # the others have none here
+FAMILIES = [name for name in MODELS if family_by_type(name).takes_video]
 FRAMES = 5  # odd: families that merge frames in twos repeat the last
 
 

@@ -5,28 +5,10 @@ from __future__ import annotations
 import torch
 from oracles import CASES, masked, pruned, stacked, swapped
 from tiny_prompts import build
-from tiny_random import IMAGE, TEXT
-from tiny_random import build as built
+from tiny_random import internvl3_5
 
 from hawk.models import family_of
 from hawk.pruning.methods.random import Random
-
-
-def internvl3_5() -> torch.nn.Module:
-    from transformers import InternVLConfig, InternVLForConditionalGeneration
-
-    vision = {
-        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 48, "image_size": [32, 32], "patch_size": [4, 4],
-    }  # fmt: skip
-    config = InternVLConfig(
-        text_config={**TEXT, "model_type": "qwen3", "head_dim": 24},
-        vision_config=vision,
-        image_token_id=IMAGE,
-        image_seq_length=16,
-        tie_word_embeddings=False,
-    )
-    return built(InternVLForConditionalGeneration, config, "sdpa", 0)
 
 
 def test_pruned_is_masked_with_qwen3() -> None:

@@ -56,8 +56,12 @@ def test_llava_towers_that_are_no_square_are_refused() -> None:
     assert "class token" in refusal(grid_side, config)
     other = SimpleNamespace(model_type="llava", vision_config=SimpleNamespace(model_type="pixtral"))
     assert "'pixtral'" in refusal(grid_side, other)
-    for family in (Llava(), LlavaNext()):  # before their pixels are compared with a size that it has not
-        assert "'pixtral'" in refusal(family.pixel_shape, other)
+    for family in (Llava(), LlavaNext()):
+        assert "'pixtral'" in refusal(family.check_config, other)
+    model = copy.deepcopy(MODELS["llava_next"]())
+    model.config.vision_feature_select_strategy = "full"
+    with pytest.raises(InputError, match="class token"), hawk.Hawk(pruning_ratio=0.5).attach(model):
+        pass
 
 
 class Words:

@@ -131,6 +131,16 @@ def test_visionzip_needs_the_tower():
         run(make("visionzip", pruning_ratio=0.5), "qwen2_5_vl", stored(torch.randn(24, 64)))
 
 
+@pytest.mark.parametrize(("layer", "refused"), [(2, True), (-3, True), (1, False), (-2, False)])
+def test_a_layer_that_the_tower_has_not(layer, refused):
+    inputs, given = build("llava", [[Image(1, 1), 20]]), make("visionzip", pruning_ratio=0.5, layer=layer)
+    if not refused:
+        assert run(given, "llava", inputs).kept_tokens == [8]
+        return
+    with pytest.raises(InputError, match=f"layer {layer} is outside the vision tower's -2 to 1"):
+        run(given, "llava", inputs)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_visionzip_scores_are_the_eager_attention(family):
     """Attention that the tower itself returns in eager mode, mapped to tokens by hand."""

@@ -226,6 +226,49 @@ def test_other_values_of_dart_are_refused(option):
         )
 
 
+# --- LLaVA-1.5 -------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_visionzip_of_llava():
+    """Its dominant tokens: what the class token attends to in the last layer but one, over all heads."""
+    model = MODELS["llava"]("eager")
+    inputs = build("llava", [[20, Image(1, 1), 21, Image(1, 1), 22]])
+    tower, _ = family_of(model).vision_modules(model)
+    tower.set_attn_implementation("eager")
+    attention = tower(inputs["pixel_values"], output_attentions=True).attentions
+    expected = {}
+    for layer in (-1, -2):
+        rows = attention[layer][:, :, 0, 1:].double().sum(1).tolist()
+        best = [sorted(range(16), key=lambda i, row=row: -row[i])[:5] for row in rows]
+        expected[layer] = [16 * n + i for n, found in enumerate(best) for i in sorted(found)]
+    assert expected[-1] != expected[-2]
+    given = {"pruning_ratio": "0.6875", "budget": "per_image"}
+    assert kept(pruner("visionzip", **given), model, inputs) == expected[-2]
+    assert kept(pruner("visionzip", layer=-1, **given), model, inputs) == expected[-1]
+
+
+@torch.no_grad()
+def test_fastv_of_llava():
+    """K = 2: what the prompt's last token attends to in the second layer, over all heads."""
+    model = MODELS["llava"]("eager")
+    inputs = build("llava", [[Image(1, 1), 20, 21, 22]])
+    attention = model(**inputs, output_attentions=True).attentions
+    shown = (inputs["input_ids"][0] == IMAGE).nonzero().flatten()
+    expected = []
+    for layer in (1, 0):
+        row = attention[layer][0, :, -1].double().mean(0)[shown].tolist()
+        expected.append(sorted(sorted(range(16), key=lambda i, row=row: -row[i])[:5]))
+    assert expected[0] != expected[1]
+    found = []
+    for options in ({}, {"layer": 1}):
+        given = pruner("fastv", pruning_ratio="0.6875", **options)
+        with given.attach(model):
+            model.generate(**inputs, max_new_tokens=1)
+        found.append(given.last.kept_index[0].tolist())
+    assert found == expected
+
+
 # --- a budget for every tile ------------------------------------------------------------------------
 
 TILED = [20, Image(1, 2), 21, Image(2, 2), 22]  # InternVL: 2 and 4 tiles and a thumbnail each, of 16 tokens

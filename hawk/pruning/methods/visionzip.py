@@ -11,8 +11,8 @@ their mean counts; where a family resizes its tokens (LLaVA-OneVision's tiles an
 resized with them, and its newline tokens, which no patch stands for, count 0. Text plays no part.
 
 Differences from the official code, and why:
-- Dominant tokens only. It also merges the others into "contextual" tokens, which are new vectors
-  and no selection; dominant tokens get the whole budget here.
+- Dominant tokens only. It also keeps the class token, and merges the others into "contextual" tokens,
+  which are new vectors and no selection; dominant tokens get the whole budget here.
 - Its default layer is that from which LLaVA takes features (the last but one). Here ``layer`` is
   by default the last one whose attention spans the image: the last full-attention block of Qwen's
   towers, the feature layer of InternVL's and LLaVA-OneVision's.
@@ -197,7 +197,9 @@ def _idefics3(model: nn.Module, layer: int | None, seen: list[Tensor]) -> Iterat
 
 def _layer(layers: nn.ModuleList, number: int) -> nn.Module:
     if not -len(layers) <= number < len(layers):
-        raise InputError(f"visionzip: the vision tower has {len(layers)} layers, no {number}.")
+        raise InputError(
+            f"visionzip: layer {number} is outside the vision tower's {-len(layers)} to {len(layers) - 1}."
+        )
     return layers[number]
 
 
