@@ -11,6 +11,7 @@ make demo && .venv/bin/hawk warm .venv/bin/snakemake --cores 2 --configfile conf
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -193,6 +194,13 @@ def seeds() -> list[str]:
             f"benchmarks: at most {still['not_stopped']:.1f} % ({still['variant']} at "
             f"{still['pruning_ratio']}).",
             "",
+            "From the model's card: accuracy with all tokens and with parts of them, in brackets the share of "
+            "answers that do not stop; 600 test questions a benchmark.",
+            "",
+            *card_table(ROOT / settings["model"]["id"]),
+            "",
+            "Mean retention in percent on usual scenes and on busy ones:",
+            "",
             *by_scenes(run),
             "",
             f"Difference to {reference} over all benchmarks, in points, with its interval and p (sign "
@@ -208,6 +216,13 @@ def seeds() -> list[str]:
                 lines.append(f"| {variant} | {' | '.join(cells)} |")
         lines.append("")
     return lines[:-1]
+
+
+def card_table(folder: Path) -> list[str]:
+    """Accuracies of a trained model, from its card."""
+    lines = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("| benchmark | all tokens |"))
+    return list(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
 
 
 def ratios_of(settings: Any) -> list[str]:
