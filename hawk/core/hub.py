@@ -61,8 +61,15 @@ def in_one_line(what: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """The status and what it means, rather than the client's paragraphs."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    code = getattr(response, "headers", {}).get("X-Error-Code")
     meaning = {
+        "GatedRepo": "its owner must allow the access first: ask for it on the repository's page",
+        "RepoNotFound": "no such repository, or the token may not see it",
+        "RevisionNotFound": "the repository has no such revision",
+        "EntryNotFound": "the repository has no such file",
+    }.get(code or "") or {
         401: "the token is missing or wrong (hf auth login, or HF_TOKEN), or there is no such repository",
         403: "the token may not do that; it needs the right to write to this repository",
         404: "no such repository, revision or file",
