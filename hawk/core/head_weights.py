@@ -350,5 +350,6 @@ def _resolve(source: str, revision: str | None) -> Path:
             )
         return path
     if path.suffix == ".json" or os.path.isdir(path) or not is_hub_id(source):
-        raise unknown("head weights (no such file or shipped name)", source, names)
+        allowed = [*names, "a file", "a Hub id user/repo"]
+        raise unknown("head weights (no such file or shipped name)", source, allowed)
     return hub.download(source, revision, f"no such file, no shipped name ({', '.join(names) or 'none'})")

@@ -90,6 +90,12 @@ def test_weights_of_another_family_are_refused_though_the_sizes_agree(nested):
         pass
 
 
+@pytest.mark.parametrize("source", ["qwen2.5-vl-8b", "no/such.json"])
+def test_unknown_weights_name_all_that_may_be_given(source):
+    with pytest.raises(InputError, match=r"Allowed: a Hub id user/repo, a file, qwen2\.5-vl-7b\."):
+        HeadWeights.load(source)
+
+
 def test_a_revision_of_a_file_here_is_refused(tmp_path):
     weights().save(tmp_path / "w.json")
     for source in (str(tmp_path / "w.json"), "qwen2.5-vl-7b"):
