@@ -43,20 +43,30 @@ def download(repo_id: str, revision: str | None, instead: str) -> Path:
 @contextmanager
 def in_one_line(what: str) -> Iterator[None]:
     """Whatever the Hub's client raises as one line that begins with ``what``."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
     try:
         yield
     except InputError:
         raise
-    except HfHubHTTPError as error:
-        raise InputError(f"{what}: {_reason(error)}") from None
-    except (HFValidationError, OSError, ValueError) as error:  # no such name, no token, offline
-        raise InputError(f"{what}: {first_line(error)}") from None
     except Exception as error:
-        if not type(error).__module__.startswith(("httpx", "httpcore", "huggingface_hub")):
+        # While a binary file is sent, the client wraps whatever happens.
+        wrapped = error.__cause__ if type(error) is RuntimeError else None
+        said = _said(wrapped or error)
+        if said is None:
             raise
-        raise InputError(f"{what}: the connection was lost ({first_line(error)}). Run it again.") from None
+        raise InputError(f"{what}: {said}") from None
+
+
+def _said(error: BaseException) -> str | None:
+    """What the Hub's client means; None for an error of somebody else's."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    if isinstance(error, HfHubHTTPError):
+        return _reason(error)
+    if isinstance(error, HFValidationError | OSError | ValueError):  # no such name, no token, offline
+        return first_line(error)
+    if type(error).__module__.startswith(("httpx", "httpcore", "huggingface_hub")):
+        return f"the connection was lost ({first_line(error)}). Run it again."
+    return None
 
 
 def _reason(error: Exception) -> str:
@@ -77,5 +87,5 @@ def _reason(error: Exception) -> str:
     return f"{status}, {meaning}" if meaning else first_line(error)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

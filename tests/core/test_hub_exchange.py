@@ -186,6 +186,13 @@ def test_an_interrupted_upload_leaves_nothing(hub: Hub, tmp_path: Path, file: Pa
     assert load(hub, tmp_path).stdout.strip() == "[0.1, 0.2, 0.3, 0.4]"
 
 
+def test_a_picture_that_is_not_taken_is_one_line_and_no_commit(hub: Hub, tmp_path: Path, file: Path) -> None:
+    hub.full = True
+    line = only_line(hawk(hub, tmp_path, "push", file, REPO))
+    assert line.startswith(f"error: head weights were not uploaded to '{REPO}': 403")
+    assert set(hub.commits[REPO][hub.heads[REPO]]) == set()
+
+
 def test_what_cannot_be_pushed(hub: Hub, tmp_path: Path) -> None:
     assert "there is no such file" in only_line(hawk(hub, tmp_path, "push", "none.json", REPO))
     (tmp_path / "other.json").write_text('{"format": 7}')
