@@ -129,10 +129,10 @@ class Pruned:
         check_family(self.model_id, _model_type(pretrained), pretrained)
         super().__init__(pretrained=resolve(pretrained), **rest)  # type: ignore[call-arg]
         model = self.model  # type: ignore[attr-defined]
-        warn_of_another_model(pruner, pretrained)
         self.pruner = pruner
         self._open = ExitStack()
         self._open.enter_context(pruner.attach(model, getattr(self, self.plugin.processor)))
+        warn_of_another_model(pruner, pretrained)
 
     def generate_until(self, requests: Sequence[Any]) -> list[Any]:
         """lmms-eval's own answers to its requests, each with its visual and kept tokens.

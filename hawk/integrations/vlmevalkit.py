@@ -66,9 +66,9 @@ def pruned(build: Any, name: str, pruner: Pruner, **keywords: Any) -> Any:
             f"{name}: VLMEvalKit loads a {kind!r} model, which hawk cannot prune. "
             f"Allowed: transformers models of the families {', '.join(sorted(FAMILIES))}."
         )
-    warn_of_another_model(pruner, getattr(model, "name_or_path", None))
     kept.hawk = ExitStack()  # stays open: pruned for as long as it lives
     kept.hawk.enter_context(pruner.attach(model, getattr(kept, "processor", None)))
+    warn_of_another_model(pruner, getattr(model, "name_or_path", None))
     return kept
 
 
