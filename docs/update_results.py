@@ -194,8 +194,8 @@ def seeds() -> list[str]:
             f"benchmarks: at most {still['not_stopped']:.1f} % ({still['variant']} at "
             f"{still['pruning_ratio']}).",
             "",
-            "From the model's card: accuracy with all tokens and with parts of them, in brackets the share of "
-            "answers that do not stop; 600 test questions a benchmark.",
+            "From the model's card: accuracy with all tokens and with parts of them, in brackets the share "
+            "of answers that do not stop; 600 test questions a benchmark.",
             "",
             *card_table(ROOT / settings["model"]["id"]),
             "",

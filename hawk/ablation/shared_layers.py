@@ -22,6 +22,7 @@ from hawk.core.progress import progress
 from hawk.inference.prompts import Prompts
 from hawk.inference.scoring import batches, prepared, score_prompt
 from hawk.models.base import Family
+from hawk.models.cache import given_cache
 from hawk.models.hooks import Hooks, own_hooks
 from hawk.models.partial import run_to
 from hawk.pruning.methods.unpruned import Unpruned
@@ -70,7 +71,7 @@ class LayersBelow:
         args, kwargs = run_to(
             model, self.layers[self.layer], **prompt.kwargs(), use_cache=True, logits_to_keep=1
         )
-        filled = kwargs["past_key_values"].layers[: self.layer]
+        filled = given_cache(kwargs).layers[: self.layer]
         self.hidden, self.cached = args[0], [(layer.keys, layer.values) for layer in filled]
 
     @contextmanager
@@ -81,7 +82,7 @@ class LayersBelow:
             return
 
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if kwargs["past_key_values"].get_seq_length(self.layer) == 0:
+            if given_cache(kwargs).get_seq_length(self.layer) == 0:
                 return (self.hidden, *args[1:]), kwargs
             return None
 
@@ -110,7 +111,7 @@ def _from_cache(hooks: Hooks, forward: Any, number: int, keys: Tensor, values: T
     """A layer that in an own prefill only fills its cache; what it would return is not needed."""
 
     def pass_on(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        cache = kwargs["past_key_values"] if hooks.opened_here else None
+        cache = given_cache(kwargs) if hooks.opened_here else None
         if cache is None or cache.get_seq_length(number) > 0:
             return forward(hidden_states, *args, **kwargs)
         cache.update(keys, values, number)

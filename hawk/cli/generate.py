@@ -98,6 +98,7 @@ def generate(
     from hawk.core.video import DEFAULT_FRAMES, decode_video
     from hawk.inference.preprocessing import prompt_inputs
     from hawk.models.loading import load
+    from hawk.pruning.measured_on import warn_of_another_model
     from hawk.tools import generate as step
 
     pictures: list[Any] = [read_image(path) for path in images]
@@ -106,6 +107,7 @@ def generate(
         refuse_long_side(clip.frames.shape[2], clip.frames.shape[1], str(video))
     vlm = load(model, revision=revision, dtype=dtype, attention=attention, device=device)
     pruner.check(vlm.model, vlm.family)
+    warn_of_another_model(pruner, model)
     limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
     inputs = prompt_inputs(vlm, prompt, pictures, clip, system, limits)
     answer = step.answer(vlm, inputs, None if pruner.inactive else pruner, max_new_tokens)

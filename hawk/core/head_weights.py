@@ -167,8 +167,17 @@ class HeadWeights:
             **written,
         }
 
-    def check(self, geometry: Geometry) -> None:
-        """Refuse a model whose language model has another attention geometry."""
+    def check(self, geometry: Geometry, family: str | None = None) -> None:
+        """Refuse a model of another family, or whose language model has another attention geometry.
+
+        The geometry alone does not tell: Qwen2.5-VL-7B and InternVL3-8B have the same.
+        """
+        measured = self.model.get("family")
+        if None not in (measured, family) and measured != family:
+            raise InputError(
+                f"these head weights were measured on a {measured!r} model; this one is {family!r}. "
+                "Weights are specific to one model."
+            )
         if geometry != self.geometry:
             raise InputError(
                 f"these head weights are for {_describe(self.geometry)}; the model has "
@@ -341,5 +350,6 @@ def _resolve(source: str, revision: str | None) -> Path:
             )
         return path
     if path.suffix == ".json" or os.path.isdir(path) or not is_hub_id(source):
-        raise unknown("head weights (no such file or shipped name)", source, names)
+        allowed = [*names, "a file", "a Hub id user/repo"]
+        raise unknown("head weights (no such file or shipped name)", source, allowed)
     return hub.download(source, revision, f"no such file, no shipped name ({', '.join(names) or 'none'})")

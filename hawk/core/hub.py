@@ -43,26 +43,43 @@ def download(repo_id: str, revision: str | None, instead: str) -> Path:
 @contextmanager
 def in_one_line(what: str) -> Iterator[None]:
     """Whatever the Hub's client raises as one line that begins with ``what``."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
     try:
         yield
     except InputError:
         raise
-    except HfHubHTTPError as error:
-        raise InputError(f"{what}: {_reason(error)}") from None
-    except (HFValidationError, OSError, ValueError) as error:  # no such name, no token, offline
-        raise InputError(f"{what}: {first_line(error)}") from None
     except Exception as error:
-        if not type(error).__module__.startswith(("httpx", "httpcore", "huggingface_hub")):
+        # While a binary file is sent, the client wraps whatever happens.
+        wrapped = error.__cause__ if type(error) is RuntimeError else None
+        said = _said(wrapped or error)
+        if said is None:
             raise
-        raise InputError(f"{what}: the connection was lost ({first_line(error)}). Run it again.") from None
+        raise InputError(f"{what}: {said}") from None
+
+
+def _said(error: BaseException) -> str | None:
+    """What the Hub's client means; None for an error of somebody else's."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    if isinstance(error, HfHubHTTPError):
+        return _reason(error)
+    if isinstance(error, HFValidationError | OSError | ValueError):  # no such name, no token, offline
+        return first_line(error)
+    if type(error).__module__.startswith(("httpx", "httpcore", "huggingface_hub")):
+        return f"the connection was lost ({first_line(error)}). Run it again."
+    return None
 
 
 def _reason(error: Exception) -> str:
     """The status and what it means, rather than the client's paragraphs."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    code = getattr(response, "headers", {}).get("X-Error-Code")
     meaning = {
+        "GatedRepo": "its owner must allow the access first: ask for it on the repository's page",
+        "RepoNotFound": "no such repository, or the token may not see it",
+        "RevisionNotFound": "the repository has no such revision",
+        "EntryNotFound": "the repository has no such file",
+    }.get(code or "") or {
         401: "the token is missing or wrong (hf auth login, or HF_TOKEN), or there is no such repository",
         403: "the token may not do that; it needs the right to write to this repository",
         404: "no such repository, revision or file",
@@ -70,5 +87,5 @@ def _reason(error: Exception) -> str:
     return f"{status}, {meaning}" if meaning else first_line(error)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

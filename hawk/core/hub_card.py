@@ -8,10 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hawk.core.heads import Head
+from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
 
 # Every ``weights`` here is a HeadWeights, whose module imports this one.
 
 LICENCE = "apache-2.0"
+DONE_TO_A_HEAD = {
+    "zero": "zero: its output in the model is replaced by 0",
+    "mean": "mean: its output in the model is replaced by its mean",
+    "selection": "selection: the model is untouched, and tokens are chosen without the head",
+    "keep_only": "keep_only: the model is untouched, and tokens are chosen by this head alone",
+    "gradient": "gradient: an estimate of zero from gradients",
+}
 CELL, MARGIN = 24, 4
 
 
@@ -23,15 +31,15 @@ def card(
 ) -> str:
     """The text of ``README.md``.
 
-    noise: per head, whether its weight is no larger than noise gives. drops: benchmark → points lost per
+    noise: per head, whether its weight lies where noise gives it too. drops: benchmark → points lost per
     head. Both are in the run, not in the file; None where the run is not at hand.
     """
     model = weights.model.get("id") or "an unnamed model"
     sections = [
         _front(weights),
         f"# Head weights for {model}",
-        "One weight per attention head of one layer, measured by switching heads off. hawk keeps the visual "
-        "tokens that the question scores highest with these heads, and removes the others first.",
+        "One weight per attention head of one layer: what the head is worth to the answers. hawk keeps the "
+        "visual tokens that the question scores highest with these heads, and removes the others first.",
         "![weights of the heads](heads.png)",
         "## Use\n\n" + _use(weights, repo_id),
         "## Model\n\n" + _facts(_model(weights)),
@@ -52,15 +60,40 @@ def _front(weights: Any) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
+_SNIPPET = """`pip install hawk-vlm`; with a picture of yours:
+
+```python
+import hawk
+from PIL import Image
+
+vlm = hawk.load({model!r})  # dtype="bfloat16" for a large model
+picture = {{"type": "image", "image": Image.open("picture.jpg").convert("RGB")}}
+question = {{"type": "text", "text": "What is in the picture?"}}
+inputs = vlm.processor.apply_chat_template(
+    [{{"role": "user", "content": [picture, question]}}],
+    add_generation_prompt=True,
+    tokenize=True,
+    return_dict=True,
+    return_tensors="pt",
+).to(vlm.model.device)
+
+weights = hawk.HeadWeights.load({repo_id!r})  # revision="…" pins a commit
+with hawk.Hawk({options}).attach(vlm.model):
+    out = vlm.model.generate(**inputs, max_new_tokens=64)
+new = out[:, inputs["input_ids"].shape[1] :]
+print(vlm.processor.batch_decode(new, skip_special_tokens=True)[0])
+```"""
+
+
 def _use(weights: Any, repo_id: str) -> str:
-    return (
-        "```python\nimport hawk\n\n"
-        f"vlm = hawk.load({weights.model.get('id') or 'MODEL'!r})\n"
-        f'weights = hawk.HeadWeights.load({repo_id!r})  # revision="…" pins a commit\n'
-        "pruner = hawk.Hawk(weights=weights, pruning_ratio=0.8)\n"
-        "with pruner.attach(vlm.model):\n"
-        "    out = vlm.model.generate(**inputs, max_new_tokens=64)\n```"
-    )
+    """A program that runs as it stands, with the token score of the calibration."""
+    own = {
+        TOKEN_SCORE[key]: value
+        for key, value in weights.token_score.items()
+        if value != TOKEN_SCORE_VALUES[key][0]
+    }
+    options = ", ".join(["weights=weights", "pruning_ratio=0.8", *(f"{k}={v!r}" for k, v in own.items())])
+    return _SNIPPET.format(model=weights.model.get("id") or "MODEL", repo_id=repo_id, options=options)
 
 
 def _model(weights: Any) -> dict[str, Any]:
@@ -77,7 +110,7 @@ def _model(weights: Any) -> dict[str, Any]:
 def _recipe(weights: Any) -> dict[str, Any]:
     token_score = ", ".join(f"{key} {value}" for key, value in weights.token_score.items())
     return {
-        "what was done to a head": weights.intervention,
+        "what was done to a head": DONE_TO_A_HEAD.get(weights.intervention, weights.intervention),
         "drops to weights": weights.weight_normalization,
         "token score": token_score or None,
     }
@@ -95,13 +128,13 @@ def _heads(weights: Any, noise: Sequence[bool] | None, drops: Mapping[str, Seque
     """Heads by weight, with what each benchmark gives it and what it costs to switch it off."""
     drops, share = drops or {}, weights.per_benchmark
     heading = ["head", "weight", *(f"weight, {n}" for n in share), *(f"drop, {n}" for n in drops)]
-    heading += [] if noise is None else ["more than noise"]
+    heading += [] if noise is None else ["as noise gives"]
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
     for i in sorted(range(len(weights.weights)), key=lambda i: -weights.weights[i]):
         cells = [str(Head(weights.layer, i)), f"{weights.weights[i]:.4f}"]
         cells += [f"{values[i]:.4f}" for values in share.values()]
         cells += [f"{values[i]:+.2f}" for values in drops.values()]
-        cells += [] if noise is None else ["no" if noise[i] else "yes"]
+        cells += [] if noise is None else ["yes" if noise[i] else "no"]
         lines.append("| " + " | ".join(cells) + " |")
     about = f"Uniform weights would be {1 / len(weights.weights):.4f} each."
     if drops:

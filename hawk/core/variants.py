@@ -14,6 +14,7 @@ TOKEN_SCORE = {
     "rope": "rope",
     "query_span": "query_span",
 }
+# The first of each is hawk.Hawk's default.
 TOKEN_SCORE_VALUES: dict[str, tuple[str | bool, ...]] = {
     "normalization": ("l2", "softmax", "minmax", "standardize", "none"),
     "reduction": ("mean", "attention", "informed", "max"),

@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList
 
 from hawk.models.base import VisionLanguageModel
+from hawk.models.cache import NAME as CACHE
+from hawk.models.cache import given_cache
 from hawk.pruning.prompt import PrunedPrompt
 
 
@@ -53,11 +55,11 @@ def generate(
         )
     finally:
         vlm.model.generation_config = defaults
-    new = out.sequences[:, prompt.input_ids.shape[1] :]
+    new, cache = out.sequences[:, prompt.input_ids.shape[1] :], given_cache(out)
     if new.shape[1] > 1:  # the last token is in no cache
-        out.past_key_values.crop(1 - new.shape[1])
+        cache.crop(1 - new.shape[1])
     texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-    return texts, _stopped(new, defaults.eos_token_id), first[0], out.past_key_values
+    return texts, _stopped(new, defaults.eos_token_id), first[0], cache
 
 
 def _stopped(new: Tensor, ends: int | Sequence[int] | None) -> list[bool]:
@@ -93,8 +95,8 @@ def reference_logprobs(
             # Padding behind an answer is seen by nothing that is read.
             attention_mask=torch.cat([prompt.attention_mask, torch.ones_like(ids[:, :-1])], dim=1),
             position_ids=prompt.position_ids[..., -1:] + steps,
-            past_key_values=cache,
             use_cache=True,
+            **{CACHE: cache},
         )
         logits = torch.cat([logits, more.logits.float()], dim=1)
     logprobs: Tensor = logits.float().log_softmax(-1).gather(-1, ids[..., None])[..., 0]

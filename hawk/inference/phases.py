@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from hawk.models.base import VisionLanguageModel
+from hawk.models.cache import NAME as CACHE
 from hawk.models.hooks import own_hooks
 from hawk.pruning.base import Pruner
 from hawk.pruning.context import LastRun
@@ -74,7 +75,7 @@ def generate_by_phase(
 
     settings: dict[str, Any] = {
         "do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens,
-        "past_key_values": cache, "logits_processor": [stamp], "use_cache": True,
+        CACHE: cache, "logits_processor": [stamp], "use_cache": True,
     }  # fmt: skip
     if fixed_length:
         settings["min_new_tokens"] = max_new_tokens

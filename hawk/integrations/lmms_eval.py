@@ -120,8 +120,7 @@ class Pruned:
         **arguments: Any,
     ) -> None:
         options, rest = split_arguments(method, arguments, parameters(self.base))
-        from hawk.models import family_of
-        from hawk.pruning.measured_on import check_measured_on
+        from hawk.pruning.measured_on import warn_of_another_model
         from hawk.pruning.written import written_pruner
 
         pruner = written_pruner(method, weights, ratio, options)
@@ -130,10 +129,10 @@ class Pruned:
         check_family(self.model_id, _model_type(pretrained), pretrained)
         super().__init__(pretrained=resolve(pretrained), **rest)  # type: ignore[call-arg]
         model = self.model  # type: ignore[attr-defined]
-        check_measured_on(pruner, family_of(model).name, pretrained)
         self.pruner = pruner
         self._open = ExitStack()
         self._open.enter_context(pruner.attach(model, getattr(self, self.plugin.processor)))
+        warn_of_another_model(pruner, pretrained)
 
     def generate_until(self, requests: Sequence[Any]) -> list[Any]:
         """lmms-eval's own answers to its requests, each with its visual and kept tokens.

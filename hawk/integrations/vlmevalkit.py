@@ -22,9 +22,8 @@ from typing import Any
 
 from hawk.core.errors import InputError
 from hawk.models import REGISTRY as FAMILIES
-from hawk.models import family_of
 from hawk.pruning.base import Pruner
-from hawk.pruning.measured_on import check_measured_on
+from hawk.pruning.measured_on import warn_of_another_model
 
 PREFIX = "hawk-"
 
@@ -67,9 +66,9 @@ def pruned(build: Any, name: str, pruner: Pruner, **keywords: Any) -> Any:
             f"{name}: VLMEvalKit loads a {kind!r} model, which hawk cannot prune. "
             f"Allowed: transformers models of the families {', '.join(sorted(FAMILIES))}."
         )
-    check_measured_on(pruner, family_of(model).name, getattr(model, "name_or_path", None))
     kept.hawk = ExitStack()  # stays open: pruned for as long as it lives
     kept.hawk.enter_context(pruner.attach(model, getattr(kept, "processor", None)))
+    warn_of_another_model(pruner, getattr(model, "name_or_path", None))
     return kept
 
 

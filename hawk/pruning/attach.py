@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hawk.core.errors import InputError
 from hawk.models import family_of
 from hawk.models.base import Family
+from hawk.models.cache import NAMES as CACHE_NAMES
 from hawk.models.devices import inference_device
 from hawk.models.hooks import Hooks, own_hooks
 from hawk.models.turns import remember_markers
@@ -283,11 +284,12 @@ def _check_tensors(model: nn.Module, ids: Tensor, given: dict[str, Any]) -> None
 
 def _refuse(model: nn.Module, pruner: Selector, kwargs: dict[str, Any]) -> None:
     """Refuse by name what a pruned prompt cannot honour; dropped in silence it would change the result."""
-    cache = kwargs.get("past_key_values")
-    if cache is not None and not hasattr(cache, "get_seq_length"):
-        raise InputError(f"past_key_values is {type(cache).__name__}; a transformers Cache is allowed.")
-    if cache is not None and cache.get_seq_length() > 0:
-        raise InputError("past_key_values is not empty: a pruned prompt cannot continue a cache.")
+    for name in CACHE_NAMES:
+        cache = kwargs.get(name)
+        if cache is not None and not hasattr(cache, "get_seq_length"):
+            raise InputError(f"{name} is {type(cache).__name__}; a transformers Cache is allowed.")
+        if cache is not None and cache.get_seq_length() > 0:
+            raise InputError(f"{name} is not empty: a pruned prompt cannot continue a cache.")
     if kwargs.get("inputs_embeds") is not None:
         raise InputError("pass input_ids and pixel_values, not inputs_embeds: visual tokens are found by id.")
     if kwargs.get("inputs") is not None and kwargs.get("input_ids") is not None:

@@ -21,7 +21,7 @@ from hawk.core.schemas import EVALUATION, SAMPLES
 from hawk.core.variants import COMPARISON_KEYS, weight_source
 from hawk.inference.prompts import Prompts
 from hawk.pruning.budget import ratio_text
-from hawk.pruning.measured_on import check_measured_on
+from hawk.pruning.measured_on import warn_of_another_model
 from hawk.pruning.options import any_fact, facts
 from hawk.steps.session import Session
 from hawk.steps.variants import build, needs_tower, token_score_of, weights_sha256
@@ -78,7 +78,7 @@ def evaluate_pruned(session: Session, variant_name: str) -> None:
         for seed in range(variant.get("seeds", 1)):
             pruner = build(config, variant, ratio, seed, session.vlm.geometry, weights_path)
             if not pruners:
-                check_measured_on(pruner, session.vlm.family.name, session.vlm.source["id"])
+                warn_of_another_model(pruner, session.vlm.source["id"])
             pruners[f"{ratio}:{seed}"] = repr(pruner)
             if weights.setdefault(seed, weights_sha256(pruner)) != weights_sha256(pruner):
                 raise InputError(f"{source}: the weights were changed while {variant_name!r} was evaluated.")

@@ -40,7 +40,7 @@ def export_scorer(weights: HeadWeights, vlm: VisionLanguageModel, output: str) -
     """
     score = {"normalization": "l2", "rope": False, "reduction": "mean", **weights.token_score}
     require_calibrated_query(weights.mean_query is not None, score["rope"], score["reduction"])
-    weights.check(vlm.geometry)
+    weights.check(vlm.geometry, vlm.family.name)
     if weights.layer != 0:
         raise InputError(
             f"export scorer: these weights are of layer {weights.layer}; visual embeddings enter layer 0."

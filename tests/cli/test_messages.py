@@ -112,6 +112,16 @@ def test_a_prompt_without_pictures_is_said_to_be_unpruned(
     assert "no visual tokens, so nothing is pruned" in error
 
 
+def test_weights_of_another_model_of_the_family_are_used_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog
+) -> None:
+    own = {"id": "someone/other", "family": "qwen2_5_vl"}
+    HeadWeights((1 / 8,) * 8, Geometry(4, 8, 4, 16), model=own).save(tmp_path / "w.json")
+    words = [*GENERATE, "--max-new-tokens", "1", "--weights", str(tmp_path / "w.json")]
+    assert hawk(words, monkeypatch, capsys)[0] == 0
+    assert "were measured on someone/other and are used on" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("words", "handed"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from tiny_random import MODELS
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.heads import Geometry
+from hawk.models import family_of
 from hawk.pruning.methods.hawk import Hawk
+from hawk.pruning.methods.mmr import Mmr
 
 GEOMETRY = Geometry(layers=3, heads=4, kv_heads=2, head_dim=16)
 
@@ -67,6 +70,30 @@ def test_weights_of_another_model_name_both():
     with pytest.raises(InputError, match=pattern):
         Hawk(weights="qwen2.5-vl-7b", pruning_ratio=0.5).attach(model).__enter__()
     assert "generate" not in model.__dict__
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["own", "of its scorer"])
+def test_weights_of_another_family_are_refused_though_the_sizes_agree(nested):
+    """As those of Qwen2.5-VL-7B and InternVL3-8B do."""
+    model = MODELS["internvl"]()
+    geometry = family_of(model).geometry(model)
+
+    def attached(family):
+        measured = replace(HeadWeights.uniform(geometry), model={"id": "someone/model", "family": family})
+        own = Hawk(weights=measured, pruning_ratio=0.5)
+        return (Mmr(scorer=own, pruning_ratio=0.5) if nested else own).attach(model)
+
+    with pytest.raises(InputError, match="measured on a 'qwen2_5_vl' model; this one is 'internvl'"):
+        attached("qwen2_5_vl").__enter__()
+    assert "generate" not in model.__dict__
+    with attached("internvl"):
+        pass
+
+
+@pytest.mark.parametrize("source", ["qwen2.5-vl-8b", "no/such.json"])
+def test_unknown_weights_name_all_that_may_be_given(source):
+    with pytest.raises(InputError, match=r"Allowed: a Hub id user/repo, a file, qwen2\.5-vl-7b\."):
+        HeadWeights.load(source)
 
 
 def test_a_revision_of_a_file_here_is_refused(tmp_path):

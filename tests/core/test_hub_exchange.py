@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import EMBEDDED, ROOT
 from hub_server import TOKEN, Hub, serve
 
 from hawk.core.head_weights import HeadWeights
 from hawk.core.heads import Geometry
+from hawk.core.hub_card import DONE_TO_A_HEAD, card
 
 REPO = "someone/weights"
 
@@ -110,6 +114,43 @@ def test_the_card_says_what_the_file_says(hub: Hub, tmp_path: Path, file: Path) 
     assert json.loads(files["head_weights.json"]) == weights((0.1, 0.2, 0.3, 0.4)).to_json()
 
 
+def test_the_card_says_of_a_small_weight_only_that_noise_does_not_give_it() -> None:
+    """Weights may lie below what noise gives: they are not more than noise."""
+    text = card(weights((0.1, 0.2, 0.3, 0.4)), REPO, [False, True, True, True])
+    assert "| as noise gives |" in text
+    assert "| L0H0 | 0.1000 | 0.1000 | no |" in text
+    assert "| L0H3 | 0.4000 | 0.4000 | yes |" in text
+    assert "1 of 4 weights lie outside" in text
+
+
+def test_the_card_says_in_words_what_was_done_to_a_head() -> None:
+    known = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text())
+    words = known["$defs"]["ablation"]["properties"]["intervention"]["enum"]
+    assert set(DONE_TO_A_HEAD) == set(words)
+    text = card(replace(weights((0.1, 0.2, 0.3, 0.4)), intervention="selection"), REPO)
+    assert "tokens are chosen without the head" in text
+    assert "switching heads off" not in text  # which a selection does not do
+
+
+def test_the_program_on_the_card_runs_as_it_stands(hub: Hub, tmp_path: Path) -> None:
+    measured = HeadWeights(
+        weights=(1 / 8,) * 8,
+        geometry=Geometry(4, 8, 4, 16),
+        model={"id": "data/models/tiny-qwen2.5-vl", "family": "qwen2_5_vl"},
+        token_score={"normalization": "softmax", "reduction": "mean", "rope": True, "query_span": "authors"},
+    )
+    measured.save(tmp_path / "w.json")
+    assert hawk(hub, tmp_path, "push", "w.json", REPO).returncode == 0
+    card = hub.commits[REPO][hub.heads[REPO]]["README.md"].decode()
+    (program,) = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    assert "token_score_normalization='softmax', rope=True, query_span='authors')" in program
+    shutil.copy(ROOT / "docs/images/scene.png", tmp_path / "picture.jpg")
+    done = python(hub, tmp_path, "-c", program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()  # an answer
+    assert "calibrated with" not in done.stderr  # no other token score than that of the weights
+
+
 def test_the_picture_is_darker_where_a_head_weighs_more(hub: Hub, tmp_path: Path, file: Path) -> None:
     import io
 
@@ -145,6 +186,13 @@ def test_an_interrupted_upload_leaves_nothing(hub: Hub, tmp_path: Path, file: Pa
     assert load(hub, tmp_path).stdout.strip() == "[0.1, 0.2, 0.3, 0.4]"
 
 
+def test_a_picture_that_is_not_taken_is_one_line_and_no_commit(hub: Hub, tmp_path: Path, file: Path) -> None:
+    hub.full = True
+    line = only_line(hawk(hub, tmp_path, "push", file, REPO))
+    assert line.startswith(f"error: head weights were not uploaded to '{REPO}': 403")
+    assert set(hub.commits[REPO][hub.heads[REPO]]) == set()
+
+
 def test_what_cannot_be_pushed(hub: Hub, tmp_path: Path) -> None:
     assert "there is no such file" in only_line(hawk(hub, tmp_path, "push", "none.json", REPO))
     (tmp_path / "other.json").write_text('{"format": 7}')
@@ -161,11 +209,12 @@ def test_what_cannot_be_pushed(hub: Hub, tmp_path: Path) -> None:
 def test_what_cannot_be_loaded(hub: Hub, tmp_path: Path) -> None:
     hub.add("someone/empty", {"README.md": b"nothing"})
     hub.add("someone/older", {"head_weights.json": b'{"format": 0}'})
-    assert "404, no such repository, revision or file" in only_line(load(hub, tmp_path, repo="someone/empty"))
+    line = only_line(load(hub, tmp_path, repo="someone/empty"))
+    assert "head_weights.json cannot be had from the Hub: 404, the repository has no such file" in line
     assert "format 0" in only_line(load(hub, tmp_path, repo="someone/older"))
     line = only_line(load(hub, tmp_path, "0" * 40, repo="someone/older"))
     assert f"at revision '{'0' * 40}'" in line
-    assert "404" in line
+    assert "404, the repository has no such revision" in line
     assert "401, the token is missing or wrong" in only_line(load(hub, tmp_path, repo="someone/none"))
 
 

@@ -20,12 +20,18 @@ TOKEN = "hf_right"
 
 @dataclass
 class Hub:
-    """What the server knows. ``drop``: the connection is cut in the middle of every commit."""
+    """What the server knows. ``drop``: the connection is cut in the middle of every commit.
+
+    Pictures are sent on their own, before the commit, as the Hub asks for binary files.
+    ``full``: none is taken.
+    """
 
     endpoint: str = ""
     commits: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)  # repo → commit → files
     heads: dict[str, str] = field(default_factory=dict)  # repo → newest commit
+    binary: dict[str, bytes] = field(default_factory=dict)  # SHA-256 → what was sent on its own
     drop: bool = False
+    full: bool = False
     asked: list[str] = field(default_factory=list)
 
     def add(self, repo: str, files: dict[str, bytes]) -> str:
@@ -73,8 +79,18 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, {"errors": [], "warnings": []})
         elif "/preupload/" in path:
             files = json.loads(body)["files"]
-            how = {"uploadMode": "regular", "shouldIgnore": False}
-            self._answer(200, {"files": [{"path": file["path"], **how} for file in files]})
+            modes = ["lfs" if file["path"].endswith(".png") else "regular" for file in files]
+            answers = [
+                {"path": file["path"], "uploadMode": mode, "shouldIgnore": False}
+                for file, mode in zip(files, modes, strict=True)
+            ]
+            self._answer(200, {"files": answers})
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            actions = [
+                {**one, "actions": {"upload": {"href": f"{self.hub.endpoint}/binary/{one['oid']}"}}}
+                for one in json.loads(body)["objects"]
+            ]
+            self._answer(200, {"transfer": "basic", "objects": actions})
         elif "/commit/" in path:
             if self.hub.drop:
                 self.close_connection = True
@@ -87,11 +103,21 @@ class Handler(BaseHTTPRequestHandler):
                 for line in lines
                 if line["key"] == "file"
             }
+            sent = [line["value"] for line in lines if line["key"] == "lfsFile"]
+            files |= {value["path"]: self.hub.binary[value["oid"]] for value in sent}
             oid = self.hub.add(repo, files)
             url = f"{self.hub.endpoint}/{repo}/commit/{oid}"
             self._answer(200, {"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
         else:
             self._answer(404, {"error": f"the stand-in has no {path}"})
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.hub.full:
+            self._answer(403)
+            return
+        self.hub.binary[hashlib.sha256(body).hexdigest()] = body
+        self._answer(200)
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)

@@ -26,7 +26,9 @@ def docs() -> list[dict[str, Any]]:
 
 
 @cache
-def own_rows(model: str, ratio: str, dtype: str, **options: Any) -> list[dict[str, Any]]:
+def own_rows(
+    model: str, ratio: str, dtype: str, method: str = "hawk", **options: Any
+) -> list[dict[str, Any]]:
     """Scored one by one; as in ``schemas.SCORES``."""
     import hawk
     from hawk.benchmarks import Sample, benchmark
@@ -34,6 +36,7 @@ def own_rows(model: str, ratio: str, dtype: str, **options: Any) -> list[dict[st
     from hawk.inference.encoding import Recomputed
     from hawk.inference.prompts import Prompts
     from hawk.inference.scoring import score_samples
+    from hawk.pruning import pruner
 
     vlm = hawk.load(str(ROOT / "data" / "models" / model), dtype=dtype, device="cpu")
     samples = [
@@ -48,4 +51,4 @@ def own_rows(model: str, ratio: str, dtype: str, **options: Any) -> list[dict[st
         for doc in docs()
     ]
     prompts = Prompts(vlm, benchmark("digits"), samples, Recomputed(vlm, samples, {}), "vlmevalkit")
-    return score_samples(prompts, 1, pruner=hawk.Hawk(pruning_ratio=ratio, **options))
+    return score_samples(prompts, 1, pruner=pruner(method, pruning_ratio=ratio, **options))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,31 +24,22 @@ MODELS = {"hawk_qwen2_5_vl": "tiny-qwen2.5-vl", "hawk_internvl_hf": "tiny-intern
 SIZE = {"hawk_qwen2_5_vl": "min_pixels=4096,max_pixels=4096", "hawk_internvl_hf": "max_patches=4"}
 
 
-@pytest.fixture(scope="session")
-def task_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("task")
-    text = (TASK / "hawk_scenes.yaml").read_text().replace("SCENES_PARQUET", str(TASK / "scenes.parquet"))
-    (folder / "hawk_scenes.yaml").write_text(text)
-    shutil.copy(TASK / "scenes.py", folder)
-    return folder
-
-
-def lmms_eval(folder: Path, out: Path, model: str, arguments: str, batch: int = 1) -> Any:
+def lmms_eval(out: Path, model: str, arguments: str, batch: int = 1) -> Any:
     """Run the command line of lmms-eval on one CPU; its output, for whoever wants the error."""
-    words = ["-m", "lmms_eval", "--model", model, "--tasks", "hawk_scenes", "--include_path", folder]
+    words = ["-m", "lmms_eval", "--model", model, "--tasks", "hawk_scenes", "--include_path", TASK]
     words += ["--batch_size", batch, "--log_samples", "--output_path", out, "--device", "cpu"]
     path = ROOT / "data" / "models" / MODELS[model]
     words += ["--model_args", f"pretrained={path},device_map=cpu,{SIZE[model]},{arguments}".rstrip(",")]
     return subprocess.run(
         [sys.executable, *map(str, words)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(out / "hf")},
-        capture_output=True, text=True, cwd=folder,
+        capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
 
 
-def results(folder: Path, out: Path, model: str, arguments: str, batch: int = 1) -> tuple[list[Any], float]:
+def results(out: Path, model: str, arguments: str, batch: int = 1) -> tuple[list[Any], float]:
     """(logged samples by number, the task's score)"""
-    done = lmms_eval(folder, out, model, arguments, batch)
+    done = lmms_eval(out, model, arguments, batch)
     assert done.returncode == 0, done.stdout + done.stderr
     (samples,) = out.rglob("*_samples_hawk_scenes.jsonl")
     (summary,) = out.rglob("*_results.json")
@@ -70,16 +61,36 @@ def compare(rows: list[Any], score: float, own: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("ratio", ["0", "0.8"])
-def test_qwen_answers_as_in_hawk(task_folder: Path, tmp_path: Path, ratio: str, batch: int) -> None:
-    rows, score = results(task_folder, tmp_path, "hawk_qwen2_5_vl", f"ratio={ratio}", batch)
+def test_qwen_answers_as_in_hawk(tmp_path: Path, ratio: str, batch: int) -> None:
+    rows, score = results(tmp_path, "hawk_qwen2_5_vl", f"ratio={ratio}", batch)
     compare(rows, score, own_rows(MODELS["hawk_qwen2_5_vl"], ratio, "bfloat16"))
     # The control: other kept tokens are other answers.
     other = own_rows(MODELS["hawk_qwen2_5_vl"], "0.95", "bfloat16")
     assert [r["filtered_resps"] for r in rows] != [r["prediction"] for r in other]
 
 
+def test_a_method_inside_the_model_answers_as_in_hawk(tmp_path: Path) -> None:
+    rows, score = results(tmp_path, "hawk_qwen2_5_vl", "ratio=0.8,method=fastv,layer=1", 4)
+    compare(rows, score, own_rows(MODELS["hawk_qwen2_5_vl"], "0.8", "bfloat16", "fastv", layer=1))
+
+
+def test_the_page_shows_what_lmms_eval_prints(tmp_path: Path) -> None:
+    page = (ROOT / "docs/integrations.md").read_text(encoding="utf-8")
+    fences = re.search(r"```bash\n(lmms-eval [^`]* hawk_scenes [^`]*)```\n\n```text\n([^`]*)```", page)
+    assert fences is not None
+    command, shown = fences.groups()
+    own = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HOME": str(tmp_path / "hf")}
+    done = subprocess.run(
+        ["bash", "-euc", command.replace("build/lmms-eval", str(tmp_path))],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **own},
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in shown.splitlines() if line.strip() not in done.stdout] == []
+
+
 @pytest.mark.parametrize("ratio", ["0", "0.8"])
-def test_internvl_answers_as_in_hawk(task_folder: Path, tmp_path: Path, ratio: str) -> None:
+def test_internvl_answers_as_in_hawk(tmp_path: Path, ratio: str) -> None:
     """lmms-eval's class of it takes single samples only."""
-    rows, score = results(task_folder, tmp_path, "hawk_internvl_hf", f"ratio={ratio}")
+    rows, score = results(tmp_path, "hawk_internvl_hf", f"ratio={ratio}")
     compare(rows, score, own_rows(MODELS["hawk_internvl_hf"], ratio, "bfloat16"))

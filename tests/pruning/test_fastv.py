@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hawk.core.errors import InputError
 from hawk.models import family_of
+from hawk.models.cache import given_cache
 from hawk.pruning.methods.fastv import FastV
 from hawk.pruning.prompt import prune
 
@@ -30,7 +31,7 @@ def masked_from(model: torch.nn.Module, layer: int, gone: Tensor) -> Iterator[No
     """In layers >= ``layer`` the columns of ``gone`` [batch, T] get no attention."""
 
     def hook(module, args, kwargs):
-        hidden, cache = args[0], kwargs.get("past_key_values")
+        hidden, cache = args[0], given_cache(kwargs)
         queries = hidden.shape[1]
         total = queries
         if cache is not None:

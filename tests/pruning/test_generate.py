@@ -431,10 +431,11 @@ def test_prompt_tuning_is_refused(model):
 # --- refused -----------------------------------------------------------------------------------
 
 
-def test_a_cache_cannot_be_continued(model, inputs):
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])  # the newer and the older
+def test_a_cache_cannot_be_continued(model, inputs, name):
     cache = generate(model, **inputs).past_key_values
-    with KEPT.attach(model), pytest.raises(InputError, match="past_key_values"):
-        model.generate(**inputs, past_key_values=cache)
+    with KEPT.attach(model), pytest.raises(InputError, match=f"{name} is not empty"):
+        model.generate(**inputs, **{name: cache})
 
 
 def test_embeddings_are_refused(model, inputs):

@@ -33,6 +33,8 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family
+from hawk.models.cache import NAME as CACHE
+from hawk.models.cache import given_cache
 from hawk.models.hooks import Hooks, own_hooks
 from hawk.pruning.base import Pruner, highest
 from hawk.pruning.context import LastRun, PruningContext
@@ -230,8 +232,8 @@ class _Cut:
             config=module.self_attn.config,
             inputs_embeds=hidden,
             attention_mask=None if bool(mask.all()) else send(mask, hidden.device),
-            past_key_values=kwargs.get("past_key_values"),
             layer_idx=number,
+            **{CACHE: given_cache(kwargs)},
         )
 
     def add_level(self, number: int, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
@@ -263,5 +265,5 @@ def _rotary(kwargs: dict[str, Any]) -> tuple[Tensor, Tensor]:
 
 def _seen(kwargs: dict[str, Any], layer: int) -> int:
     """Tokens in a layer's cache before this pass."""
-    cache = kwargs.get("past_key_values")
+    cache = given_cache(kwargs)
     return 0 if cache is None else int(cache.get_seq_length(layer))

@@ -173,7 +173,7 @@ class Hawk(Pruner):
     def check(self, model: nn.Module, family: Family) -> None:
         geometry = family.geometry(model)
         if isinstance(self.weights, HeadWeights):
-            self.weights.check(geometry)
+            self.weights.check(geometry, family.name)
         if not 0 <= self.scoring_layer_index < geometry.layers:
             raise InputError(
                 f"scoring layer {self.scoring_layer_index} is outside the model's 0-{geometry.layers - 1}."
