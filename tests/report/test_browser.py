@@ -165,10 +165,10 @@ def test_numbers_are_rounded_as_in_the_figures(browser: Chromium, address: str, 
 
 def test_print_keeps_colours(browser: Chromium, address: str) -> None:
     page = browser.open(address, dark=True)
-    words = "document.querySelector('details.words p').checkVisibility({contentVisibilityAuto: true})"
-    assert page.run(words) is False  # folded
+    fold = "getComputedStyle(document.querySelector('details.words'), '::details-content').contentVisibility"
+    assert page.run(fold) == "hidden"
     page.media(dark=True, print_=True)
-    assert page.run(words) is True  # paper cannot be unfolded
+    assert page.run(fold) == "visible"  # paper cannot be unfolded
     style = "getComputedStyle(document.querySelector('{}')).{}"
     assert page.run(style.format(".controls", "display")) == "none"
     for target in ("button.head", "svg.dot", "i.span", "i.band"):
