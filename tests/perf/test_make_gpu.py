@@ -144,6 +144,14 @@ def test_claims_are_held_broken_or_not_measured() -> None:
     assert "\n\nBy hand.\n\n" in page
 
 
+def test_a_share_just_below_its_bound_does_not_look_like_it() -> None:
+    part = Part(
+        "sweep", rows=[{"layer": 27, "heads_per_job": "all", "in_model": 0.8957, "head_samples_per_s": 1}]
+    )
+    (claim,) = (one for one in claims({"sweep": part}, 36, 16) if "spends 90 % of its time" in one.text)
+    assert (claim.held, claim.found) == (False, "89.6%")
+
+
 def test_every_registered_method_is_measured() -> None:
     """One that is added without what the script would have to give it fails here, and not on a GPU."""
     made = {(method, ratio): make() for method, ratio, make in choosers()}
