@@ -169,6 +169,23 @@ def test_without_a_gpu_it_says_so() -> None:
     assert done.stderr.strip() == "error: torch sees no CUDA device; --small tests this script on a CPU."
 
 
+def test_what_an_environment_lacks_is_told_at_once(tmp_path: Path) -> None:
+    """And --help, which says what to carry, asks for nothing. An empty python with an older transformers."""
+    (tmp_path / "transformers-5.2.0.dist-info").mkdir()
+    (tmp_path / "transformers-5.2.0.dist-info" / "METADATA").write_text(
+        "Name: transformers\nVersion: 5.2.0\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    base = [sys._base_executable, "-S", SCRIPT]  # -S: without site-packages
+    done = subprocess.run([*base, "--small"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    for words in (" lacks torchvision, ", " hypothesis, ", "torch >= 2.11 (not installed)", "5.18 (5.2.0)"):
+        assert words in line
+    done = subprocess.run([*base, "--help"], capture_output=True, text=True, env=environment, check=True)
+    assert "to be carried" in done.stdout
+
+
 @pytest.mark.long
 def test_the_whole_of_it_on_a_small_geometry(tmp_path: Path) -> None:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
