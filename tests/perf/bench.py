@@ -84,7 +84,10 @@ def machine() -> str:
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "snakemake")
     )
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+    cores = str(os.cpu_count())
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) != os.cpu_count():
+        cores = f"{len(os.sched_getaffinity(0))} of {cores}"
+    return f"{platform.machine()}, {cores} cores, Python {platform.python_version()}, {versions}"
 
 
 def page_of(sections: dict[str, str]) -> str:

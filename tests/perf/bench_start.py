@@ -69,7 +69,8 @@ def config_of() -> dict[str, Any]:
 
 def spent(command: list[str], folder: Path) -> tuple[float, float]:
     """Seconds on the clock, and of CPU of all that the command started, whether it waited for it or not."""
-    ctypes.CDLL(None).prctl(ADOPT, 1, 0, 0, 0)
+    if sys.platform == "linux":  # elsewhere there is no warm process either
+        ctypes.CDLL(None).prctl(ADOPT, 1, 0, 0, 0)
     threads = dict.fromkeys(THREADS, "1")  # as Snakemake gives a job; with others it takes no warm process
     environment = {**os.environ, **threads, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()

@@ -105,6 +105,14 @@ def test_what_one_run_cannot_have_made_is_told(seconds: int, words: str) -> None
     assert f" The parts took {words}" in bench.page_of(sections)
 
 
+def test_cores_that_may_not_be_used_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5, 6}, raising=False)
+    assert ", 2 of 8 cores, " in bench.machine()
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert ", 2 cores, " in bench.machine()
+
+
 def test_what_a_command_leaves_behind_is_counted(tmp_path: Path) -> None:
     """As `hawk warm` leaves the process whose forks are the jobs."""
     (tmp_path / "work.py").write_text("import time\nwhile time.process_time() < 0.5: pass\n")
