@@ -10,7 +10,9 @@ count.
 The limit counts bytes alone. In float32 the score computes as well: of 12 ms at 1296 tokens, on another
 machine than the table's, reading the query projection took 3, the norm 4, and the product of 28 directions
 with every token 4.5, at the rate of a large matrix product. There it was 22, 34 and 39 times as fast as the
-authors' formulation, in three tries.
+authors' formulation, in three tries. In bfloat16 the ratio is the processor's: that machine multiplies in
+bfloat16 (avx512_bf16), the authors' formulation took 260 and 1,080 ms, and the ratios were 17.7, just below
+the aim, and 27; one that does not needs seconds for it.
 """
 
 from __future__ import annotations
