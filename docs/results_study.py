@@ -12,6 +12,7 @@ from hawk.analysis.comparison import OVERALL
 from hawk.report.tables import hypotheses, hypotheses_about, read_hypotheses, read_retention
 
 STUDY = ROOT / "outputs" / "study"
+REDUCTIONS = ROOT / "outputs" / "study-reductions"  # of config/study/reductions.yaml
 FRESH = ("qwen-3", "internvl-2", "internvl-3")  # of the study's models, those that nobody had run before it
 FAMILIES = {"qwen": "Qwen2.5-VL's classes", "internvl": "InternVL3's classes"}
 
@@ -62,6 +63,31 @@ def study() -> list[str]:
             f"{sum(gap for gap, new in zip(gaps, fresh, strict=True) if new) / sum(fresh):+.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", *reductions()]
+
+
+def reductions() -> list[str]:
+    """How the question's words are put together, with uniform weights, as tried on development images."""
+    frame, settings = read_retention(str(REDUCTIONS))
+    ratios = ratios_of(settings)
+    rows = frame[(frame["benchmark"] == OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])]
+    overall = rows.set_index(["variant", "pruning_ratio"])
+    lines = [
+        "How the question's words are put together, with uniform weights, on development images of busy "
+        f"scenes (the Qwen2.5-VL model that ships, {rows['samples'].max()} questions): mean retention in "
+        "percent with 95 % intervals over images. `rope`: with rotary positions; `last`: the prompt's last "
+        "token alone asks.",
+        "",
+        f"| variant | {' | '.join(ratios)} |",
+        "|---|" + "---|" * len(ratios),
+    ]
+    order = overall.xs(SHOWN, level="pruning_ratio")["retention"].sort_values(ascending=False).index
+    for variant in order:
+        cells = [
+            f"{row.retention:.1f} [{row.ci_low:.1f}, {row.ci_high:.1f}]"
+            for row in (overall.loc[(variant, ratio)] for ratio in ratios)
+        ]
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
     return lines
 
 
