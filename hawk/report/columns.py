@@ -173,7 +173,6 @@ HYPOTHESES: list[Column] = [
     Column("against", "against", _word("against"), (MARKDOWN, TERMINAL, HTML), left=True),
     Column("pruning_ratio", "removed", _word("pruning_ratio"), (MARKDOWN, HTML)),
     Column("pruning_ratio", "cut", _word("pruning_ratio"), (TERMINAL,)),
-    Column("benchmarks", "benchmarks", _listed("benchmarks"), (MARKDOWN, HTML), left=True),
     Column("benchmarks", "on", lambda row: str(len(row["benchmarks"])), (TERMINAL,)),
     Column("retention", "retention %", _number("retention"), (MARKDOWN, HTML)),
     Column("against_retention", "of the other", _number("against_retention"), (MARKDOWN, HTML)),
@@ -185,6 +184,7 @@ HYPOTHESES: list[Column] = [
     Column("p_adjusted", "p", lambda row: p_text(row["p_adjusted"]), (TERMINAL,)),
     Column("verdict", "verdict", _word("verdict"), (MARKDOWN, HTML)),
     Column("verdict", "", _word("verdict"), (TERMINAL,), left=True),
+    Column("benchmarks", "benchmarks", _listed("benchmarks"), (MARKDOWN, HTML), left=True),  # long
 ]
 
 COST: list[Column] = [

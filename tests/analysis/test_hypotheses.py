@@ -133,7 +133,8 @@ def test_files_come_and_go_with_the_config(runs, monkeypatch: pytest.MonkeyPatch
     assert "Holm over these 5 tests" in said
     paths = [Path(RunPaths(roots[0]).table("hypotheses", ending)) for ending in ("csv", "md", "parquet")]
     assert all(path.is_file() for path in paths)
-    assert "| divprune | hawk-uniform | 0.6 | toy, shared, pairs |" in paths[1].read_text()
+    assert "| divprune | hawk-uniform | 0.6 | " in paths[1].read_text()
+    assert paths[1].read_text().count(" | toy, shared, pairs |\n") == 2  # of two ratios
     assert show(str(paths[2])).split("\n\n", 1)[1] in said
     assert all(len(line) <= 80 for line in show(str(paths[2])).splitlines())
     page = section(Run.read(config, roots[0]))

@@ -68,10 +68,6 @@ class FastV(Pruner):
                 "below K have cached the prompt at its own positions. Use 'keep'."
             )
         super().__post_init__()
-        if self.layer < 1:
-            raise InputError(
-                f"fastv: layer {self.layer!r} must be 1 or more; nothing attends before layer 0."
-            )
 
     def check(self, model: nn.Module, family: Family) -> None:
         layers = family.geometry(model).layers
