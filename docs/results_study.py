@@ -13,7 +13,8 @@ from hawk.report.tables import hypotheses, hypotheses_about, read_hypotheses, re
 
 STUDY = ROOT / "outputs" / "study"
 REDUCTIONS = ROOT / "outputs" / "study-reductions"  # of config/study/reductions.yaml
-FRESH = ("qwen-3", "internvl-2", "internvl-3")  # of the study's models, those that nobody had run before it
+# Of the study's models, those that nobody had run before it.
+FRESH = ("qwen-3", "internvl-1", "internvl-2", "internvl-3")
 FAMILIES = {"qwen": "Qwen2.5-VL's classes", "internvl": "InternVL3's classes"}
 
 
