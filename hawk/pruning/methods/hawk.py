@@ -76,7 +76,8 @@ class Hawk(Pruner):
         One weight per head; a shipped name, path or Hub id of them; None for uniform weights. Signed ones
         (not the paper's) let a head count against a token.
     layer : int or None, default None
-        The scoring layer. None: that of the weights, 0 for uniform ones.
+        The scoring layer. None: that of the weights, 0 for uniform ones. For layer k of L the whole prompt
+        first runs through the k layers below: k / L of the unpruned prefill, on top of the pruned one.
     token_score_normalization : {"l2", "softmax", "minmax", "standardize", "none"}, default "l2"
         Of every head's scores over the visual tokens.
     text_reduction : {"mean", "attention", "informed", "max"}, default "mean"
