@@ -92,6 +92,7 @@ class Hawk(Pruner):
     score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
         The arithmetic of the score; the authors use the model's own dtype.
     query : {"question", "calibrated"}, default "question"
+        "question": the prompt's own, also where the weights hold a mean query, which is then not used.
         "calibrated": in place of the question the mean query of the calibration questions, which the weights
         must hold. No text is read, ``query_span`` is not used, and the choice depends on the images alone.
         Needs ``text_reduction`` "mean", ``rope`` false and the weights' own layer.
