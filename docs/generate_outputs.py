@@ -159,7 +159,9 @@ WEIGHT_KEYS = {
     "per_benchmark": "The weights that each benchmark alone would give.",
     "samples": "Number of questions per benchmark.",
     "calibration_groups": "Hash of the set of images that were used.",
-    "provenance": "Settings and versions that made the file.",
+    "provenance": "Settings and versions that made the file. Where the layer was chosen, `settings.layers` "
+    "has every candidate's ablation, layer, value on each benchmark (`values`) and mean share of the best "
+    "(`score`).",
     "mean_query": "Only in format 2, by a recipe with `query: calibrated`: per head the mean query of the "
     "calibration questions (`head_dim` numbers, before rotary positions).",
 }

@@ -148,7 +148,7 @@ def drops_config(wildcards):
 
 
 def weights_config(wildcards):
-    """What head weights depend on: their recipe and its ablation."""
+    """What head weights depend on: their recipe and its ablations."""
     narrowed = queries.with_weights(config, wildcards.recipe)
     return queries.config_subset(narrowed, *step_reads("head_weights"))
 
@@ -184,7 +184,7 @@ def variant_config(wildcards):
 
 def cost_config(wildcards):
     """What measured cost depends on: of the variants, those that are measured."""
-    narrowed = queries.with_variants(config, config["cost"]["variants"] or VARIANTS)
+    narrowed = queries.with_variants(config, queries.cost_variants(config))
     keys = step_reads("measure_cost", benchmark=COST_BENCHMARK)
     return queries.config_subset(narrowed, *keys)
 

@@ -41,6 +41,7 @@ rule measure_cost:
     """Time by phase, KV cache and memory of every variant and ratio, beside the unpruned model."""
     input:
         PATHS.samples(EVALUATION_ROLE, COST_BENCHMARK),
+        [PATHS.head_weights(name) for name in queries.cost_weights(config)],
     output:
         PATHS.cost(),
     log:

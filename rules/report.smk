@@ -35,7 +35,7 @@ rule make_tables:
     conda:
         "../environment.yml"
     params:
-        config=config_subset("make_tables"),
+        config=queries.config_subset(USED, *step_reads("make_tables")),
         run=run_dir,
     shell:
         '"${{HAWK_PYTHON:-python}}" -m hawk make-tables --config {params.config:q} --run-dir {params.run:q} 2> {log:q}'

@@ -42,12 +42,15 @@ rule mean_queries:
 
 
 rule head_weights:
-    """Drops of one ablation's own layer → normalized head weights."""
+    """Drops of one ablation's own layer → normalized head weights; of several, of the best layer."""
     input:
         query_inputs,
-        lambda wildcards: PATHS.drops(
-            recipes.weights_named(config, wildcards.recipe)["ablation"]
-        ),
+        lambda wildcards: [
+            PATHS.drops(name)
+            for name in recipes.ablation_names(
+                recipes.weights_named(config, wildcards.recipe)
+            )
+        ],
         [PATHS.samples("calibration", name) for name in CALIBRATION],
     output:
         PATHS.head_weights("{recipe}", "{subset}"),

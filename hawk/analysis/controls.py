@@ -11,6 +11,7 @@ import pyarrow as pa
 from hawk.analysis.blocks import Cell
 from hawk.analysis.resampling import percentile_interval
 from hawk.core.schemas import described
+from hawk.core.variants import uniform_recipes, with_uniform
 from hawk.pruning import REGISTRY
 from hawk.pruning.budget import ratio_text
 from hawk.pruning.options import facts
@@ -66,7 +67,8 @@ def control_rows(
     resamples. Described, not tested: the declared family is the one against ``evaluation.reference``.
     """
     confidence = config["statistics"]["confidence"]
-    variants = config["evaluation"]["variants"]
+    uniform = uniform_recipes(config["weights"]["recipes"])
+    variants = [with_uniform(variant, uniform) for variant in config["evaluation"]["variants"]]
     rows = []
     for variant in filter(is_calibrated, variants):
         for control in filter(is_control, variants):

@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hawk.core.errors import InputError, unknown
-from hawk.core.head_weights import SIGNED
+from hawk.core.head_weights import SIGNED, UNIFORM
 
 log = logging.getLogger(__name__)
 
 MIN_SHIFT = "min_shift"
 POSITIVE_SIGNIFICANT = "positive_significant"
-NORMALIZATIONS = (MIN_SHIFT, POSITIVE_SIGNIFICANT, SIGNED)
+NORMALIZATIONS = (MIN_SHIFT, POSITIVE_SIGNIFICANT, SIGNED)  # of drops; UNIFORM reads none
 
 
 def points(native: np.ndarray | float, native_max: float) -> np.ndarray:
@@ -72,7 +72,10 @@ def pooled_weights(
     A benchmark whose drops are all equal says nothing about heads and is left out with a warning.
     Under ``positive_significant`` a benchmark without a significant head is left out too, and if
     no benchmark has one the weights are uniform. InputError if every benchmark has zero range.
+    Under ``uniform`` the drops say nothing, and no benchmark has a part.
     """
+    if normalization == UNIFORM:
+        return _equal(drops), {}
     parts: dict[str, np.ndarray] = {}
     flat: list[str] = []
     for name, values in drops.items():
@@ -95,11 +98,28 @@ def pooled_weights(
             "intervention does anything."
         )
     if not parts:
-        heads = len(next(iter(drops.values())))
         log.warning("No head has a significant drop on any benchmark: the weights are uniform.")
-        return np.full(heads, 1.0 / heads), {}
+        return _equal(drops), {}
     pooled = np.mean(list(parts.values()), axis=0)
     return pooled / np.abs(pooled).sum() if normalization == SIGNED else pooled, parts
+
+
+def _equal(drops: Mapping[str, np.ndarray]) -> np.ndarray:
+    heads = len(next(iter(drops.values())))
+    return np.full(heads, 1.0 / heads)
+
+
+def layer_shares(scores: Sequence[Mapping[str, float]]) -> list[float]:
+    """Per layer the mean over benchmarks of its score, as a share of the best layer's there.
+
+    scores: per layer, by benchmark, as native values; their scales differ. A benchmark on which every layer
+    scores 0 tells none apart.
+    """
+    best = {name: max(one[name] for one in scores) for name in scores[0]}
+    return [
+        float(np.mean([one[name] / best[name] if best[name] > 0.0 else 1.0 for name in best]))
+        for one in scores
+    ]
 
 
 def distance_to_uniform(weights: np.ndarray) -> np.ndarray:

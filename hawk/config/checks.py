@@ -10,12 +10,12 @@ from hawk import benchmarks
 from hawk.benchmarks import require_data_file
 from hawk.config.queries import subset_benchmarks, weights_subset
 from hawk.config.recipes import check_recipes
-from hawk.config.variant_checks import check_variant
+from hawk.config.variant_checks import check_variant, weights_of_file
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import resolve
 from hawk.core.values import mapping, read_json, shown
 from hawk.core.yaml_places import Places
-from hawk.pruning.options import facts
+from hawk.pruning.options import facts, with_scorers
 
 # Rows of the tables that are no variants: one of that name would get their scores.
 RESERVED_NAMES = ("baseline", "majority", "overall", "unpruned")
@@ -199,3 +199,11 @@ def _check_model_folder(config: dict[str, Any]) -> None:
                 f"evaluation.variants, {variant['name']!r}: {variant['method']} works on "
                 f"{', '.join(families)}; {file} says {shown(model_config.get('model_type'))}."
             )
+        for entry in with_scorers(variant):
+            weights = weights_of_file(config, entry)
+            measured = None if weights is None else weights.model.get("family")
+            if measured not in (None, model_config.get("model_type")):
+                raise InputError(
+                    f"evaluation.variants, {variant['name']!r}: weights {entry['weights']!r} were measured "
+                    f"on a {measured!r} model; {file} says {shown(model_config.get('model_type'))}."
+                )

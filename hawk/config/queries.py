@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hawk.benchmarks import Benchmark, all_families, benchmark
-from hawk.config.recipes import CHOOSING, ablation_named, weights_named, with_ablation
+from hawk.config.recipes import CHOOSING, ablation_named, ablations_of, chooses_layer, weights_named
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import shipped
 from hawk.core.shipped import resolve
@@ -55,9 +55,10 @@ def with_variants(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, 
 
 
 def with_weights(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The config with only this weights recipe and its ablation."""
+    """The config with only this weights recipe and the ablations that it names."""
     recipe = weights_named(config, name)
-    return {**with_ablation(config, recipe["ablation"], layers=True), "weights": {"recipes": [recipe]}}
+    ablation = {**config["ablation"], "recipes": ablations_of(config, recipe)}
+    return {**config, "ablation": ablation, "weights": {"recipes": [recipe]}}
 
 
 def evaluation_passes(config: Mapping[str, Any]) -> int:
@@ -112,6 +113,17 @@ def benchmark_named(config: Mapping[str, Any], name: str) -> Benchmark:
 def cost_benchmark(config: Mapping[str, Any]) -> str:
     """The benchmark whose samples are timed."""
     return config["cost"]["benchmark"] or config["evaluation"]["benchmarks"][0]
+
+
+def cost_variants(config: Mapping[str, Any]) -> list[str]:
+    """The names of the variants whose cost is measured."""
+    return config["cost"]["variants"] or [variant["name"] for variant in config["evaluation"]["variants"]]
+
+
+def cost_weights(config: Mapping[str, Any]) -> list[str]:
+    """The weights recipes whose files measured cost depends on: their layer is known from these alone."""
+    measured = with_variants(config, cost_variants(config))
+    return [recipe["name"] for recipe in measured["weights"]["recipes"] if chooses_layer(recipe)]
 
 
 def model_state(path: str) -> str:
@@ -191,6 +203,12 @@ def weights_subset(
     if config["calibration"]["holdout"] != "leave_one_benchmark_out":
         return source, "pooled"
     return source, f"without-{benchmark(name, config['data'].get(name)).family}"
+
+
+def scoring_layer(config: Mapping[str, Any], variant: Mapping[str, Any]) -> int:
+    """The layer in which a variant, or a scorer, scores tokens, unless its weights say their own."""
+    layer = variant.get("layer")
+    return int(config["scoring"]["layer"] if layer is None else layer)
 
 
 def token_score_options(scoring: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import shipped
 from hawk.core.heads import Head, head_table
 from hawk.core.values import RATIO
-from hawk.core.variants import CALIBRATED, TOKEN_SCORE
+from hawk.core.variants import CALIBRATED, TOKEN_SCORE, ablation_names
 from hawk.core.yaml_places import Places
 
 # The model is untouched, and heads choose the tokens; the others switch a head off inside the model.
@@ -96,21 +96,55 @@ def check_recipes(config: Mapping[str, Any]) -> None:
         if recipe["name"] == "uniform" or recipe["name"] in shipped():
             raise InputError(f"{where}: the name is taken by weights that come with hawk; choose another.")
         names = [ablation["name"] for ablation in config["ablation"]["recipes"]]
-        if recipe["ablation"] not in names:
-            raise unknown(f"{where}: ablation (a name of ablation.recipes)", recipe["ablation"], names)
-        ablation = ablation_named(config, recipe["ablation"])
-        if ablation["layer"] not in layers(ablation):
-            raise InputError(
-                f"{where}: weights are of layer {ablation['layer']}, which the layers {layers(ablation)} of "
-                f"ablation {recipe['ablation']!r} do not include."
-            )
-        if ablation["intervention"] == ESTIMATE and recipe["measure"] != "margin":
-            raise InputError(
-                f"{where}: ablation {recipe['ablation']!r} estimates drops in the margin alone, not in "
-                f"{recipe['measure']}; write measure: margin."
-            )
+        for name in ablation_names(recipe):
+            if name not in names:
+                raise unknown(f"{where}: ablation (a name of ablation.recipes)", name, names)
+        if chooses_layer(recipe):
+            _check_layer_choice(where, recipe, ablations_of(config, recipe))
+        for ablation in ablations_of(config, recipe):
+            if ablation["layer"] not in layers(ablation):
+                raise InputError(
+                    f"{where}: weights are of layer {ablation['layer']}, which the layers {layers(ablation)} "
+                    f"of ablation {ablation['name']!r} do not include."
+                )
+            if ablation["intervention"] == ESTIMATE and recipe["measure"] != "margin":
+                raise InputError(
+                    f"{where}: ablation {ablation['name']!r} estimates drops in the margin alone, not in "
+                    f"{recipe['measure']}; write measure: margin."
+                )
         if config["ablation"]["heads"] != "all":
             raise InputError(f"{where}: head weights need every head; ablation.heads must be all.")
+
+
+def _check_layer_choice(where: str, recipe: Mapping[str, Any], ablations: list[dict[str, Any]]) -> None:
+    """Refuse a list of ablations that differ in more than the layer in which tokens are chosen."""
+    if recipe["query"] == CALIBRATED:
+        raise InputError(
+            f"{where}: query {CALIBRATED!r} belongs to one layer, and the layer is chosen between "
+            f"{listed_layers(ablations)}; write query: question, or name one ablation."
+        )
+    for ablation in ablations:
+        if ablation["intervention"] not in CHOOSING:
+            raise InputError(
+                f"{where}: intervention of ablation {ablation['name']!r} is {ablation['intervention']!r}; a "
+                f"layer is chosen between ablations that choose tokens: {' or '.join(CHOOSING)}."
+            )
+    first, *rest = ablations
+    for other in rest:
+        for key in ("intervention", "ratio", *TOKEN_SCORE):
+            if other[key] != first[key]:
+                raise InputError(
+                    f"{where}: {key} of ablation {first['name']!r} is {first[key]!r}, and {other[key]!r} of "
+                    f"{other['name']!r}; where a layer is chosen they may differ in name and layer alone."
+                )
+    by_layer: dict[int, str] = {}
+    for ablation in ablations:
+        same = by_layer.setdefault(ablation["layer"], ablation["name"])
+        if same != ablation["name"]:
+            raise InputError(
+                f"{where}: layer of ablation {ablation['name']!r} is {ablation['layer']}, as that of "
+                f"{same!r}; a layer is chosen between ablations of different layers."
+            )
 
 
 def _check_names(where: str, recipes: list[dict[str, Any]]) -> None:
@@ -190,6 +224,20 @@ def token_score_of_weights(config: Mapping[str, Any], ablation: Mapping[str, Any
     """
     source = ablation if ablation["intervention"] in CHOOSING else config["scoring"]
     return {key: source[key] for key in TOKEN_SCORE}
+
+
+def ablations_of(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [ablation_named(config, name) for name in ablation_names(recipe)]
+
+
+def listed_layers(ablations: list[dict[str, Any]]) -> str:
+    """The layers between which one is chosen, for messages."""
+    return ", ".join(str(layer) for layer in sorted(ablation["layer"] for ablation in ablations))
+
+
+def chooses_layer(recipe: Mapping[str, Any]) -> bool:
+    """Whether the weights' layer is known only once their file is made."""
+    return len(ablation_names(recipe)) > 1
 
 
 def has_query(config: Mapping[str, Any], name: str) -> bool:

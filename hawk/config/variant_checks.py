@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hawk import benchmarks, pruning
-from hawk.config.queries import own_weights
-from hawk.config.recipes import ablation_named, has_query, token_score_of_weights, weights_named
+from hawk.config.queries import own_weights, scoring_layer
+from hawk.config.recipes import (
+    ablations_of,
+    chooses_layer,
+    has_query,
+    listed_layers,
+    token_score_of_weights,
+    weights_named,
+)
 from hawk.core.errors import InputError, unknown
 from hawk.core.head_weights import HeadWeights, shipped
 from hawk.core.shipped import is_hub_id, resolve
@@ -77,15 +84,9 @@ def check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             "has them, write it into the scorer, as {method: hawk, weights: ..., permute: true}."
         )
     if weights in own_weights(config):
-        layer = variant.get("layer", config["scoring"]["layer"])
-        ablation = ablation_named(config, weights_named(config, weights)["ablation"])
-        if ablation["layer"] != layer:
-            raise InputError(
-                f"{where}: weights {weights!r} are of layer {ablation['layer']} (ablation "
-                f"{ablation['name']!r}), and the variant scores tokens in layer {layer}."
-            )
+        _check_own_layer(config, where, variant)
     elif weights not in (None, "uniform"):
-        _check_weights_exist(config, where, weights)
+        _check_weights_file(config, where, variant)
     if known.takes_weights:
         _check_query(config, where, variant)
     scorer = variant.get("scorer")
@@ -122,8 +123,35 @@ def check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
         )
 
 
-def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> None:
-    """A source that :meth:`hawk.core.head_weights.HeadWeights.load` would refuse without asking the Hub."""
+def _check_own_layer(config: Mapping[str, Any], where: str, variant: Mapping[str, Any]) -> None:
+    """Refuse weights of this run that are of another layer than the variant scores tokens in."""
+    source, ablations = variant["weights"], ablations_of(config, weights_named(config, variant["weights"]))
+    if not chooses_layer(weights_named(config, source)):
+        _check_layer(config, where, variant, ablations[0]["layer"], f" (ablation {ablations[0]['name']!r})")
+    elif variant.get("layer") is not None:
+        raise InputError(
+            f"{where}: layer {variant['layer']}: weights {source!r} say their own layer, one of "
+            f"{listed_layers(ablations)}; leave layer out."
+        )
+
+
+def _check_layer(
+    config: Mapping[str, Any], where: str, variant: Mapping[str, Any], layer: int, of: str = ""
+) -> None:
+    scored = scoring_layer(config, variant)
+    if scored != layer:
+        raise InputError(
+            f"{where}: weights {variant['weights']!r} are of layer {layer}{of}, and the variant scores "
+            f"tokens in layer {scored}; write layer: {layer} beside the weights."
+        )
+
+
+def _check_weights_file(config: Mapping[str, Any], where: str, variant: Mapping[str, Any]) -> None:
+    """Weights that :meth:`hawk.core.head_weights.HeadWeights.load`, or the job that uses them, would refuse.
+
+    Those of the Hub are seen once they are loaded.
+    """
+    source = variant["weights"]
     hub_id = is_hub_id(source) and Path(source).suffix != ".json" and not os.path.isdir(resolve(source))
     if not hub_id and source not in shipped() and not os.path.isfile(resolve(source)):
         allowed = ["uniform", *own_weights(config), *shipped()]
@@ -132,12 +160,12 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
             source,
             allowed,
         )
-    if hub_id and not os.path.isfile(resolve(source)):
-        return
     try:
-        weights = HeadWeights.load(source)  # a file that cannot be used is told before any job
+        weights = weights_of_file(config, variant)  # a file that cannot be used is told before any job
     except InputError as error:
         raise InputError(f"{where}: weights: {error}") from None
+    if weights is None:
+        return
     model = config["model"]
     for key in ("layers", "heads"):
         if getattr(weights.geometry, key) != model[key]:
@@ -145,6 +173,15 @@ def _check_weights_exist(config: dict[str, Any], where: str, source: str) -> Non
                 f"{where}: weights {source!r} are of a model with {getattr(weights.geometry, key)} {key}; "
                 f"model.{key} is {model[key]}."
             )
+    _check_layer(config, where, variant, weights.layer)
+
+
+def weights_of_file(config: Mapping[str, Any], variant: Mapping[str, Any]) -> HeadWeights | None:
+    """The weights that a variant, or a scorer, gives by a shipped name or a path; of any others None."""
+    source = variant.get("weights", "uniform")
+    if source == "uniform" or source in own_weights(config):
+        return None
+    return HeadWeights.load(source) if source in shipped() or os.path.isfile(resolve(source)) else None
 
 
 def _check_query(
@@ -172,9 +209,9 @@ def _measured_for(config: Mapping[str, Any], variant: Mapping[str, Any]) -> tupl
     """Whether a variant's weights hold a mean query, and the token score that they bring."""
     source, score = variant.get("weights", "uniform"), dict(config["scoring"])
     if source in own_weights(config):
-        ablation = ablation_named(config, weights_named(config, source)["ablation"])
+        ablation = ablations_of(config, weights_named(config, source))[0]  # they share their token score
         return has_query(config, source), token_score_of_weights(config, ablation)
-    if source in shipped() or os.path.isfile(resolve(source)):
-        weights = HeadWeights.load(source)
+    weights = weights_of_file(config, variant)
+    if weights is not None:
         return weights.mean_query is not None, score | dict(weights.token_score)
     return source != "uniform", score  # of the Hub: seen once they are loaded

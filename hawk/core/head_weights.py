@@ -21,7 +21,8 @@ from hawk.core.shipped import shipped as shipped_files
 from hawk.core.variants import TOKEN_SCORE, TOKEN_SCORE_VALUES
 
 FORMATS = (1, 2)  # 2: with a mean query; what has none is written as 1, which older versions read
-SIGNED = "signed"  # the weight_normalization under which a head may count against a token
+# weight_normalization: a head may count against a token; every head counts the same
+SIGNED, UNIFORM = "signed", "uniform"
 SUM_TOLERANCE = 1e-6  # of a sum of rounded shares
 SIZES = tuple(field.name for field in fields(Geometry))  # of a file's model
 SHIPPED = shipped_files("data", "head_weights")
@@ -183,6 +184,41 @@ class HeadWeights:
                 f"these head weights are for {_describe(self.geometry)}; the model has "
                 f"{_describe(geometry)}. Weights are specific to one model."
             )
+
+
+def recipe_of(weights: HeadWeights) -> dict[str, Any]:
+    """The recipe that a run made the weights by, as their file says; empty where it says none.
+
+    Of several ablations that it names, ``ablation`` is the one whose layer was chosen.
+    """
+    settings = weights.provenance.get("settings")
+    recipe = settings.get("recipe") if isinstance(settings, Mapping) else None
+    if not isinstance(settings, Mapping) or not isinstance(recipe, Mapping) or "ablation" not in recipe:
+        return {}
+    taken = recipe["ablation"]
+    if isinstance(taken, list):
+        ablation = values.mapping(values.member(settings, "ablation", "settings"), "settings.ablation")
+        taken = values.member(ablation, "name", "settings.ablation")
+    # It becomes part of a path.
+    return {**recipe, "ablation": values.name(taken, "recipe.ablation of the head weights")}
+
+
+def layer_choice(weights: HeadWeights) -> str | None:
+    """Between which layers a run chose that of the weights, as a sentence; None where it did not choose."""
+    settings = weights.provenance.get("settings")
+    if not isinstance(settings, Mapping) or "layers" not in settings:
+        return None
+    where = "settings.layers of the head weights"
+    scores = {}
+    for row in values.listed(settings["layers"], where):
+        row = values.mapping(row, where)
+        layer = values.whole(values.member(row, "layer", where), f"{where}: layer", 0, 10**9)
+        scores[layer] = values.number(values.member(row, "score", where), f"{where}: score")
+    shares = ", ".join(f"{score:.3f} (layer {layer})" for layer, score in sorted(scores.items()))
+    return (
+        f"Layer {weights.layer} was chosen on the calibration images. Tokens chosen in a layer reach this "
+        f"share of the best layer's score, averaged over benchmarks: {shares}."
+    )
 
 
 def weights_of_run(path: str) -> HeadWeights:

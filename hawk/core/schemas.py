@@ -174,7 +174,11 @@ COST, COST_MEANINGS = described(
         ("pruning_ratio", pa.string(), "Fraction of visual tokens removed, as an exact decimal."),
         ("repeat", pa.int32(), "Number of the repeat, counted from 0."),
         ("vision_ms", pa.float64(), "Time in the vision tower, in milliseconds."),
-        ("token_score_ms", pa.float64(), "Time for scoring and choosing tokens."),
+        (
+            "token_score_ms",
+            pa.float64(),
+            "Time for scoring and choosing tokens, with the layers below the scoring layer.",
+        ),
         ("prefill_ms", pa.float64(), "Time for reading the prompt."),
         ("decode_ms_per_token", pa.float64(), "Time per new token."),
         ("total_ms", pa.float64(), "The whole of it."),

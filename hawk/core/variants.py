@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hawk.core.errors import InputError
@@ -63,6 +63,25 @@ def require_question(query_span: str, prior: bool, shuffled: bool) -> None:
         raise InputError(
             "shuffle_query changes nothing with query_span 'last_token', which reads no word of the question."
         )
+
+
+def ablation_names(recipe: Mapping[str, Any]) -> list[str]:
+    """The ablations that a weights recipe names: one, or all between whose layers it chooses."""
+    named = recipe["ablation"]
+    return [named] if isinstance(named, str) else list(named)
+
+
+def uniform_recipes(recipes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the weights recipes that give every head the same."""
+    return [recipe["name"] for recipe in recipes if recipe["normalization"] == "uniform"]
+
+
+def with_uniform(variant: Mapping[str, Any], sources: Collection[str]) -> Mapping[str, Any]:
+    """The variant, or the scorer in it, with uniform weights where its own are one of ``sources``."""
+    if variant.get("weights") in sources:
+        return {**variant, "weights": "uniform"}
+    scorer = variant.get("scorer")
+    return {**variant, "scorer": with_uniform(scorer, sources)} if isinstance(scorer, Mapping) else variant
 
 
 def weight_source(variant: Mapping[str, Any]) -> Any:

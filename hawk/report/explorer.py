@@ -77,8 +77,8 @@ def _weights(run: Run, ablation: str, heads: Sequence[Head]) -> dict[str, Any]:
     The weights are those of the first recipe that is made of the ablation.
     """
     recipes = run.config["weights"]["recipes"]
-    recipe_names = [recipe["name"] for recipe in recipes if recipe["ablation"] == ablation]
-    recipe = next((name for name in recipe_names if name in run.weights), None)
+    names = [recipe["name"] for recipe in recipes if run.ablation_of(recipe["name"]) == ablation]
+    recipe = next((name for name in names if name in run.weights), None)
     if recipe is None:
         return {"weight": [None] * len(heads)}
     head_weights, stability = run.weights[recipe], run.null_of(recipe)

@@ -18,7 +18,7 @@ import pandas as pd
 from hawk.analysis.blocks import BASELINE, MAJORITY
 from hawk.analysis.comparison import OVERALL
 from hawk.analysis.controls import is_calibrated, is_ceiling, is_control, is_floor
-from hawk.core.variants import weight_source
+from hawk.core.variants import weight_source, with_uniform
 from hawk.pruning.options import facts
 from hawk.report.numbers import number
 from hawk.report.verdicts import Statement, percent
@@ -60,7 +60,9 @@ class Comparison:
         """frame and controls: tables/retention and tables/controls; settings: of their provenance."""
         pruned = (frame["benchmark"] == OVERALL) & ~frame["variant"].isin([BASELINE, MAJORITY])
         rows: list[dict[str, Any]] = frame[pruned].to_dict("records")  # type: ignore[assignment]
-        variants = {row["variant"]: {"method": row["method"]} for row in rows} | settings["variants"]
+        uniform = settings.get("uniform_weights", ())
+        said = {name: with_uniform(variant, uniform) for name, variant in settings["variants"].items()}
+        variants = {row["variant"]: {"method": row["method"]} for row in rows} | said
         described: list[dict[str, Any]] = [] if controls is None else controls.to_dict("records")  # type: ignore[assignment]
         reference = settings.get("reference")
         described = [row for row in described if row["control"] != reference]

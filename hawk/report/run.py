@@ -16,9 +16,10 @@ from hawk.analysis.answers import Answers
 from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights, weights_of_run
+from hawk.core.head_weights import UNIFORM, HeadWeights, recipe_of, weights_of_run
 from hawk.core.paths import RunPaths
 from hawk.core.settings_checks import required
+from hawk.core.variants import ablation_names
 from hawk.report.examples import read_examples
 from hawk.report.tables import read_controls, read_hypotheses, read_retention
 
@@ -59,10 +60,22 @@ class Run:
     def null_of(self, recipe: str) -> Mapping[str, Any] | None:
         """The stability of a weights recipe's ablation, if its null is one of these weights.
 
-        It is computed for drops in value only, not for drops in log-probability.
+        It is computed for drops in value only, not for drops in log-probability; uniform weights need none.
         """
-        made = {entry["name"]: entry for entry in self.config["weights"]["recipes"]}[recipe]
-        return self.stability.get(made["ablation"]) if made["measure"] == "value" else None
+        made = self._recipe(recipe)
+        if made["measure"] != "value" or made["normalization"] == UNIFORM:
+            return None
+        return self.stability.get(self.ablation_of(recipe) or "")
+
+    def ablation_of(self, recipe: str) -> str | None:
+        """The ablation that a weights recipe is made of; of several, the one that its file says."""
+        names = ablation_names(self._recipe(recipe))
+        if len(names) == 1:
+            return names[0]
+        return recipe_of(self.weights[recipe]).get("ablation") if recipe in self.weights else None
+
+    def _recipe(self, name: str) -> Mapping[str, Any]:
+        return {entry["name"]: entry for entry in self.config["weights"]["recipes"]}[name]
 
     @property
     def confidence(self) -> float:

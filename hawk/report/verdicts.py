@@ -10,7 +10,7 @@ import pandas as pd
 from hawk.analysis.blocks import BASELINE
 from hawk.analysis.comparison import OVERALL
 from hawk.analysis.controls import is_calibrated, is_floor
-from hawk.core.variants import weight_source
+from hawk.core.variants import ablation_names, uniform_recipes, weight_source, with_uniform
 from hawk.report import tables
 from hawk.report.numbers import number
 
@@ -70,12 +70,13 @@ def of_the_weights(config: Mapping[str, Any], stability: Mapping[str, Any]) -> l
     without = {
         recipe["name"]
         for recipe in config["weights"]["recipes"]
-        if recipe["measure"] != "value" or recipe["ablation"] not in stability
+        if recipe["measure"] != "value" or not set(ablation_names(recipe)) <= set(stability)
     }
+    uniform = uniform_recipes(config["weights"]["recipes"])
     unknown = [
         variant["name"]
         for variant in config["evaluation"]["variants"]
-        if is_calibrated(variant) and weight_source(variant) in without
+        if is_calibrated(with_uniform(variant, uniform)) and weight_source(variant) in without
     ]
     if unknown:
         text = f"{', '.join(unknown)}: no null was computed for these weights, so they may be noise alone."

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hawk.analysis import statistics
 from hawk.analysis.score_files import read_scores, require_one_setting
 from hawk.benchmarks.samples import groups_hash
 from hawk.config.queries import POOLED, subset_benchmarks
-from hawk.config.recipes import ESTIMATE, ablation_named, has_query, token_score_of_weights, weights_named
+from hawk.config.recipes import (
+    ESTIMATE,
+    ablations_of,
+    chooses_layer,
+    has_query,
+    token_score_of_weights,
+    weights_named,
+)
 from hawk.core import files, schemas, values
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights
@@ -34,16 +42,22 @@ READS = (
 
 
 def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: str = POOLED) -> None:
-    """Write the weights of one recipe, from the drops of its ablation."""
+    """Write the weights of one recipe, from the drops of its ablation.
+
+    Of several ablations it takes the one in whose layer tokens are chosen best.
+    """
     recipe = weights_named(config, name)
-    ablation = ablation_named(config, recipe["ablation"])
-    own, layer, heads = ablation["name"], ablation["layer"], config["model"]["heads"]
-    names = subset_benchmarks(config, subset)
-    drops, lows, samples = _drops(paths.drops(own), own, names, layer, heads, recipe["measure"])
+    candidates = ablations_of(config, recipe)
+    names, heads = subset_benchmarks(config, subset), config["model"]["heads"]
+    tables = [_drops_table(paths.drops(one["name"]), one, names, heads) for one in candidates]
+    settings = _settings(paths, candidates, names)
+    taken, layers = _best_layer(candidates, tables) if chooses_layer(recipe) else (0, [])
+    ablation = candidates[taken]
+    own, layer = ablation["name"], ablation["layer"]
+    drops, lows, samples = _drops(paths.drops(own), tables[taken], recipe["measure"])
     normalization = recipe["normalization"]
     weights, parts = statistics.pooled_weights(drops, lows, normalization)
 
-    settings = _settings(paths, ablation, names)
     token_score = token_score_of_weights(config, ablation)
     query = None
     if has_query(config, name):
@@ -78,6 +92,7 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
             {"recipe": name, "subset": subset},
             recipe=dict(recipe),
             ablation=dict(ablation),
+            **({"layers": layers} if layers else {}),
             benchmarks=names,
             data={
                 bench: files.sample_provenance(paths.samples("calibration", bench), "calibration", bench)
@@ -91,24 +106,55 @@ def head_weights(config: Mapping[str, Any], paths: RunPaths, name: str, subset: 
     ).save(paths.head_weights(name, subset))
 
 
-def _drops(
-    path: str, ablation: str, names: list[str], layer: int, heads: int, measure: str
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, int]]:
-    """Drops and lower interval ends (points or nats, ``[heads]``) and sample counts per benchmark."""
-    value, low = ("drop", "ci_low") if measure == "value" else (f"{measure}_drop", f"{measure}_low")
-    frame = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": ablation}).to_pandas()
+def _drops_table(
+    path: str, ablation: Mapping[str, Any], names: list[str], heads: int
+) -> dict[str, pd.DataFrame]:
+    """Benchmark → rows of the drops of every head of the ablation's layer, by head."""
+    own, layer = ablation["name"], ablation["layer"]
+    frame = files.read_table(path, schemas.DROPS, {"table": "drops", "ablation": own}).to_pandas()
     frame = frame[frame["layer"] == layer]
-    drops, lows, samples = {}, {}, {}
+    table = {}
     for name in names:
         rows = frame[frame["benchmark"] == name].sort_values("head")
         heads_in_table = rows["head"].tolist()
         if heads_in_table != list(range(heads)):
             missing = sorted(set(range(heads)) - set(heads_in_table))
             raise InputError(
-                f"{path}: benchmark {name!r}, ablation {ablation!r}, layer {layer}: "
+                f"{path}: benchmark {name!r}, ablation {own!r}, layer {layer}: "
                 f"{len(heads_in_table)} heads for {heads}; missing {missing}. Weights need every head of the "
                 "layer: set ablation.heads to 'all' and list that layer in the ablation's layers."
             )
+        table[name] = rows
+    return table
+
+
+def _best_layer(
+    candidates: list[dict[str, Any]], tables: list[dict[str, pd.DataFrame]]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Which ablation's layer chooses tokens best, and what is said of each; of equal ones the lower layer.
+
+    A layer's score is the one with its tokens chosen by all heads alike; under ``keep_only`` the mean over
+    heads that choose alone.
+    """
+    column = "ablated_value" if candidates[0]["intervention"] == "keep_only" else "reference_value"
+    scores = [{name: float(rows[column].mean()) for name, rows in table.items()} for table in tables]
+    shares = statistics.layer_shares(scores)
+    layers = [
+        {"ablation": one["name"], "layer": one["layer"], "score": share, "values": values}
+        for one, share, values in zip(candidates, shares, scores, strict=True)
+    ]
+    # Rounded, so that shares equal but for the last bit are ties.
+    best = min(range(len(layers)), key=lambda i: (-round(shares[i], 12), candidates[i]["layer"]))
+    return best, layers
+
+
+def _drops(
+    path: str, table: Mapping[str, pd.DataFrame], measure: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, int]]:
+    """Drops and lower interval ends (points or nats, ``[heads]``) and sample counts per benchmark."""
+    value, low = ("drop", "ci_low") if measure == "value" else (f"{measure}_drop", f"{measure}_low")
+    drops, lows, samples = {}, {}, {}
+    for name, rows in table.items():
         drops[name] = rows[value].to_numpy()
         if np.isnan(drops[name]).any():
             raise InputError(
@@ -150,22 +196,27 @@ def _mean_query(
     return tuple(map(tuple, (total / count).tolist()))
 
 
-def _settings(paths: RunPaths, ablation: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """Model, geometry and, where heads chose tokens, the token score that the reference was made with."""
+def _settings(paths: RunPaths, ablations: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    """Model, geometry and, where heads chose tokens, the token score that the references were made with."""
     settings_by_path: dict[str, dict[str, Any]] = {}
     for name in names:
-        identity = {"benchmark": name, "ablation": ablation["name"]}
-        if ablation["intervention"] == ESTIMATE:
-            path = paths.head_gradients(ablation["name"], name)
-            provenance = files.provenance_of(files.read_table(path, schemas.HEAD_GRADIENTS, identity), path)
-        else:
-            path = paths.scores(name, ablation["name"], "reference")
-            _, provenance = read_scores(path, identity, ["sample_id"])
-        settings = provenance.get("settings", {})
-        for key in ("model", "geometry", "token_score"):
-            if not isinstance(settings.get(key), dict):
-                raise InputError(f"{path}: its provenance has no {key!r}; delete it and run again.")
-        settings_by_path[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
+        samples: dict[str, Any] = {}
+        for ablation in ablations:
+            identity = {"benchmark": name, "ablation": ablation["name"]}
+            if ablation["intervention"] == ESTIMATE:
+                path = paths.head_gradients(ablation["name"], name)
+                table = files.read_table(path, schemas.HEAD_GRADIENTS, identity)
+                provenance = files.provenance_of(table, path)
+            else:
+                path = paths.scores(name, ablation["name"], "reference")
+                _, provenance = read_scores(path, identity, ["sample_id"])
+            settings = provenance.get("settings", {})
+            for key in ("model", "geometry", "token_score"):
+                if not isinstance(settings.get(key), dict):
+                    raise InputError(f"{path}: its provenance has no {key!r}; delete it and run again.")
+            settings_by_path[path] = {key: settings[key] for key in ("model", "geometry", "token_score")}
+            samples[path] = settings.get("samples")
+        require_one_setting(samples, "samples")
     return {
         key: require_one_setting({path: own[key] for path, own in settings_by_path.items()}, key)
         for key in ("model", "geometry", "token_score")

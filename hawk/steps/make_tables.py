@@ -15,11 +15,11 @@ from hawk.analysis.hypotheses import HYPOTHESES, hypothesis_rows
 from hawk.core import atomic, files
 from hawk.core.paths import RunPaths
 from hawk.core.provenance import provenance
-from hawk.core.variants import COMPARISON_KEYS
+from hawk.core.variants import COMPARISON_KEYS, uniform_recipes
 from hawk.report import columns
 from hawk.report.tables import csv_text, hypotheses_markdown, markdown
 
-READS = ("seed", "data", "generation.protocol", "statistics", "evaluation")
+READS = ("seed", "data", "generation.protocol", "statistics", "evaluation", "weights.recipes")
 
 
 def make_tables(config: Mapping[str, Any], root: str, runs: Sequence[str] = ()) -> list[str]:
@@ -48,6 +48,7 @@ def make_tables(config: Mapping[str, Any], root: str, runs: Sequence[str] = ()) 
         majority_answer={results.name: results.majority_answer for results in evaluated},
         runs=dict(zip(runs, models, strict=True)),
         data={name: files.sample_provenance(first.samples(role, name), role, name) for name in names},
+        uniform_weights=uniform_recipes(config["weights"]["recipes"]),
         variants={
             variant["name"]: {k: v for k, v in variant.items() if k != "name"}
             for variant in config["evaluation"]["variants"]

@@ -5,7 +5,7 @@ For weights recipes with ``query: calibrated``, at the layer and with the query 
 
 from __future__ import annotations
 
-from hawk.config.recipes import ablation_named, token_score_of_weights, weights_named
+from hawk.config.recipes import ablations_of, token_score_of_weights, weights_named
 from hawk.core.atomic import write_json
 from hawk.core.provenance import provenance
 from hawk.inference.scoring import batches
@@ -28,7 +28,7 @@ READS = (
 def mean_queries(session: Session, recipe: str) -> None:
     """Write the mean query over the samples, ``[heads][head_dim]``, and how many questions it is of."""
     config, vlm, prompts = session.config, session.vlm, session.prompts
-    ablation = ablation_named(config, weights_named(config, recipe)["ablation"])
+    (ablation,) = ablations_of(config, weights_named(config, recipe))
     layer, span = ablation["layer"], token_score_of_weights(config, ablation)["query_span"]
     chosen = batches([*map(len, prompts.ids)], session.batch_size)
     inputs = (prompts.inputs(numbers) for numbers in chosen)

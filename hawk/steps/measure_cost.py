@@ -14,12 +14,14 @@ from typing import Any
 from hawk.analysis.cost import UNPRUNED
 from hawk.benchmarks.samples import read_samples
 from hawk.config.queries import benchmark_named, cost_benchmark, own_weights
+from hawk.config.recipes import chooses_layer
 from hawk.core.errors import InputError, unknown
 from hawk.core.files import write_table
 from hawk.core.paths import RunPaths
 from hawk.core.progress import progress
 from hawk.core.provenance import provenance
 from hawk.core.schemas import COST
+from hawk.core.variants import weight_source, with_uniform
 from hawk.inference.phases import Phases, generate_by_phase
 from hawk.inference.preprocessing import (
     sample_inputs,
@@ -59,7 +61,8 @@ def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
 
     One row per variant, ratio and repeat: means over the samples, the highest memory. What a head
     weighs costs nothing, so variants with the run's own weights are measured with uniform ones, and
-    the step depends on no ablation. The weights of a variant that names a file are loaded.
+    the step depends on no ablation. What does cost is a deeper layer: where weights say their own, the pooled
+    ones are loaded, as are those of a variant that names a file.
     """
     section, evaluation = config["cost"], config["evaluation"]
     name = cost_benchmark(config)
@@ -71,7 +74,7 @@ def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
         raise InputError(f"cost: benchmark {name!r} has no samples to measure on.")
     vlm = load_for(config, vision=True)
     bench = benchmark_named(config, name)
-    pruners = cost_pruners(config, vlm)
+    pruners = cost_pruners(config, paths, vlm)
     protocol, preprocessing = config["generation"]["protocol"], config["preprocessing"]
     inputs = [sample_inputs(vlm, bench, protocol, preprocessing, sample) for sample in samples]
     length = section["max_new_tokens"]
@@ -103,7 +106,9 @@ def measure_cost(config: Mapping[str, Any], paths: RunPaths) -> None:
     write_table(paths.cost(), rows, COST, provenance({"table": "cost", "benchmark": name}, **settings))
 
 
-def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tuple[str, str], Pruner | None]:
+def cost_pruners(
+    config: Mapping[str, Any], paths: RunPaths, vlm: VisionLanguageModel
+) -> dict[tuple[str, str], Pruner | None]:
     """(variant, ratio) → its pruner; the unpruned model first."""
     wanted = config["cost"]["variants"]
     variants = config["evaluation"]["variants"]
@@ -111,15 +116,7 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
     for name in wanted or ():
         if name not in names:
             raise unknown("variant in cost.variants", name, names)
-    names_of_weights = own_weights(config)
-
-    def uniform(variant: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The variant, or the scorer in it, with uniform weights where it has the run's own."""
-        if variant.get("weights") in names_of_weights:
-            return {**variant, "weights": "uniform"}
-        scorer = variant.get("scorer")
-        return {**variant, "scorer": uniform(scorer)} if isinstance(scorer, Mapping) else variant
-
+    of_one_layer = [one["name"] for one in config["weights"]["recipes"] if not chooses_layer(one)]
     pruners: dict[tuple[str, str], Pruner | None] = {(UNPRUNED, "0"): None}
     for variant in variants:
         if wanted is not None and variant["name"] not in wanted:
@@ -130,8 +127,12 @@ def cost_pruners(config: Mapping[str, Any], vlm: VisionLanguageModel) -> dict[tu
         if any_fact(variant, "uses_relevant"):
             log.info("cost: %s is left out; it needs to know where the asked object is", variant["name"])
             continue
+        source = weight_source(variant)
+        weights = paths.head_weights(source) if source in own_weights(config) else None
         for ratio in map(ratio_text, config["cost"]["ratios"] or config["evaluation"]["ratios"]):
-            pruners[variant["name"], ratio] = build(config, uniform(variant), ratio, 0, vlm.geometry)
+            pruners[variant["name"], ratio] = build(
+                config, with_uniform(variant, of_one_layer), ratio, 0, vlm.geometry, weights
+            )
     return pruners
 
 

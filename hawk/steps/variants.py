@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hawk.config.queries import own_weights, token_score_options
+from hawk.config.queries import own_weights, scoring_layer, token_score_options
+from hawk.config.recipes import chooses_layer, weights_named
 from hawk.core.errors import InputError
 from hawk.core.head_weights import HeadWeights, weights_of_run
 from hawk.core.heads import Geometry
@@ -102,13 +103,15 @@ def load_weights(
 ) -> HeadWeights:
     """Uniform, of this run, or from a file, a shipped name or the Hub; checked against the model."""
     source = variant.get("weights", "uniform")
-    layer = variant.get("layer", config["scoring"]["layer"])
+    layer = scoring_layer(config, variant)
     if source == "uniform":
         return HeadWeights.uniform(geometry, layer)
     if source in own_weights(config):
         if path is None:
             raise InputError(f"variant {variant['name']!r} needs the run's {source!r} weight file.")
         weights = weights_of_run(path)
+        if chooses_layer(weights_named(config, source)) and variant.get("layer") is None:
+            layer = weights.layer
     else:
         weights = HeadWeights.load(source)
     weights.check(geometry)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights
+from hawk.core.head_weights import HeadWeights, recipe_of
 from hawk.core.paths import RunPaths
 from hawk.report.noise import inside_null
 from hawk.report.run import read_drops
-from hawk.tools.weights_null import recipe_of, stability_of
+from hawk.tools.weights_null import stability_of
 
 
 def push(path: str, repo_id: str, private: bool | None = None, token: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hawk.analysis.hypotheses import HYPOTHESES
 from hawk.analysis.stability import read_stability
 from hawk.core import files, schemas
 from hawk.core.errors import InputError
-from hawk.core.head_weights import HeadWeights, shipped
+from hawk.core.head_weights import HeadWeights, layer_choice, shipped
 from hawk.core.heads import Head
 from hawk.core.values import read_json
 from hawk.report import columns
@@ -80,6 +81,7 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
     if weights.mean_query is not None:
         about.append("with the calibration questions' mean query (query: calibrated)")
     lines = [_clip(line) for line in about] + ([_clip(f"samples: {count}")] if count else [])
+    lines += textwrap.wrap(layer_choice(weights) or "", WIDTH)
     names = list(weights.per_benchmark)
     labels = [str(Head(weights.layer, index)) for index in range(len(weights.weights))]
     width = max(len(label) for label in labels)

@@ -356,3 +356,57 @@ def drops_of(root: str | Path) -> pd.DataFrame:
 
 def stability_of(root: str | Path, name: str) -> dict[str, Any]:
     return json.loads(Path(RunPaths(root).stability(name)).read_text())["stability"]
+
+
+LAYERS = ("s0", "s1", "s2")  # ablations of which each chooses tokens in another layer
+
+
+def layers_config(intervention: str = "selection", **recipe: Any) -> dict[str, Any]:
+    """A config whose weights ``chosen`` choose between three layers; recipe: more of its keys."""
+    config = make_config()
+    config["model"]["layers"] = 3
+    recipes = [ablation(intervention, name=name, layer=layer) for layer, name in enumerate(LAYERS)]
+    config["ablation"] = {**config["ablation"], "recipes": recipes}
+    chosen = weights("chosen", ablation=["s2", "s0", "s1"], **recipe)
+    config["weights"] = {"recipes": [*(weights(name) for name in LAYERS), chosen]}
+    config["evaluation"]["variants"] = [
+        {"name": "hawk-chosen", "method": "hawk", "weights": "chosen"},
+        {"name": "hawk-uniform", "method": "hawk", "weights": "uniform"},
+    ]
+    return config
+
+
+def write_layers(
+    root: str | Path,
+    config: dict[str, Any],
+    together: dict[str, list[float]],
+    alone: dict[str, list[float]],
+) -> None:
+    """Samples and ablation scores: per benchmark and layer the share of right answers.
+
+    together: where all heads choose; alone: of head 0, of which every further head loses some more.
+    """
+    for name in config["calibration"]["benchmarks"]:
+        write_samples(config, str(root), "calibration", name)
+        paths = RunPaths(root)
+        samples = files.read_table(paths.samples("calibration", name), schemas.SAMPLES)
+        count = samples.num_rows
+        order = np.random.default_rng(len(name)).permutation(count)
+        for recipe in config["ablation"]["recipes"]:
+            own, layer = recipe["name"], recipe["layer"]
+            shares = dict.fromkeys(("reference", "repeat1"), together[name][layer])
+            shares |= {
+                str(head): alone[name][layer] - 0.05 * head.index
+                for head in head_table([layer], config["model"]["heads"])
+            }
+            for which, share in shares.items():
+                identity = {
+                    "benchmark": name, "ablation": own, "intervention": recipe["intervention"],
+                    "role": "calibration", "name": which, "head": which,
+                }  # fmt: skip
+                files.write_table(
+                    paths.scores(name, own, which),
+                    score_rows(samples, order < share * count, 13),
+                    schemas.SCORES,
+                    provenance(identity, **settings(config)),
+                )

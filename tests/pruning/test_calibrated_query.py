@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_no_text_is_read(family):
         assert torch.equal(*scores) == same
         assert given.uses_query != same
         assert given.reads_other_question != same
+
+
+def test_a_mean_query_that_is_left_unused_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Weights with one may be asked the prompt's question; the log of a job says which was."""
+    weights = calibrated("qwen2_5_vl")
+    said = "hold a mean query (query: calibrated); the prompt's own question is used"
+    for holds, query, told in ((True, "question", 1), (True, "calibrated", 0), (False, "question", 0)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            Hawk(weights=weights if holds else replace(weights, mean_query=None), query=query)
+        assert sum(said in record.getMessage() for record in caplog.records) == told
 
 
 def test_what_a_calibrated_query_cannot_do_is_said_in_one_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from hawk.config.declared import declared
 from hawk.config.load import load_config
 from hawk.core.errors import InputError
 from hawk.core.files import provenance_of, read_table, write_table
+from hawk.core.head_weights import HeadWeights
 from hawk.core.paths import RunPaths
 from hawk.core.schemas import COST, SAMPLES
 from hawk.inference.phases import generate_by_phase
@@ -27,7 +29,8 @@ from hawk.report.figures.speedup import speedup_figure
 from hawk.report.tables import cost_markdown
 from hawk.steps.kept_tokens import kept_tokens
 from hawk.steps.make_cost_table import make_cost_table
-from hawk.steps.measure_cost import measure_cost
+from hawk.steps.measure_cost import cost_pruners, measure_cost
+from hawk.steps.session import load_for
 
 DEFAULT = Path(__file__).parents[2] / "config" / "config.yaml"
 
@@ -130,6 +133,33 @@ def test_mistakes(config, run, key, value, message):
     changed = {**config, "cost": {**config["cost"], key: value}}
     with pytest.raises(InputError, match=message):
         measure_cost(changed, RunPaths(run))
+
+
+def test_a_chosen_layer_is_measured_and_other_weights_are_not_waited_for(config, run):
+    """A deeper layer costs time; a head's weight does not."""
+    vlm, paths = load_for(config, vision=True), RunPaths(run)
+    named = {"name": "chosen", "ablation": ["selection", "selection-layer2"], "normalization": "min_shift"}
+    identity = {"identity": {"recipe": "chosen", "subset": "pooled"}}
+    weights = replace(HeadWeights.uniform(vlm.geometry, layer=2), provenance=identity)
+    own = {"method": "hawk", "weights": "chosen"}
+    changed = {**config, "weights": {"recipes": [*config["weights"]["recipes"], named]}}
+    changed["cost"] = {**config["cost"], "variants": None}
+    changed["evaluation"] = {
+        **config["evaluation"],
+        "ratios": [0.8],
+        "variants": [
+            {"name": "hawk-zero", "method": "hawk", "weights": "zero"},
+            {"name": "plain", **own},
+            {"name": "diverse", "method": "mmr", "scorer": own},
+        ],
+    }
+    with pytest.raises(InputError, match=r"no such file or shipped name.*head_weights/chosen/pooled.json"):
+        cost_pruners(changed, paths, vlm)
+    weights.save(paths.head_weights("chosen"))
+    found = {name: pruner for (name, _), pruner in cost_pruners(changed, paths, vlm).items()}
+    assert not Path(paths.head_weights("zero")).exists()
+    assert found["hawk-zero"].scoring_layer_index == 0
+    assert found["plain"].scoring_layer_index == found["diverse"].scorer.scoring_layer_index == 2
 
 
 def test_a_run_without_samples_has_nothing_to_measure_or_draw(config, run, tmp_path):

@@ -31,9 +31,10 @@ from hawk.inference.decoding import _stopped
 from hawk.inference.encoding import Recomputed
 from hawk.inference.feature_store import FeatureStore
 from hawk.inference.prompts import Prompts
-from hawk.inference.scoring import batches, score_samples
+from hawk.inference.scoring import batches, prepared, score_samples
 from hawk.pruning.methods.fastv import FastV
 from hawk.pruning.methods.hawk import Hawk
+from hawk.pruning.methods.mmr import Mmr
 from hawk.steps import evaluate_pruned as evaluation
 from hawk.steps import session as session_module
 from hawk.steps.encode_images import encode_images
@@ -42,6 +43,7 @@ from hawk.steps.head_weights import head_weights
 from hawk.steps.prepare_samples import prepare_samples
 from hawk.steps.score_samples import score_samples as score_step
 from hawk.steps.session import Session, load_for
+from hawk.steps.variants import build
 
 BENCH = "digits"
 
@@ -389,6 +391,45 @@ def test_signed_weights_count_against_a_token(embedded, prompts: Prompts) -> Non
     assert not same(rows, scored(prompts, pruner=Hawk(pruning_ratio="0.9", weights=sizes)))
     with pytest.raises(InputError, match=r"head 1 has weight -0.3; it must be 0 or more"):
         HeadWeights(tuple(given), embedded.geometry)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_weights_that_chose_their_layer_choose_tokens_there(
+    config: dict, embedded, prompts: Prompts, tmp_path: Path, inside: bool
+) -> None:
+    """Against hawk told that layer; told the run's own layer it must keep other tokens."""
+    named = ["selection", "selection-layer1", "selection-layer2"]
+    recipe = {"name": "chosen", "ablation": named, "normalization": "min_shift", "measure": "value"}
+    config = {**config, "weights": {"recipes": [recipe]}}
+    path = RunPaths(tmp_path).head_weights("chosen")
+    identity = {"identity": {"recipe": "chosen", "subset": "pooled"}}
+    score = {"normalization": "softmax", "reduction": "mean", "rope": False, "query_span": "after_vision"}
+    weights = HeadWeights(
+        (0.5, 0.1, 0.1, 0.0, 0.0, 0.1, 0.0, 0.2), embedded.geometry, layer=2, token_score=score,
+        provenance=identity,
+    )  # fmt: skip
+    weights.save(path)
+    rows = [*range(6)]
+
+    def kept(pruner: Hawk | Mmr) -> list[list[int]]:
+        return [index.tolist() for index in prepared(prompts, pruner, rows).last.kept_index]
+
+    def by_hand(layer: int) -> Hawk | Mmr:
+        scorer = Hawk(
+            weights=weights, layer=layer, token_score_normalization="softmax", query_span="after_vision",
+            pruning_ratio="0.9",
+        )  # fmt: skip
+        return Mmr(scorer=scorer, pruning_ratio="0.9") if inside else scorer
+
+    own: dict = {"method": "hawk", "weights": "chosen"}
+    variant = {"name": "v", **({"method": "mmr", "scorer": own} if inside else own)}
+    found = kept(build(config, variant, "0.9", 0, embedded.geometry, path))
+    assert found == kept(by_hand(2))
+    assert found != kept(by_hand(config["scoring"]["layer"]))
+    with pytest.raises(InputError, match="are of heads in layer 2, and tokens are scored in layer 1"):
+        entry = variant["scorer"] if inside else variant
+        entry["layer"] = 1
+        build(config, variant, "0.9", 0, embedded.geometry, path)
 
 
 def test_evaluation_holds_every_ratio_and_seed(config: dict, root: RunPaths) -> None:

@@ -12,7 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from factories import make_config, measure_drops, stability_of, toy_benchmarks, write_run  # tmp
+from factories import (
+    layers_config,
+    make_config,
+    measure_drops,
+    stability_of,
+    toy_benchmarks,
+    write_layers,
+    write_run,
+)
 
 from hawk.cli.tools import show as command
 from hawk.core import files, schemas
@@ -55,6 +63,24 @@ def test_head_weights_are_bars_with_their_benchmarks(root: str) -> None:
     assert lengths["L0H0"] > 30
     assert max(lengths, key=lengths.__getitem__) == "L0H0"
     assert "uniform would be 0.250" in text
+
+
+def test_weights_that_chose_their_layer_say_so(tmp_path: Path) -> None:
+    """And their null is that of the ablation whose layer was chosen."""
+    folder = str(tmp_path / "run")
+    shares = {"toy": [0.5, 0.8, 0.6], "pairs": [0.5, 0.8, 0.6]}
+    with toy_benchmarks():
+        config = layers_config()
+        write_layers(folder, config, shares, shares)
+        measure_drops(config, folder)
+        for recipe in ("chosen", "s1"):
+            head_weights(config, RunPaths(folder), recipe)
+    text, own = (show(RunPaths(folder).head_weights(recipe)) for recipe in ("chosen", "s1"))
+    assert fits(text)
+    assert "Layer 1 was chosen on the calibration images." in " ".join(text.split())
+    assert "was chosen" not in own
+    assert "noise: inside" in text
+    assert text.partition("weight ")[2] == own.partition("weight ")[2] != ""
 
 
 def test_weights_that_noise_would_give_are_marked(root: str, tmp_path: Path) -> None:

@@ -216,6 +216,43 @@ def test_another_recipe_runs_its_own_jobs_and_no_other(finished: Workflow) -> No
         finished.configure(TRAINED)
 
 
+def test_weights_that_choose_their_layer_run_their_own_jobs_and_no_other(finished: Workflow) -> None:
+    """They need the drops of every layer; measured cost waits for them, for no other weights."""
+    config = deepcopy(TRAINED)
+    named = ["layer0", "layer1"]
+    config["ablation"]["recipes"] += [
+        {"name": name, "intervention": "selection", "layer": layer} for layer, name in enumerate(named)
+    ]
+    zero, chosen = {"name": "zero", "ablation": "zero"}, {"name": "chosen", "ablation": named}
+    config["weights"] = {"recipes": [zero]}
+    own = {
+        "score_reference": 4,
+        "repeat_reference": 4,
+        "ablate_head": 2 * HEADS * BENCHMARKS,
+        "head_drops": 2,
+    }
+    shown = {"make_figures": 1, "make_report": 1, "all": 1}
+    try:
+        finished.configure(config)
+        assert finished.planned() == {**own, **shown}
+        config["weights"]["recipes"].append(chosen)
+        finished.configure(config)
+        assert finished.planned() == {**own, "head_weights": 1, **shown}
+        assert finished.planned("outputs/small/head_weights/chosen/pooled.json") == {**own, "head_weights": 1}
+        config["evaluation"]["variants"].append({"name": "c", "method": "hawk", "weights": "chosen"})
+        finished.configure(config)
+        compared = {"evaluate_pruned": BENCHMARKS, "make_tables": 1, "kept_tokens": 1}
+        assert finished.planned() == {**own, "head_weights": 1, **compared, **shown}
+        config["cost"]["variants"] = ["hawk-zero"]
+        finished.configure(config)
+        assert "head_weights" not in finished.planned("cost")
+        config["cost"]["variants"] = ["hawk-zero", "c"]
+        finished.configure(config)
+        assert finished.planned("cost")["head_weights"] == 1
+    finally:
+        finished.configure(TRAINED)
+
+
 def test_regrouping_heads_reruns_nothing(finished: Workflow) -> None:
     try:
         for heads_per_job in (2, "all"):

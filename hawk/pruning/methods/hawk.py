@@ -76,7 +76,8 @@ class Hawk(Pruner):
         One weight per head; a shipped name, path or Hub id of them; None for uniform weights. Signed ones
         (not the paper's) let a head count against a token.
     layer : int or None, default None
-        The scoring layer. None: that of the weights, 0 for uniform ones.
+        The scoring layer. None: that of the weights, 0 for uniform ones. For layer k of L the whole prompt
+        first runs through the k layers below: k / L of the unpruned prefill, on top of the pruned one.
     token_score_normalization : {"l2", "softmax", "minmax", "standardize", "none"}, default "l2"
         Of every head's scores over the visual tokens.
     text_reduction : {"mean", "attention", "informed", "max"}, default "mean"
@@ -91,6 +92,7 @@ class Hawk(Pruner):
     score_dtype : {"float32", "bfloat16", "float16", "float64"}, default "float32"
         The arithmetic of the score; the authors use the model's own dtype.
     query : {"question", "calibrated"}, default "question"
+        "question": the prompt's own, also where the weights hold a mean query, which is then not used.
         "calibrated": in place of the question the mean query of the calibration questions, which the weights
         must hold. No text is read, ``query_span`` is not used, and the choice depends on the images alone.
         Needs ``text_reduction`` "mean", ``rope`` false and the weights' own layer.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from hawk.analysis.screening import RANKS, rank_correlations
+from hawk.core.head_weights import layer_choice
 from hawk.report.numbers import number, p_text
-from hawk.report.page import table
+from hawk.report.page import escape, table
 from hawk.report.pictures import section_pictures
 from hawk.report.run import Run
 
@@ -57,7 +58,9 @@ root of the drop. Click a head, or press Enter on it, for its numbers, questions
 def weights(run: Run) -> str:
     if not run.stability:
         return ""
-    text = section_pictures(run, "weights")
+    choices = {name: layer_choice(head_weights) for name, head_weights in run.weights.items()}
+    text = "".join(f"<p>{escape(f'{name}: {words}')}</p>" for name, words in choices.items() if words)
+    text += section_pictures(run, "weights")
     rows = []
     for name, measured in run.stability.items():
         halves = {"pooled": measured["split_half"]["pooled"], **measured["split_half"]["benchmarks"]}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hawk.analysis.controls import is_calibrated
+from hawk.core.variants import ablation_names
 from hawk.report import verdicts
 from hawk.report.dotplot import dot_plot
 from hawk.report.headline import Comparison, headline, sentences
@@ -57,7 +58,7 @@ def paper_variants(config: Mapping[str, Any]) -> list[str]:
     recipes = {
         recipe["name"]
         for recipe in config["weights"]["recipes"]
-        if recipe["ablation"] in zero and paper.items() <= recipe.items()
+        if set(ablation_names(recipe)) <= zero and paper.items() <= recipe.items()
     }
     variants = config["evaluation"]["variants"]
     calibrated = [variant for variant in variants if is_calibrated(variant)]
