@@ -67,6 +67,7 @@ class Evaluated:
     majority_answer: str
     variants: Mapping[str, Mapping[str, Scored]]  # variant → ratio → scores
     settings: Mapping[str, Any] = field(default_factory=dict)  # the settings that all of it was made with
+    pruned_under: Mapping[str, Any] = field(default_factory=dict)  # the run's token score and budget rules
 
     @property
     def name(self) -> str:
@@ -128,6 +129,12 @@ def read_runs(config: Mapping[str, Any], roots: Sequence[str]) -> list[Evaluated
                 raise InputError(f"{bench.samples.path}: the samples show other images than in {first.path}.")
         for key in ACROSS_RUNS:
             require_one_setting({bench.samples.path: bench.settings.get(key) for bench in models}, key)
+        for key in (*PRUNED, "rules"):
+            said = {
+                bench.samples.path: bench.pruned_under[key] for bench in models if key in bench.pruned_under
+            }
+            if said:
+                require_one_setting(said, key)
     return [bench for run in runs for bench in run]
 
 
@@ -164,7 +171,10 @@ def _benchmark(
     for key in PER_BENCHMARK:
         require_one_setting({path: settings_by_path[path].get(key) for path in benchmark_paths}, key)
     best = majority(samples, config["generation"]["protocol"])
-    evaluated = Evaluated(samples, baseline, *best, variants, settings_by_path[unpruned])
+    of_variants = [settings_by_path[paths.evaluation(name, variant)] for variant in variants]
+    # Of whichever file says it: all that do must agree.
+    pruned_under = {key: one[key] for key in (*PRUNED, "rules") for one in of_variants if one.get(key)}
+    evaluated = Evaluated(samples, baseline, *best, variants, settings_by_path[unpruned], pruned_under)
     audit_budget(evaluated, config)
     return evaluated
 

@@ -66,8 +66,9 @@ def scorer(source: str, model: str, dtype: str, output: str) -> None:
     refuse_overwriting("--output", output, source)
     weights = HeadWeights.load(source)
     from hawk.models.loading import load
-    from hawk.tools.export_scorer import export_scorer
+    from hawk.tools.export_scorer import export_scorer, token_score_of
 
+    token_score_of(weights)  # before the model is loaded, which may take long
     export_scorer(weights, load(model, dtype=dtype, device="cpu", vision=False), output)
     log.info("wrote %s", output)
 

@@ -205,6 +205,8 @@ def plan(config_source: str, measure: int | None, card: str | None, parameters: 
     config = load_config(config_source)
     if parameters is not None and not math.isfinite(parameters):
         raise InputError(f"--parameters {parameters}: a finite number of billions is allowed.")
+    if parameters is not None and card is None:
+        raise InputError(f"--parameters {parameters:g}: only an estimate asks for it; give --card as well.")
     if measure and card is not None:
         raise InputError("give --card, which estimates, or --measure, which times this machine; not both.")
     if measure:

@@ -26,6 +26,7 @@ from hawk.pruning.options import (
     check_option,
     facts,
     require_other_question,
+    scorer_methods,
     varies_by_seed,
     with_scorers,
 )
@@ -93,6 +94,11 @@ def check_variant(config: dict[str, Any], variant: Mapping[str, Any]) -> None:
             if key in scorer:
                 raise InputError(f"{where}: {key} belongs to the variant, beside its scorer and not in it.")
         check_variant(config, {"name": f"{variant['name']}: scorer", **scorer})
+        if scorer["method"] not in (allowed := scorer_methods()):
+            raise InputError(
+                f"{where}: scorer: method {scorer['method']!r} has no score for every token. Allowed: "
+                f"{', '.join(allowed)}."
+            )
     require_other_question(variant)
     if variant.get("shuffle_query"):
         for entry in with_scorers(variant):

@@ -167,3 +167,20 @@ def check_type(annotation: str, value: Any, where: str) -> None:
         right = False
     if not right:
         raise refuse(where, value, " or ".join(_TYPES[kind][1] for kind in kinds))
+
+
+def check_bounds(bounds: str, value: Any, where: str, layers: int | None = None) -> None:
+    """Refuse a number outside bounds as a pruning method writes them; what is no number is left.
+
+    layers: of the model, where it is known.
+    """
+    if not isinstance(value, Real):
+        return
+    low, _, high = bounds.removeprefix("above ").partition("..")
+    above = bounds.startswith("above ")
+    if high == "layers":
+        high = "" if layers is None else str(layers - 1)
+    if not float(low) <= float(value) <= float(high or "inf") or (above and value == float(low)):
+        words = f"above {low}" if above else f"from {low}" if high else f"{low} or more"
+        most = (" and at most " if above else " to ") + high if high else ""
+        raise refuse(where, value, words + most)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hawk.core.errors import InputError, unknown
-from hawk.core.values import check_type
+from hawk.core.values import check_bounds, check_type
 from hawk.models.base import Family
 from hawk.pruning.attach import attach, last_run
 from hawk.pruning.budget import ROUNDING, exact_ratio, kept_count
@@ -73,8 +73,8 @@ class Pruner:
     needs_scorer: ClassVar[bool] = False  # must it be given a scorer?
     families: ClassVar[tuple[str, ...]] = ()  # the model families that it works on; empty: all
     model_options: ClassVar[tuple[str, ...]] = ()  # options that are a model's folder or Hub id
-    # For the config's checks: values of options that have few, and where numbers lie, as "1..", "0..1",
-    # "above 0" or "0..layers" (below the model's number of layers).
+    # Checked here and in the config: values of options that have few, and where numbers lie, as "1..",
+    # "0..1", "above 0", "above 0..100" or "0..layers" (below the number of layers, where the model is known).
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     bounds: ClassVar[Mapping[str, str]] = {}
 
@@ -89,6 +89,8 @@ class Pruner:
         for name, allowed in few.items():
             if getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)
+        for name, bounds in self.bounds.items():
+            check_bounds(bounds, getattr(self, name), f"{type(self).__name__}: {name}")
 
     # --- what a method overrides -----------------------------------------------------------
     def scores(self, context: PruningContext) -> Tensor:

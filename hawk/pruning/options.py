@@ -19,7 +19,7 @@ from typing import Any, Literal
 from hawk import pruning
 from hawk.core.errors import InputError, unknown
 from hawk.core.shipped import check_model_folder
-from hawk.core.values import check_type, choice, refuse
+from hawk.core.values import check_bounds, check_type, choice
 from hawk.core.variants import CALIBRATED
 
 
@@ -31,6 +31,7 @@ class MethodFacts:
     summary: str  # what it keeps: the first line of its docstring
     options: tuple[str, ...]  # its fields, pruning_ratio aside
     seeded: bool  # it has a field ``seed``
+    has_scores: bool  # it overrides ``scores``: it can be the scorer of another method
     paper: str
     is_control: bool
     is_floor: bool
@@ -53,7 +54,7 @@ class MethodFacts:
     bounds: Mapping[str, str]
 
 
-_READ = tuple(MethodFacts.__annotations__)[4:]  # the names that stand in the source as literals
+_READ = tuple(MethodFacts.__annotations__)[5:]  # the names that stand in the source as literals
 
 
 def facts(method: str) -> MethodFacts:
@@ -61,9 +62,9 @@ def facts(method: str) -> MethodFacts:
     if method not in pruning.REGISTRY:
         raise unknown("method", method, pruning.REGISTRY)
     module, _, cls = pruning.REGISTRY[method].partition(":")
-    names, values, summary = _read(module, cls)
+    names, values, summary, methods = _read(module, cls)
     options = tuple(name for name in names if name != "pruning_ratio")
-    return MethodFacts(method, summary, options, "seed" in options, **values)
+    return MethodFacts(method, summary, options, "seed" in options, "scores" in methods, **values)
 
 
 def option_types(method: str) -> dict[str, str]:
@@ -84,13 +85,13 @@ def check_option(method: str, name: str, value: Any, where: str, layers: int) ->
         check_model_folder(value, f"{where}: {name}")
     if name in known.allowed:
         choice(value, f"{where}: {name}", known.allowed[name])
-    if name in known.bounds and isinstance(value, int | float):
-        low, _, high = known.bounds[name].removeprefix("above ").partition("..")
-        most = layers - 1 if high == "layers" else float(high or "inf")
-        above = known.bounds[name].startswith("above ")
-        if not float(low) <= value <= most or (above and value == float(low)):
-            words = f"above {low}" if above else f"from {low} to {most:g}" if high else f"{low} or more"
-            raise refuse(f"{where}: {name}", value, words)
+    if name in known.bounds:
+        check_bounds(known.bounds[name], value, f"{where}: {name}", layers)
+
+
+def scorer_methods() -> list[str]:
+    """The methods that have a score for every token: what a scorer may be."""
+    return [method for method in sorted(pruning.REGISTRY) if facts(method).has_scores]
 
 
 def with_scorers(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -132,8 +133,11 @@ def require_other_question(variant: Mapping[str, Any]) -> None:
 
 
 @cache
-def _read(module: str, cls: str) -> tuple[dict[str, str], dict[str, Any], str]:
-    """(fields and their annotations, facts, first line of the docstring) of a class, its bases' included."""
+def _read(module: str, cls: str) -> tuple[dict[str, str], dict[str, Any], str, frozenset[str]]:
+    """(fields and their annotations, facts, first line of the docstring, methods), its bases' included.
+
+    The methods are those that it overrides: of a class without bases, none.
+    """
     tree = ast.parse(_source(module).read_text(encoding="utf-8"))
     node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls), None)
     if node is None:
@@ -146,6 +150,7 @@ def _read(module: str, cls: str) -> tuple[dict[str, str], dict[str, Any], str]:
     }
     names: dict[str, str] = {}
     values: dict[str, Any] = {}
+    methods = {part.name for part in node.body if node.bases and isinstance(part, ast.FunctionDef)}
     for base in reversed(node.bases):  # the first base wins, as in Python
         where, name = imported.get(ast.unparse(base), (module, ast.unparse(base)))
         if name == "object" or where in sys.stdlib_module_names:
@@ -158,6 +163,7 @@ def _read(module: str, cls: str) -> tuple[dict[str, str], dict[str, Any], str]:
         inherited = _read(where, name)
         names = {**inherited[0], **names}
         values = {**values, **inherited[1]}
+        methods |= inherited[3]
     for statement in node.body:
         name, value = _assigned(statement)
         if name in _READ:
@@ -166,7 +172,7 @@ def _read(module: str, cls: str) -> tuple[dict[str, str], dict[str, Any], str]:
             if "ClassVar" not in ast.unparse(statement.annotation):
                 names[name] = ast.unparse(statement.annotation)
     summary = (ast.get_docstring(node) or "").split("\n")[0]
-    return names, values, summary
+    return names, values, summary, frozenset(methods)
 
 
 def _source(module: str) -> Path:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from hawk.core.errors import InputError
 from hawk.models.base import Family
-from hawk.pruning import REGISTRY, pruner, pruner_class
+from hawk.pruning import pruner
 from hawk.pruning.base import Pruner
+from hawk.pruning.options import scorer_methods
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,8 @@ def as_scorer(scorer: object, owner: str) -> Pruner:
             raise InputError(f"{owner}: scorer {dict(scorer)!r} has no key 'method'.")
         scorer = pruner(options.pop("method"), **options)
     if not isinstance(scorer, Pruner) or type(scorer).scores is Pruner.scores:
-        have = [name for name in sorted(REGISTRY) if _scores(name)]
         raise InputError(
             f"{owner}: scorer must be a method with a score for every token, not {scorer!r}. "
-            f"Such are: {', '.join(have)}."
+            f"Such are: {', '.join(scorer_methods())}."
         )
     return scorer
-
-
-def _scores(method: str) -> bool:
-    return pruner_class(method).scores is not Pruner.scores

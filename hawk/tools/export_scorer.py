@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -31,6 +32,17 @@ from hawk.models.projections import plain
 from hawk.tools import scorer_reference
 
 
+def token_score_of(weights: HeadWeights) -> dict[str, Any]:
+    """Their token score; InputError for weights that no scorer can be made of, whatever the model."""
+    score = {"normalization": "l2", "rope": False, "reduction": "mean", **weights.token_score}
+    require_calibrated_query(weights.mean_query is not None, score["rope"], score["reduction"])
+    if weights.layer != 0:
+        raise InputError(
+            f"export scorer: these weights are of layer {weights.layer}; visual embeddings enter layer 0."
+        )
+    return score
+
+
 @torch.inference_mode()
 def export_scorer(weights: HeadWeights, vlm: VisionLanguageModel, output: str) -> None:
     """Write the scorer of head weights with a mean query; the token score is that of the weights.
@@ -38,13 +50,8 @@ def export_scorer(weights: HeadWeights, vlm: VisionLanguageModel, output: str) -
     Raises InputError for weights without a mean query, of another model, or of a layer above 0; and for a
     model whose keys are not linear in its normalized embeddings (a norm of their own, adapters, quantized).
     """
-    score = {"normalization": "l2", "rope": False, "reduction": "mean", **weights.token_score}
-    require_calibrated_query(weights.mean_query is not None, score["rope"], score["reduction"])
+    score = token_score_of(weights)
     weights.check(vlm.geometry, vlm.family.name)
-    if weights.layer != 0:
-        raise InputError(
-            f"export scorer: these weights are of layer {weights.layer}; visual embeddings enter layer 0."
-        )
     layer = vlm.family.scoring_layer(vlm.model, 0)
     if layer.k_norm is not None:
         raise InputError(

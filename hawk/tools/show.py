@@ -77,6 +77,8 @@ def weights_text(weights: HeadWeights, noise: Sequence[bool] | None = None) -> s
         f"{model}, layer {weights.layer}: {len(weights.weights)} heads",
         f"intervention {weights.intervention}, {weights.weight_normalization}",
     ]
+    if weights.mean_query is not None:
+        about.append("with the calibration questions' mean query (query: calibrated)")
     lines = [_clip(line) for line in about] + ([_clip(f"samples: {count}")] if count else [])
     names = list(weights.per_benchmark)
     labels = [str(Head(weights.layer, index)) for index in range(len(weights.weights))]

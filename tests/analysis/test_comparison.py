@@ -371,6 +371,38 @@ def test_runs_of_other_images_or_rules_are_refused(two_models, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    "other",
+    [{"scoring": {"layer": 1, "rope": True}}, {"rules": {"position_policy": "rebase"}}],
+    ids=lambda other: next(iter(other)),
+)
+def test_runs_pruned_under_other_settings_are_refused(
+    two_models, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    """No config that a run was made with is at hand: its files tell."""
+    roots, config = two_models
+    (key,) = other
+    rules = {"rounding": "ceil", "budget": "pooled", "position_policy": "keep"}
+    for root in roots:
+        paths = RunPaths(root)
+        for benchmark in config["evaluation"]["benchmarks"]:
+            tables = {paths.baseline(benchmark, "evaluation"): schemas.SCORES}
+            for variant in config["evaluation"]["variants"]:
+                tables[paths.evaluation(benchmark, variant["name"])] = schemas.EVALUATION
+            for path, schema in tables.items():
+                table = files.read_table(path, schema)
+                made = files.provenance_of(table, path)
+                made["settings"] |= {"rules": rules}
+                if root == roots[1]:
+                    made["settings"] |= {key: {**made["settings"][key], **other[key]}}
+                files.write_table(path, table.to_pandas(), schema, made)
+    for root in roots:
+        make_tables(config, root)
+    with pytest.raises(InputError, match=f"two/.*: {key} .*, but .*one/"):
+        make_tables(config, str(tmp_path / "both"), roots)
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["one", "two"], "several --run-dir need it"),

@@ -234,6 +234,7 @@ def test_a_model_folder_whose_config_is_none_is_told_when_the_config_is_read(
         ),
         (["init", str(EMBEDDED), "--output", ""], "'' is a folder; give the name of a file in it"),
         (["plan", "--config", "config", "--parameters", "nan"], "--parameters nan: a finite number"),
+        (["plan", "--config", "config", "--parameters", "7"], "--parameters 7: only an estimate asks for it"),
         ([*GENERATE[:2], "red\udcff?"], "the prompt is 'red\\udcff?'; it must be text that UTF-8 can hold"),
         (["run", "--configfile", "", "-n"], "config file '': there is no such file"),
         (["train-tiny", "new", "--seed", "-1"], "-1 is not in the range 0<=x<=4294967295"),

@@ -58,6 +58,19 @@ BAD = [
     ({"method": "mmr", "scorer": {"layer": 1}}, "names no method"),
     ({"method": "mmr", "scorer": {"method": "hawk", "layer": 9}}, "layer is 9"),
     ({"method": "mmr", "scorer": {"method": "hawk"}, "trade_off": 2}, "from 0 to 1"),
+    (
+        {"method": "discount", "scorer": {"method": "hawk"}, "strength": -1},
+        "strength is -1; .* from 0 to 100",
+    ),
+    ({"method": "discount", "scorer": {"method": "hawk"}, "strength": 101}, "strength is 101"),
+    ({"method": "dpp", "scorer": {"method": "hawk"}, "power": 0}, "power is 0; .* above 0 and at most 100"),
+    ({"method": "facility_location", "power": 101}, "power is 101"),
+    (
+        {"method": "dpp", "scorer": {"method": "divprune"}},
+        "'divprune' has no score for every token",
+    ),
+    ({"method": "mmr", "scorer": {"method": "fastv"}}, "'fastv' has no score"),
+    ({"method": "facility_location", "scorer": {"method": "cdpruner"}}, "'cdpruner' has no score"),
     ({"method": "visionzip", "layer": "last"}, "layer is 'last'"),
     ({"method": "cdpruner", "clip": "models/clip/none"}, "clip 'models/clip/none': no such model folder"),
     ({"method": "cdpruner", "clip": "./clip"}, "clip './clip': no such model folder"),
@@ -102,14 +115,15 @@ def test_what_a_method_says_of_its_options_is_what_it_refuses(method: str) -> No
     for name in known.allowed:
         with pytest.raises(InputError):
             pruning.pruner(method, **{name: "no such value"})
+    scorer = {"scorer": {"method": "hawk"}} if known.needs_scorer else {}
     for name, bound in known.bounds.items():
         assert name in known.options
-        outside = 0 if bound.startswith("above") else float(bound.partition("..")[0]) - 1
-        scorer = {"scorer": {"method": "hawk"}} if known.needs_scorer else {}
-        if bound.startswith("0..layers") and known.takes_weights:
-            continue  # the weights say which layers there are; checked with the model
-        with pytest.raises(InputError):
-            pruning.pruner(method, **{name: outside, **scorer})
+        low, _, high = bound.removeprefix("above ").partition("..")
+        outside = [int(low) - (not bound.startswith("above"))]
+        outside += [int(high) + 1] if high not in ("", "layers") else []
+        for value in outside:
+            with pytest.raises(InputError, match=f"{name} is {value}; it must be "):
+                pruning.pruner(method, **{name: value, **scorer})
 
 
 def test_weight_files_are_read_before_any_job(tmp_path: Path) -> None:

@@ -173,6 +173,17 @@ def test_every_call_of_hawk_has_a_command_and_options_that_exist() -> None:
     assert len(calls_of_hawk()) > 30
 
 
+def test_no_target_is_taken_for_a_config_file() -> None:
+    """Snakemake's --configfile takes every word up to the next option."""
+    swallowed = re.compile(r"snakemake [^`\n]*--configfile +[^\s`]+ +[A-Za-z][^\s`]*")
+    assert swallowed.search("`snakemake --cores 2 --configfile config/config.yaml tables`")
+    configs = [str(path.relative_to(ROOT)) for path in (ROOT / "config").rglob("*.yaml")]
+    assert len(configs) > 10
+    for page in [*pages(), *configs]:
+        text = text_of(page).replace("\\\n", " ")
+        assert swallowed.findall(text) == [], page
+
+
 def test_every_target_of_make_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
     for page in pages():

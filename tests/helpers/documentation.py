@@ -26,8 +26,6 @@ NEEDS = ("a GPU", "a network", "a cluster", "a long time", "files of your own")
 MARKS = ("needs", "run", "run by", "file", "output", "output begins")
 COMMANDS, PYTHON = "bash", "python"
 LANGUAGES = (COMMANDS, PYTHON, "text", "yaml", "json", "csv")
-# Its commands train and evaluate several models, for hours.
-NOT_RUN = ("docs/findings.md",)
 
 _FENCE = re.compile(
     r"(?:^[ ]*<!-- (?P<mark>[a-z ]+?)(?:: (?P<value>[^>]*?))? -->\n)?"
@@ -61,8 +59,7 @@ class Block:
 def pages() -> list[str]:
     """Every page of the documentation, as a path in the repository."""
     found = ["README.md", "CONTRIBUTING.md", "config/README.md"]
-    found += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
-    return [page for page in found if page not in NOT_RUN]
+    return found + sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
 
 
 def blocks(page: str, text: str | None = None) -> list[Block]:

@@ -84,7 +84,10 @@ def machine() -> str:
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "snakemake")
     )
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+    cores = str(os.cpu_count())
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) != os.cpu_count():
+        cores = f"{len(os.sched_getaffinity(0))} of {cores}"
+    return f"{platform.machine()}, {cores} cores, Python {platform.python_version()}, {versions}"
 
 
 def page_of(sections: dict[str, str]) -> str:
@@ -95,9 +98,25 @@ def page_of(sections: dict[str, str]) -> str:
         "differ. A limit stands beside each: bytes that must be read at the machine's measured bandwidth "
         "for the token score, the ratio of tokens for the prefill, the libraries' own import for a start, "
         "the model's multiply-adds at a matrix product's rate for the sweep, Snakemake's own share for many "
-        "jobs. Random weights say nothing about accuracy. Figures of a GPU are made by `make gpu`.\n\n"
-        f"{aims.counted(body)}\n\n{body}"
+        "jobs. Random weights say nothing about accuracy. Figures of a GPU are made by `make gpu`: "
+        "[On a GPU](gpu.md).\n\n"
+        f"{aims.counted(body)}{_ended_early(sections)}{_together(body)}\n\n{body}"
     )
+
+
+def _ended_early(sections: dict[str, str]) -> str:
+    """Names the parts whose aims may be missing from the count."""
+    early = [title for title, text in sections.items() if "\nended with code " in text]
+    return f" Ended before its end, so that aims of it may be missing: {'; '.join(early)}." if early else ""
+
+
+def _together(body: str) -> str:
+    """How long all parts took; more than a run may take was not made by one."""
+    seconds = sum(map(int, re.findall(r"^`OMP_NUM_THREADS=1 .*`: (\d+) s, ", body, re.MULTILINE)))
+    more = (
+        f", more than the {MINUTES} of one run: some were run again alone" if seconds > 60 * MINUTES else ""
+    )
+    return f" The parts took {seconds / 60:.1f} minutes together{more}."
 
 
 def sections_of(page: str) -> dict[str, str]:

@@ -22,43 +22,43 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.metadata
+import importlib.util
 import json
 import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import torch  # noqa: E402
-from gpu_budget import run as run_parts  # noqa: E402
-from gpu_claims import claims, markdown  # noqa: E402
-from gpu_model import FULL, SMALL  # noqa: E402
-from gpu_parts import (  # noqa: E402
-    Run,
-    end_to_end,
-    generation,
-    gpu_tests,
-    greedy,
-    machine,
-    sweep,
-    token_score,
-    waits,
-)
+LEAST = {"torch": (2, 11), "transformers": (5, 18)}
+MODULES = (
+    "torchvision", "tokenizers", "safetensors", "numpy", "pyarrow", "PIL", "pandas", "yaml", "click", "tqdm",
+    "jsonschema", "pytest", "hypothesis",
+)  # fmt: skip
+PARTS = {  # functions of gpu_parts, and the share of the time that each may take
+    "gpu tests": 90,
+    "machine": 10,
+    "token score": 20,
+    "greedy": 20,
+    "waits": 30,  # and the making of the model
+    "end to end": 70,
+    "sweep": 120,
+    "generation": 180,  # last: the least wanted of its rows are what is cut
+}
 
-PARTS: list[tuple[str, float, Any]] = [
-    ("gpu tests", 90, gpu_tests),
-    ("machine", 10, machine),
-    ("token score", 20, token_score),
-    ("greedy", 20, greedy),
-    ("waits", 30, waits),  # and the making of the model
-    ("end to end", 70, end_to_end),
-    ("sweep", 120, sweep),
-    ("generation", 180, generation),  # last: the least wanted of its rows are what is cut
-]
+
+def lacking() -> list[str]:
+    """What this python lacks, or has too old: told before any time of a GPU is spent."""
+    found = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    for name, least in LEAST.items():
+        have = version(name)
+        if tuple(map(int, re.findall(r"\d+", have)[:2])) < least:
+            found.append(f"{name} >= {'.'.join(map(str, least))} ({have})")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,21 +68,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="a small geometry; writes to build/")
     parser.add_argument("--out", type=Path, help="folder of gpu.json and gpu.md; docs/, or build/ if --small")
     parser.add_argument("--seconds", type=float, default=540, help="of all parts together")
-    parser.add_argument("--only", nargs="+", choices=[name for name, _, _ in PARTS], help="these parts")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), help="these parts")
     chosen = parser.parse_args(arguments)
+    if lacks := lacking():
+        words = f"{sys.executable} lacks {', '.join(lacks)}; --help says what to carry."
+        print(f"error: {words}", file=sys.stderr)
+        return 2
+    import gpu_parts
+    import torch
+    from gpu_budget import run as run_parts
+    from gpu_claims import claims, markdown
+    from gpu_model import FULL, SMALL
+
     cuda = torch.cuda.is_available()
     if not (cuda or chosen.small):
         print("error: torch sees no CUDA device; --small tests this script on a CPU.", file=sys.stderr)
         return 2
     torch.backends.cudnn.allow_tf32 = False
-    run = Run(SMALL if chosen.small else FULL, "cuda" if cuda else "cpu", repeats=1 if chosen.small else 3)
+    run = gpu_parts.Run(
+        SMALL if chosen.small else FULL, "cuda" if cuda else "cpu", repeats=1 if chosen.small else 3
+    )
     out = chosen.out or ROOT / ("build" if chosen.small else "docs")
     out.mkdir(parents=True, exist_ok=True)
     if not chosen.small:
         (ROOT / "build").mkdir(exist_ok=True)
         run.log = (chosen.out or ROOT / "build") / "gpu_tests.log"
     jobs = [
-        (name, share, partial(work, run)) for name, share, work in PARTS if name in (chosen.only or [name])
+        (name, share, partial(getattr(gpu_parts, name.replace(" ", "_")), run))
+        for name, share in PARTS.items()
+        if name in (chosen.only or [name])
     ]
     with torch.inference_mode():
         parts = run_parts(jobs, chosen.seconds, said=partial(print, flush=True))

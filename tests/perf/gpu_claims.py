@@ -94,7 +94,7 @@ def claims(parts: Mapping[str, Part], side: int, batch: int) -> list[Claim]:
             "with all heads in a job the sweep spends 90 % of its time in the model",
             "sweep",
             lambda row: row["in_model"] if row["heads_per_job"] == "all" else None,
-            "{:.0%}",
+            "{:.1%}",
             lambda share: share >= 0.9,
         ),
         every(

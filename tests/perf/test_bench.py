@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import aims
 import bench
+import bench_pruners
 import rivals
 
 from hawk.pruning.methods.cdpruner import determinantal
@@ -55,7 +57,9 @@ def test_a_failing_script_is_on_the_page_and_in_the_exit_code(
     assert "```text\na table\n```" in page
     assert "ended with code 1: no room" in page
     assert "What bench_good.py measures." in page
-    assert "1 of 1 aims are reached.\n\n" in page
+    assert (
+        "1 of 1 aims are reached. Ended before its end, so that aims of it may be missing: Bad. The" in page
+    )
     assert "| speed | 3 x | at least 2 x | reached |" in page
     assert "\naim |" not in page
     # --only runs one again; the others stand as they were, in their order, and the aims are counted anew.
@@ -63,7 +67,7 @@ def test_a_failing_script_is_on_the_page_and_in_the_exit_code(
     good.write_text(good.read_text().replace("a table", "another table").replace("3, 'x'", "1, 'x'"))
     assert bench.main(["--out", str(tmp_path / "page.md"), "--only", "bench_good.py"]) == 0
     again = (tmp_path / "page.md").read_text()
-    assert "0 of 1 aims are reached. Not reached: speed.\n\n" in again
+    assert "0 of 1 aims are reached. Not reached: speed. Ended before its end" in again
     assert "another table" in again
     assert "a table\n```" not in again.replace("another table", "")
     before, after = (one[one.index("## Bad") : one.index("## Good")] for one in (page, again))
@@ -88,6 +92,46 @@ def test_an_aim_is_told_whichever_side_it_is_on(capsys: pytest.CaptureFixture[st
     assert [row[-1] for row in rows] == ["not reached", "reached", "not reached"]
     assert rest == "before\nafter"
     assert aims.counted(aims.table(rows)) == "1 of 3 aims are reached. Not reached: ratio; no number."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(599, "20.0 minutes together."), (660, "21.0 minutes together, more")]
+)
+def test_what_one_run_cannot_have_made_is_told(seconds: int, words: str) -> None:
+    sections = {
+        title: f"## {title}\n\n`OMP_NUM_THREADS=1 python {title}.py`: {took} s, 5 s of CPU; a machine\n"
+        for title, took in (("a", 600), ("b", seconds))
+    }
+    assert f" The parts took {words}" in bench.page_of(sections)
+
+
+def test_cores_that_may_not_be_used_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5, 6}, raising=False)
+    assert ", 2 of 8 cores, " in bench.machine()
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert ", 2 cores, " in bench.machine()
+
+
+def test_what_a_command_leaves_behind_is_counted(tmp_path: Path) -> None:
+    """As `hawk warm` leaves the process whose forks are the jobs."""
+    (tmp_path / "work.py").write_text("import time\nwhile time.process_time() < 0.5: pass\n")
+    command = ["sh", "-c", f"{sys.executable} work.py &"]
+    code = f"from bench_start import spent; print(spent({command}, {str(tmp_path)!r})[1])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert 0.5 <= float(done.stdout) < 5
+
+
+def test_what_is_compared_is_measured_more_than_once() -> None:
+    """However long a call takes; without a spread a ratio near 1 says nothing."""
+    calls: list[int] = []
+    times, peak = bench_pruners.measure(lambda: calls.append(1), "cpu", -1.0, least=3, memory=False)
+    assert len(times) == 3
+    assert len(calls) == 4  # and the cold one
+    assert peak != peak
 
 
 def test_every_script_is_on_the_page() -> None:

@@ -144,6 +144,14 @@ def test_claims_are_held_broken_or_not_measured() -> None:
     assert "\n\nBy hand.\n\n" in page
 
 
+def test_a_share_just_below_its_bound_does_not_look_like_it() -> None:
+    part = Part(
+        "sweep", rows=[{"layer": 27, "heads_per_job": "all", "in_model": 0.8957, "head_samples_per_s": 1}]
+    )
+    (claim,) = (one for one in claims({"sweep": part}, 36, 16) if "spends 90 % of its time" in one.text)
+    assert (claim.held, claim.found) == (False, "89.6%")
+
+
 def test_every_registered_method_is_measured() -> None:
     """One that is added without what the script would have to give it fails here, and not on a GPU."""
     made = {(method, ratio): make() for method, ratio, make in choosers()}
@@ -159,6 +167,23 @@ def test_without_a_gpu_it_says_so() -> None:
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, env=environment)
     assert done.returncode == 2
     assert done.stderr.strip() == "error: torch sees no CUDA device; --small tests this script on a CPU."
+
+
+def test_what_an_environment_lacks_is_told_at_once(tmp_path: Path) -> None:
+    """And --help, which says what to carry, asks for nothing. An empty python with an older transformers."""
+    (tmp_path / "transformers-5.2.0.dist-info").mkdir()
+    (tmp_path / "transformers-5.2.0.dist-info" / "METADATA").write_text(
+        "Name: transformers\nVersion: 5.2.0\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    base = [sys._base_executable, "-S", SCRIPT]  # -S: without site-packages
+    done = subprocess.run([*base, "--small"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    for words in (" lacks torchvision, ", " hypothesis, ", "torch >= 2.11 (not installed)", "5.18 (5.2.0)"):
+        assert words in line
+    done = subprocess.run([*base, "--help"], capture_output=True, text=True, env=environment, check=True)
+    assert "to be carried" in done.stdout
 
 
 @pytest.mark.long

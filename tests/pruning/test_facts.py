@@ -22,11 +22,12 @@ from hawk.core.heads import Geometry
 from hawk.core.paths import RunPaths
 from hawk.models import family_of
 from hawk.pruning import REGISTRY, pruner_class
-from hawk.pruning.options import MethodFacts, facts, varies_by_seed
+from hawk.pruning.base import Pruner
+from hawk.pruning.options import MethodFacts, facts, scorer_methods, varies_by_seed
 from hawk.pruning.prompt import prune
 from hawk.steps.variants import build, token_score_of
 
-DERIVED = ("method", "summary", "options", "seeded")
+DERIVED = ("method", "summary", "options", "seeded", "has_scores")
 GEOMETRY = Geometry(layers=3, heads=HEADS, kv_heads=KV_HEADS, head_dim=16)
 SCORING = {"layer": 0, "normalization": "l2", "reduction": "mean", "rope": False, "query_span": "instruction"}
 
@@ -40,6 +41,7 @@ def test_facts_read_from_the_source_are_those_of_the_class(method):
     own = [f.name for f in fields(cls) if f.init and f.name != "pruning_ratio"]
     assert list(found.options) == own
     assert found.seeded == ("seed" in own)
+    assert found.has_scores == (cls.scores is not Pruner.scores) == (method in scorer_methods())
     assert found.summary == cls.__doc__.split("\n")[0]
 
 

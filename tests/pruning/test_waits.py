@@ -16,7 +16,7 @@ from matrix import PRUNERS
 from oracles import FAMILIES
 from simulated_gpu import simulated
 from tiny_prompts import Image, Video, build
-from tiny_random import MODELS
+from tiny_random import LAYERS, MODELS
 
 from hawk.core.errors import InputError
 from hawk.models import family_of
@@ -150,6 +150,23 @@ def test_visionzip_adds_at_most_one_wait_to_the_tower(family):
                 handle.encode(model, inputs)
         assert seen, "the tower was watched"
         assert len(found) - 2 * tower <= 1, (prompt, found[2 * tower :])
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@torch.no_grad()
+def test_fastv_waits_as_often_for_any_number_of_layers(prompt):
+    """With padded rows as well, at whose mask transformers looks wherever one is made."""
+    counts = []
+    for layer in (1, LAYERS - 1):  # all layers but one get fewer tokens, or one
+        with simulated() as found:
+            model = copy.deepcopy(MODELS["qwen2_5_vl"]()).to("cuda:0")
+            inputs = build("qwen2_5_vl", PROMPTS[prompt])
+            inputs = {name: value.to("cuda:0") for name, value in inputs.items()}
+            with pruner("fastv", pruning_ratio=0.6, layer=layer).attach(model):
+                model.generate(**inputs, max_new_tokens=1, do_sample=False)
+        counts.append(sum("fastv" in wait for wait in found))
+    padded = 2 * (prompt == "rows")  # transformers' own, as without pruning
+    assert counts[0] == counts[1] <= 5 - WAITS + padded
 
 
 @dataclass(frozen=True)

@@ -144,3 +144,6 @@ def test_the_command_writes_the_file_of_a_model_in_a_folder(tmp_path: Path) -> N
         result = CliRunner().invoke(cli, arguments)
         assert (result.exit_code == 0, output.is_file()) == (code == 0, code == 0), result.output
     assert "needs head weights with a mean query" in str(result.exception or result.output)
+    arguments[4] = str(tmp_path / "no such model")  # told before a model is looked for
+    result = CliRunner().invoke(cli, arguments)
+    assert "needs head weights with a mean query" in str(result.exception or result.output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,13 @@ def test_raw_shipped_weights_are_shown_as_shares(tmp_path: Path) -> None:
     text = show(str(tmp_path / "w.json"))
     assert "0.750" in text
     assert "0.250" in text
+
+
+def test_a_file_says_that_it_holds_a_mean_query(tmp_path: Path) -> None:
+    weights = HeadWeights.uniform(Geometry(1, 2, 1, 2))
+    for query, said in ((None, False), (((1.0, 2.0), (3.0, 4.0)), True)):
+        replace(weights, mean_query=query).save(tmp_path / "w.json")
+        assert ("mean query (query: calibrated)" in show(str(tmp_path / "w.json"))) == said
 
 
 def test_signed_weights_are_shown_by_their_size(tmp_path: Path) -> None:

@@ -82,13 +82,6 @@ class Dart(Pruner):
     }
     paper = "DART, EMNLP 2025, arXiv 2502.11494"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.image_pivots < 1:
-            raise InputError(f"dart: image_pivots {self.image_pivots!r} must be 1 or more.")
-        if min(self.text_pivots, self.layer, self._key_layer) < 0:
-            raise InputError("dart: text_pivots, layer and key_layer must be 0 or more.")
-
     @property
     def _key_layer(self) -> int:
         return self.layer if self.key_layer is None else self.key_layer

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hawk.core.errors import InputError
 from hawk.pruning.context import PruningContext
 from hawk.pruning.replay import repeat
 from hawk.pruning.scorers import Combined
@@ -40,18 +39,14 @@ class Discount(Combined):
     scorer : Pruner or mapping
         A pruner with a score for every token, or its config ``{method: ..., options}``.
     strength : float, default 1.0
-        Exponent of the discount, 0 or more; 0 is the scorer alone.
+        Exponent of the discount, from 0 to 100; 0 is the scorer alone.
     """
 
     strength: float = 1.0
 
+    bounds = {"strength": "0..100"}
     paper = "ID-Selection, arXiv 2604.05601, with any token score"
     scorer_name = "discount"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= float(self.strength) <= 100:
-            raise InputError(f"discount: strength {self.strength!r} is outside 0-100.")
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         scores = min_max(self.scorer.finite_scores(context)[candidates].float(), EPSILON)

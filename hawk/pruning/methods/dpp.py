@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hawk.core.errors import InputError
 from hawk.pruning.context import PruningContext
 from hawk.pruning.determinantal import determinantal
 from hawk.pruning.scorers import Combined
@@ -37,18 +36,14 @@ class Dpp(Combined):
     scorer : Pruner or mapping
         A pruner with a score for every token, or its config ``{method: ..., options}``.
     power : float, default 1.0
-        Exponent of the scaled score, positive; larger ones follow the score more closely.
+        Exponent of the scaled score, above 0 and at most 100; larger ones follow the score more closely.
     """
 
     power: float = 1.0
 
+    bounds = {"power": "above 0..100"}
     paper = "CDPruner's selection, NeurIPS 2025, arXiv 2506.10967, with any token score"
     scorer_name = "dpp"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < float(self.power) <= 100:
-            raise InputError(f"dpp: power {self.power!r} must be above 0 and at most 100.")
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         scores = self.scorer.finite_scores(context)[candidates].float()

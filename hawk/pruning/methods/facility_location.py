@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hawk.core.errors import InputError
 from hawk.pruning.context import PruningContext
 from hawk.pruning.coverage import greedy_coverage
 from hawk.pruning.scorers import Combined
@@ -38,20 +37,15 @@ class FacilityLocation(Combined):
     scorer : Pruner, mapping or None, default None
         A pruner, or its config, whose scores say how much each token is to be represented; None: equally.
     power : float, default 1.0
-        Exponent of the scaled score, positive; larger ones follow the score more closely.
+        Exponent of the scaled score, above 0 and at most 100; larger ones follow the score more closely.
     """
 
     power: float = 1.0
 
-    bounds = {"power": "above 0"}
+    bounds = {"power": "above 0..100"}
     paper = "Cornuejols, Fisher and Nemhauser 1977; for visual tokens EADP, ECCV 2026"
     scorer_name = "facility_location"
     needs_scorer = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not float(self.power) > 0:
-            raise InputError(f"facility_location: power {self.power!r} must be positive.")
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         vectors = unit(context.features[candidates])

@@ -16,9 +16,9 @@ Differences from the official code, and why:
   image at a fixed offset. Kept tokens keep their positions.
 - The count is the central budget; there it is absolute, ``round`` or ``int``, by code path.
 
-Hooks stand on the decoder layers only inside :meth:`FastV.hooks`. A prefill is cut at layer K; every
-layer from there on gets its own causal mask, sized by its own cache, because the model's one mask
-is sized by layer 0. Cost: one key projection, one row of attention, one gather.
+Hooks stand on the decoder layers only inside :meth:`FastV.hooks`. A prefill is cut at layer K; the
+layers from there on get a causal mask of their own, sized by their caches, because the model's one
+mask is sized by layer 0. Cost: one key projection, one row of attention, one gather.
 """
 
 from __future__ import annotations
@@ -68,10 +68,6 @@ class FastV(Pruner):
                 "below K have cached the prompt at its own positions. Use 'keep'."
             )
         super().__post_init__()
-        if self.layer < 1:
-            raise InputError(
-                f"fastv: layer {self.layer!r} must be 1 or more; nothing attends before layer 0."
-            )
 
     def check(self, model: nn.Module, family: Family) -> None:
         layers = family.geometry(model).layers
@@ -106,6 +102,7 @@ class _Cut:
         self.mask = torch.empty(0)  # [batch, S'] which of them are real; on the CPU, which asks every layer
         self.removed = 0  # S - S'
         self.prefill = False
+        self.causal: dict[torch.device, Any] = {}  # masks of the pass in progress, from layer K on all alike
         self.rotary: tuple[Tensor, Tensor] | None = None
         self.deep: tuple[Tensor, list[Tensor]] | None = None
 
@@ -164,7 +161,7 @@ class _Cut:
         self.scores = products.softmax(-1).mean((1, 2)).to(self.ids.device)
 
     def enter(self, number: int, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-        """At every layer from K on: cut the prefill, and make this layer's own mask."""
+        """At every layer from K on: cut the prefill, and give the mask that fits."""
         hidden = args[0]
         if self.prefill:
             if number == self.pruner.layer:
@@ -179,7 +176,12 @@ class _Cut:
                 # Only FlashAttention reads them, to find packed sequences by their gaps.
                 count = torch.arange(hidden.shape[1], device=hidden.device)
                 kwargs["position_ids"] = count.expand(len(hidden), -1)
-        kwargs["attention_mask"] = self.causal_mask(number, module, hidden, kwargs)
+        self.check_cache(number, hidden, kwargs)
+        if number == self.pruner.layer:
+            self.causal = {}
+        if hidden.device not in self.causal:  # a padded one is waited for
+            self.causal[hidden.device] = self.causal_mask(number, module, hidden, kwargs)
+        kwargs["attention_mask"] = self.causal[hidden.device]
         return (hidden, *args[1:]), kwargs
 
     def choose(self, hidden: Tensor) -> None:
@@ -213,18 +215,19 @@ class _Cut:
         scores = self.pruner.finite(scores)
         return self.pruner.within_budget(group, lambda among, count: highest(scores, among, count))
 
-    def causal_mask(self, number: int, module: nn.Module, hidden: Tensor, kwargs: dict[str, Any]) -> Any:
-        from transformers.masking_utils import create_causal_mask
-
-        seen = _seen(kwargs, number)
+    def check_cache(self, number: int, hidden: Tensor, kwargs: dict[str, Any]) -> None:
         # Layer K - 1 has run already and cached this pass's tokens, this layer has not.
-        ahead = _seen(kwargs, self.pruner.layer - 1) - seen
+        ahead = _seen(kwargs, self.pruner.layer - 1) - _seen(kwargs, number)
         if not self.prefill and ahead != self.removed + hidden.shape[1]:
             raise InputError(
                 f"{self.pruner!r}: the cache was cropped to one length for all layers, as assisted "
                 "decoding does; that is not supported."
             )
-        total = seen + hidden.shape[1]
+
+    def causal_mask(self, number: int, module: nn.Module, hidden: Tensor, kwargs: dict[str, Any]) -> Any:
+        from transformers.masking_utils import create_causal_mask
+
+        total = _seen(kwargs, number) + hidden.shape[1]
         mask = self.mask.repeat_interleave(len(hidden) // len(self.mask), 0)
         new = mask.new_ones(len(mask), total - mask.shape[1])
         mask = torch.cat([mask, new], dim=1)

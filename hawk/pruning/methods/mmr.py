@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hawk.core.errors import InputError
 from hawk.pruning.context import PruningContext
 from hawk.pruning.replay import repeat
 from hawk.pruning.scorers import Combined
@@ -44,11 +43,6 @@ class Mmr(Combined):
     bounds = {"trade_off": "0..1"}
     paper = "Maximal marginal relevance, SIGIR 1998; for visual tokens IDPruner, arXiv 2602.13315"
     scorer_name = "mmr"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= float(self.trade_off) <= 1:
-            raise InputError(f"mmr: trade_off {self.trade_off!r} is outside [0, 1].")
 
     def select(self, context: PruningContext, candidates: Tensor, count: int) -> Tensor:
         scores = self.scorer.finite_scores(context)[candidates].float()

@@ -76,11 +76,6 @@ class MMTok(Pruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("text_temperature", "vision_temperature"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"mmtok: {name} {getattr(self, name)!r} must be positive.")
-        if not self.vision_weight >= 0:
-            raise InputError(f"mmtok: vision_weight {self.vision_weight!r} must be 0 or more.")
         object.__setattr__(self, "uses_tower", self.vision_features == "tower")
 
     def check(self, model: nn.Module, family: Family) -> None:
