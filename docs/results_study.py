@@ -9,9 +9,16 @@ from results_tables import ROOT, SHOWN, by_scenes, paired, ratios_of
 
 from hawk.analysis.blocks import BASELINE, MAJORITY
 from hawk.analysis.comparison import OVERALL
+from hawk.core.head_weights import HeadWeights, layer_choice
+from hawk.core.paths import RunPaths
 from hawk.report.tables import hypotheses, hypotheses_about, read_hypotheses, read_retention
 
 STUDY = ROOT / "outputs" / "study"
+# Of config/study/layers.yaml, by the family of the model that ships.
+LAYERS = {
+    "Qwen2.5-VL's classes": ROOT / "outputs" / "layers",
+    "InternVL3's classes": ROOT / "outputs" / "layers-internvl",
+}
 REDUCTIONS = ROOT / "outputs" / "study-reductions"  # of config/study/reductions.yaml
 # Of the study's models, those that nobody had run before it.
 FRESH = ("qwen-3", "internvl-1", "internvl-2", "internvl-3")
@@ -64,7 +71,7 @@ def study() -> list[str]:
             f"{sum(gap for gap, new in zip(gaps, fresh, strict=True) if new) / sum(fresh):+.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", *reductions()]
+    return [*lines, "", *reductions(), "", *layers()]
 
 
 def reductions() -> list[str]:
@@ -90,6 +97,22 @@ def reductions() -> list[str]:
         ]
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     return lines
+
+
+def layers() -> list[str]:
+    """The layer that calibration chose, and what every layer retains."""
+    lines: list[str] = []
+    for title, run in LAYERS.items():
+        weights = HeadWeights.load(RunPaths(str(run)).head_weights("chosen", "pooled"))
+        lines += [
+            f"The layer chosen by calibration (`config/study/layers.yaml`), {title}, seed 0: "
+            f"{layer_choice(weights)} Mean retention in percent on usual scenes and on busy ones, of every "
+            "layer's attention over the question's words with rotary positions:",
+            "",
+            *by_scenes(run),
+            "",
+        ]
+    return lines[:-1]
 
 
 def seeds() -> list[str]:

@@ -2,8 +2,8 @@
 
 README.md has those of ``make demo``; docs/models.md those of ``config/tiny_internvl.yaml``; docs/findings.md
 those of both by kind of scene; docs/rivals.md those of config/rivals.yaml, docs/study.md and docs/seeds.md
-those of config/study/evaluation.yaml and reductions.yaml, by the commands on those pages. A page whose runs
-are not all there is left alone.
+those of config/study/evaluation.yaml, reductions.yaml and layers.yaml, by the commands on those pages. A page
+whose runs are not all there is left alone.
 
 make demo && .venv/bin/hawk warm .venv/bin/snakemake --cores 2 --configfile config/tiny_internvl.yaml
 .venv/bin/python docs/update_results.py
@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 
 from results_rivals import RIVALS, rivals
-from results_study import REDUCTIONS, STUDY, seeds, study
+from results_study import LAYERS, REDUCTIONS, STUDY, seeds, study
 from results_tables import ROOT, few_and_many, verdict
 
 from hawk.report.tables import read_retention, text_table
@@ -89,7 +89,7 @@ def main() -> None:
         ((INTERNVL,), ROOT / "docs" / "models.md", internvl),
         ((DEMO, INTERNVL), ROOT / "docs" / "findings.md", findings),
         (tuple(RIVALS.values()), ROOT / "docs" / "rivals.md", rivals),
-        ((STUDY, REDUCTIONS), ROOT / "docs" / "study.md", study),
+        ((STUDY, REDUCTIONS, *LAYERS.values()), ROOT / "docs" / "study.md", study),
         ((STUDY,), ROOT / "docs" / "seeds.md", seeds),
     ):
         if all((run / "tables" / "retention.parquet").exists() for run in runs):
