@@ -97,3 +97,7 @@ def main() -> None:
             found += 1
     if not found:
         raise SystemExit("There is no finished run under outputs/: make demo")
+
+
+if __name__ == "__main__":
+    main()
