@@ -262,7 +262,7 @@ def test_weights_of_the_run_bring_the_token_score_of_their_ablation(tmp_path: Pa
     own = {"normalization": "softmax", "reduction": "max", "rope": True, "query_span": "after_vision"}
     path = RunPaths(tmp_path).head_weights("alone")
     replace(HeadWeights.uniform(GEOMETRY), token_score=own).save(path)
-    config = {"scoring": SCORING, "weights": {"recipes": [{"name": "alone"}]}}
+    config = {"scoring": SCORING, "weights": {"recipes": [{"name": "alone", "ablation": "zero"}]}}
     variant = {"name": "x", "method": "hawk", "weights": "alone"}
     assert token_score_of(build(config, variant, "0.6", 0, GEOMETRY, path)) == own
     assert not caplog.records
